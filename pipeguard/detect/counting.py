@@ -15,9 +15,13 @@ from functools import cached_property
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
-from pipeguard.detect.flows import key_files, text_values
-from pipeguard.detect.flows.secret_egress import find_address_around, find_opened
-from pipeguard.detect.flows.secret_values import find_one_time_token
+from pipeguard.detect.flows import secret_egress, secret_values, text_values
+from pipeguard.detect.flows.key_files import (
+    is_key_file,
+    is_same_folder,
+    is_seen_by_others,
+    written_files,
+)
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
@@ -137,13 +141,13 @@ class LocatedMatch:
             self.context.guard
         ):
             return False
-        return not any(map(key_files.is_seen_by_others, key_files.written_files(self.value)))
+        return not any(map(is_seen_by_others, written_files(self.value)))
 
     def is_key_in_its_file(self) -> bool:
         """True if a key is written unchanged to a file on this machine that is meant for keys."""
         is_plain = self.match.rule.id.startswith("secrets.") and self.match.view == "text"
         is_kept_here = is_plain and self.is_argument and self.is_kept_here
-        return is_kept_here and are_key_files(key_files.written_files(self.value))
+        return is_kept_here and are_key_files(written_files(self.value))
 
     def is_fixture_hash(self) -> bool:
         """True for a password hash in a fixture, test or example, by its file or text."""
@@ -152,7 +156,7 @@ class LocatedMatch:
             return False
         around = self.text[max(0, match.start - FIXTURE_CHARS) : match.end + FIXTURE_CHARS]
         paths, _ = self.context.call.facts.names
-        named = [*paths, *(key_files.written_files(self.value) if self.is_argument else ())]
+        named = [*paths, *(written_files(self.value) if self.is_argument else ())]
         return any(map(_FIXTURE.search, (around, *named)))
 
     def is_servers_own(self) -> bool:
@@ -173,7 +177,7 @@ class LocatedMatch:
         is_read = is_followed and self.context.place(match.path).startswith("result.")
         if not is_read or "…" in begin or not _IN_PLACE.issuperset(match.view.split(">")):
             return ""
-        return find_one_time_token(self.text, match.start, match.end, begin)
+        return secret_values.find_one_time_token(self.text, match.start, match.end, begin)
 
     def works_once(self) -> bool:
         """True for such a token, and inside the server's own address that a call only requests."""
@@ -181,11 +185,13 @@ class LocatedMatch:
             return True
         if self.tool is None or not (self.is_argument and self._has_no_issuer):
             return False
-        address = find_address_around(self.text, self.match.start)
+        address = secret_egress.find_address_around(self.text, self.match.start)
         if not (address and self.knowledge.flows.has_returned(address)):
             return False
         strings = text_values.list_named_strings(get_value(self.value, ARGUMENTS))
-        return len(strings) <= MOST_STRINGS and address in find_opened(self.tool.labels, strings)
+        return len(strings) <= MOST_STRINGS and address in secret_egress.find_opened(
+            self.tool.labels, strings
+        )
 
     @property
     def _has_no_issuer(self) -> bool:
@@ -243,9 +249,8 @@ class LocatedMatch:
         sources = self.knowledge.flows.find_sources(secret)
         read = [each for each in sources if "/" in each or "\\" in each]
         return not read or all(
-            key_files.is_key_file(file)
-            or any(key_files.is_same_folder(file.lower(), each) for each in read)
-            for file in key_files.written_files(self.value)
+            is_key_file(file) or any(is_same_folder(file.lower(), each) for each in read)
+            for file in written_files(self.value)
         )
 
     def _belongs_to_secret(self, secret: Match) -> bool:
@@ -323,7 +328,7 @@ def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> J
     if context.tool is None or not isinstance(value, dict):
         return value
     tool = knowledge.tools.label(context.guard, context.tool)
-    files = key_files.written_files(value)
+    files = written_files(value)
     if not (tool.stores and tool.labels & Label.WRITES and files):
         return value
     if are_key_files(files) or not knowledge.tools.stay_here(context.guard):
@@ -333,4 +338,4 @@ def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> J
 
 def are_key_files(files: Sequence[str]) -> bool:
     """True if there are files, and all of them are meant for keys."""
-    return bool(files) and all(map(key_files.is_key_file, files))
+    return bool(files) and all(map(is_key_file, files))

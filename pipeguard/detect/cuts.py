@@ -16,8 +16,16 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_strings, walk_texts
 from pipeguard.firewall.protocol.places import Surface, pointer
-from pipeguard.firewall.session import rewrite
 from pipeguard.firewall.session.guard import Context
+from pipeguard.firewall.session.rewrite import (
+    FORGED,
+    Sign,
+    block_cuts,
+    find_string,
+    is_own_line,
+    is_read_text,
+    list_spellings,
+)
 
 KEPT_CHARS = 400  # of a passage, for whoever decides whether it is a false alarm
 
@@ -35,7 +43,7 @@ def find_obstacle(context: Context, surface: Surface, spans: Sequence[StringSpan
         return "it is hidden, encoded or apart"
     if len(spans) > MAX_CUTS:
         return f"it has more than {MAX_CUTS} passages"
-    is_read = rewrite.is_read_text(context, [span.path for span in spans])
+    is_read = is_read_text(context, [span.path for span in spans])
     return "" if is_read else "it is not only text for a model"
 
 
@@ -67,7 +75,7 @@ def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
     cuts = Counter(finding.rule for finding in shown if finding.action is Action.CUT)
     if max(cuts.values(), default=0) > MAX_CUTS or count_passages(shown) > MAX_CUTS:
         why = f"more than {MAX_CUTS} passages would have to be cut out"
-        return rewrite.block_cuts(shown[: 2 * MAX_CUTS], why)
+        return block_cuts(shown[: 2 * MAX_CUTS], why)
     return shown
 
 
@@ -107,9 +115,9 @@ def _secrets(value: JsonValue, private: Iterable[Finding]) -> list[str]:
     words = dict.fromkeys(
         spelling
         for finding in private
-        if (string := rewrite.find_string(value, finding.pointer))
+        if (string := find_string(value, finding.pointer))
         if (secret := string[finding.start : finding.end])
-        for spelling in rewrite.list_spellings(secret)
+        for spelling in list_spellings(secret)
     )
     return sorted(words, key=len, reverse=True)
 
@@ -119,7 +127,7 @@ def _with_words(
 ) -> Finding:
     """A finding whose excerpt has no secret; for a cut, with its words and size."""
     is_cut = finding.action is Action.CUT
-    string = "" if tells_private(finding.rule) else rewrite.find_string(value, finding.pointer)
+    string = "" if tells_private(finding.rule) else find_string(value, finding.pointer)
     if not string:
         return finding._replace(excerpt="") if is_cut else finding
     words = string[finding.start : finding.end]
@@ -151,7 +159,7 @@ def _without_secrets(string: str, finding: Finding, private: Sequence[Finding]) 
     return words
 
 
-def forged_lines(context: Context, value: JsonValue, sign: rewrite.Sign) -> list[Finding]:
+def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding]:
     """The lines in a message to the client that claim to be PipeGuard's and are not.
 
     An earlier message's line is forged too: only the server can have it from the client.
@@ -161,10 +169,10 @@ def forged_lines(context: Context, value: JsonValue, sign: rewrite.Sign) -> list
         return findings
     for path, text in walk_strings(value):
         for match in _CLAIMED.finditer(text):
-            if len(findings) <= MAX_CUTS and not rewrite.is_own_line(match[0], context.event, sign):
+            if len(findings) <= MAX_CUTS and not is_own_line(match[0], context.event, sign):
                 span = StringSpan(path, *match.span())
                 is_cut = find_obstacle(context, Surface.TO_CLIENT, [span]) == ""
-                finding = context.make_finding(rewrite.FORGED, path, *match.span())._replace(
+                finding = context.make_finding(FORGED, path, *match.span())._replace(
                     excerpt=shown_words(match[0], KEPT_CHARS),
                     action=Action.CUT if is_cut else Action.REDACT,
                     note="a notice that PipeGuard did not write here was removed",

@@ -8,16 +8,12 @@ from copy import copy
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
-from pipeguard.detect.clean_texts import CleanTexts, LastingNames
+from pipeguard.detect import clean_texts, plain, restoring
 from pipeguard.detect.findings import find_leaks, read_message, read_part
+from pipeguard.detect.flows import ledger, text_values, tool_labels
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
-from pipeguard.detect.flows.ledger import Flows
-from pipeguard.detect.flows.text_values import list_short_values
-from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import Knowledge, Scanners, ToolLabels
-from pipeguard.detect.plain import OutlinedFrame, look_at_frame
-from pipeguard.detect.restoring import put_back, put_passages_back
 from pipeguard.firewall.finding import (
     Action,
     Direction,
@@ -27,12 +23,10 @@ from pipeguard.firewall.finding import (
     have_private,
     tells_private,
 )
-from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.store import PinKey
+from pipeguard.firewall.pins import fingerprint, store
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol import json_values, pending
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.pending import NAMING
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import (
     CallEvent,
@@ -97,9 +91,9 @@ class Detection:
     def __init__(self, knowledge: Knowledge) -> None:
         self.knowledge = knowledge
 
-    def look(self, direction: Direction, frame: bytes) -> OutlinedFrame | None:
+    def look(self, direction: Direction, frame: bytes) -> plain.OutlinedFrame | None:
         """Look at a short tool call, or a result; None for any frame that needs its value."""
-        return look_at_frame(self.knowledge, direction, frame)
+        return plain.look_at_frame(self.knowledge, direction, frame)
 
     def prepare(self, guard: Guard, direction: Direction, message: Message) -> PreparedMessage:
         """Mask PipeGuard's own secrets in a message, or put passages back; say what it names."""
@@ -108,19 +102,21 @@ class Detection:
             return PreparedMessage(
                 *without_known_secrets(knowledge.known_secrets, guard.policy, message)
             )
-        message, change = put_passages_back(knowledge, guard, message)
+        message, change = restoring.put_passages_back(knowledge, guard, message)
         method = message.method
-        if method not in NAMING:
+        if method not in pending.NAMING:
             return PreparedMessage(message, change)
         from pipeguard.detect.commands.call_names import find_targets  # no first answer needs it
 
         name = message.params.get("name") if method == "tools/call" else None
         tool = name if type(name) is str else None
         call = find_targets(method, tool, message.params, len(message.frame))
-        values = list_short_values(message.params.get("arguments"))
+        values = text_values.list_short_values(message.params.get("arguments"))
         return PreparedMessage(message, change, call, values)
 
-    def read(self, context: Context, surface: Surface, value: JsonValue) -> list[Finding]:
+    def read(
+        self, context: Context, surface: Surface, value: json_values.JsonValue
+    ) -> list[Finding]:
         """Find threats in a value, and leaks through a request."""
         knowledge, message = self.knowledge, context.message
         if message is None:
@@ -148,7 +144,7 @@ class Detection:
         """Put secrets back into a message to the server that they came from."""
         vault = self.knowledge.vault
         is_sent = verdict.direction is Direction.TO_SERVER and not vault.is_empty
-        return put_back(vault, verdict) if is_sent else verdict
+        return restoring.put_back(vault, verdict) if is_sent else verdict
 
     def show(
         self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]
@@ -178,7 +174,7 @@ class Detection:
         else:
             request = event.request
             if request.tool is None:
-                tool = Tool(request.method, Label.NONE, guard.name)
+                tool = tool_labels.Tool(request.method, tool_labels.Label.NONE, guard.name)
             else:
                 tool = tools.label(guard, request.tool)
             flows.record_result(tool, event.frame, event.now, request.call_values)
@@ -203,7 +199,7 @@ class DetectionSource:
         engines: Callable[[], Engines],
         key: bytes = b"",
         known_secrets: KnownSecrets | None = None,
-        lasting: LastingNames | None = None,
+        lasting: clean_texts.LastingNames | None = None,
     ) -> None:
         # Shared by the sources of all clients of the server:
         self._engines, self._scanners = engines, _Scanners(engines)
@@ -213,10 +209,10 @@ class DetectionSource:
             Knowledge(
                 self._scanners,
                 Vault(key),
-                Flows(),
+                ledger.Flows(),
                 KnownSecrets() if known_secrets is None else known_secrets,
                 ToolLabels(),
-                CleanTexts(lasting),
+                clean_texts.CleanTexts(lasting),
             )
         )
 
@@ -263,7 +259,8 @@ class DetectionSource:
         for engine in self._scanners[Surface.DEFINITIONS]:
             engine.prepare()
             engine.load_models()  # some text of any list is read by a model
-        make_tool("list", {"description": "Lists."})  # compiles the patterns for any tool's words
+        # Compile the patterns for any tool's words.
+        tool_labels.make_tool("list", {"description": "Lists."})
         import pipeguard.detect.commands.call_names  # noqa: F401  reads a call's arguments
 
     def load_all(self) -> None:
@@ -283,7 +280,11 @@ class DetectionSource:
 
 
 def make_guard(
-    name: str, engines: Engines, policy: Policy, pins: Mapping[PinKey, Pin], key: bytes = b""
+    name: str,
+    engines: Engines,
+    policy: Policy,
+    pins: Mapping[store.PinKey, fingerprint.Pin],
+    key: bytes = b"",
 ) -> Guard:
     """Make the guard of a server whose texts these rules judge.
 
@@ -304,7 +305,7 @@ def get_detection(guard: Guard) -> Detection:
     return detector
 
 
-def use_flows(guard: Guard, flows: Flows) -> None:
+def use_flows(guard: Guard, flows: ledger.Flows) -> None:
     """Remember the calls and results of a guard in another ledger."""
     detection = get_detection(guard)
     detection.knowledge = detection.knowledge._replace(flows=flows)

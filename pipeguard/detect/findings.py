@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipeguard.detect.clean_texts import NAMELESS, TextName, name_message, name_value
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
-from pipeguard.detect.flows import leak_search, secret_egress, text_values
+from pipeguard.detect.flows import leak_search, secret_egress, text_values, tool_labels
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
-from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
@@ -30,9 +29,8 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
-from pipeguard.firewall.session import replies
+from pipeguard.firewall.session import placeholders, replies
 from pipeguard.firewall.session.guard import EXEMPT, Context
-from pipeguard.firewall.session.placeholders import may_hold_name, may_hold_placeholder
 
 if TYPE_CHECKING:
     from pipeguard.detect.scanning.first_look import Look
@@ -182,7 +180,7 @@ def read_message(
     findings = _read_named(knowledge, context, surface, value=value, name=name)
     if surface is Surface.TO_SERVER:
         return findings + _find_in_sent(knowledge, context, message)
-    if may_hold_name(message.frame):
+    if placeholders.may_hold_name(message.frame):
         from pipeguard.detect.cuts import forged_lines  # most runs see no such line
 
         forged = forged_lines(context, value, knowledge.vault.sign)
@@ -200,7 +198,7 @@ def _find_in_sent(knowledge: Knowledge, context: Context, message: Message) -> l
     frame, findings = message.frame, list[Finding]()
     if text_values.names_obeyed_file(frame) or b"\\u00" in frame:
         findings += _written_orders(knowledge, context, message.value)
-    if may_hold_placeholder(frame):
+    if placeholders.may_hold_placeholder(frame):
         if has_foreign_placeholder(knowledge.vault, message.value):
             findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
         findings += _misplaced_keys(knowledge, context, message.value)
@@ -273,7 +271,7 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
     part = RESTORED.get(message.method or "")
     if part is None or vault.is_empty:
         return []
-    labels = Label.NONE
+    labels = tool_labels.Label.NONE
     if context.tool is not None:
         labels = knowledge.tools.label(context.guard, context.tool).labels
     given: JsonValue = {part: message.params.get(part)}

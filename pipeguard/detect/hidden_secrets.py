@@ -11,10 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from itertools import chain
 
-from pipeguard.detect.flows import overlap, secret_values
-from pipeguard.detect.flows.leak import SECRET_OUT, Leak
-from pipeguard.detect.flows.outgoing_call import ANY_BYTES, CODE_CHARS
-from pipeguard.detect.flows.readings import list_readings
+from pipeguard.detect.flows import leak, outgoing_call, overlap, readings, secret_values
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.firewall.finding import Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -61,13 +58,13 @@ class SecretCover:
     def __init__(
         self,
         knowledge: Knowledge,
-        findings: Sequence[Finding | Leak] = (),
+        findings: Sequence[Finding | leak.Leak] = (),
         located: Sequence[str] = (),
     ) -> None:
         self._knowledge = knowledge
         self._located = located
         self._left = MASKED_CHARS
-        self._takes_secret = any(found.rule == SECRET_OUT for found in findings)
+        self._takes_secret = any(found.rule == leak.SECRET_OUT for found in findings)
         self._returned = knowledge.flows.returned_secrets(all_kinds=self._takes_secret)
 
     def mask(self, texts: Mapping[str, bool]) -> dict[str, str]:
@@ -98,8 +95,8 @@ class SecretCover:
             for start, end, rule in engine.find_secrets(text, ACCOUNT):
                 hidden[find_reason(rule)].append((start, end))
         secrets = {*self._located, *secret_values.find_named_secrets(text)}
-        ends = {text[at : at + CODE_CHARS] for at in range(len(text))}
-        secrets.update(each for each in self._returned if each[-CODE_CHARS:] in ends)
+        ends = {text[at : at + outgoing_call.CODE_CHARS] for at in range(len(text))}
+        secrets.update(each for each in self._returned if each[-outgoing_call.CODE_CHARS :] in ends)
         secrets.update(self._knowledge.known_secrets.find_secrets(text))
         secrets.update(self._knowledge.vault.find_secrets(text))
         for secret in secrets:
@@ -117,10 +114,10 @@ class SecretCover:
         bare = "\n".join(overlap.squeeze(part) for part in parts if not FORM.fullmatch(part))
         found: dict[str, set[str]] = {}
         for text in texts:
-            read = map(overlap.squeeze, list_readings(text.encode()))
+            read = map(overlap.squeeze, readings.list_readings(text.encode()))
             found[text] = overlap.rows("\n".join(read), PIECE_CHARS)
         every = [*set[str]().union(*found.values())]
-        held = overlap.find_held(every, [bare], overlap.SearchBudget(ANY_BYTES))
+        held = overlap.find_held(every, [bare], overlap.SearchBudget(outgoing_call.ANY_BYTES))
         pieces = {every[at] for at in held.get(0, ())}
         return {text for text, rows in found.items() if not pieces.isdisjoint(rows)}
 

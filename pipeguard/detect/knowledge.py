@@ -12,8 +12,7 @@ from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.tool_labels import Tool, make_tool
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol import places, strict_json
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.records import NamedTuple
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 MAX_TOOLS = 2048  # whose labels are remembered
 MAX_TOOL_CHARS = 256  # of the name of such a tool
 
-Scanners = Mapping[Surface, "tuple[Engine, ...]"]
+Scanners = Mapping[places.Surface, "tuple[Engine, ...]"]
 
 
 class ToolLabels:
@@ -40,7 +39,7 @@ class ToolLabels:
         if labelled is not None and labelled[0] is pin:
             return labelled[1]
         text = pin.approved_definition or pin.held_definition if pin is not None else None
-        definition = parse_json(text.encode()) if text else None
+        definition = strict_json.parse_json(text.encode()) if text else None
         tool = make_tool(name, definition if isinstance(definition, dict) else None)
         tool = tool._replace(server=guard.name)
         if len(name) <= MAX_TOOL_CHARS:

@@ -7,9 +7,8 @@ from collections.abc import Iterator, Sequence
 from pipeguard.detect.content_marks import ContentMarks
 from pipeguard.detect.counting import IN_MESSAGE, LocatedMatch, pass_with_words
 from pipeguard.detect.cuts import cut_findings, find_obstacle, with_words
+from pipeguard.detect.flows import secret_egress, way_out
 from pipeguard.detect.flows.leak import Leak
-from pipeguard.detect.flows.secret_egress import forget_addresses
-from pipeguard.detect.flows.way_out import forget_texts
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.rating import describe_steps, rerate
 from pipeguard.detect.scanning.scan_budget import Dropped, Match, ScanResult
@@ -46,8 +45,8 @@ def list_findings(
         findings += _to_findings(knowledge, context, value, result, surface)
     if results[0].dropped is not None:
         _report_dropped(context, results[0].dropped, findings)
-    forget_texts()
-    forget_addresses()
+    way_out.forget_texts()
+    secret_egress.forget_addresses()
     if name_is_secret(findings):
         findings = [finding._replace(tool=None) for finding in findings]
     return with_words(value, findings)

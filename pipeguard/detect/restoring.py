@@ -12,12 +12,19 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.vault import RESTORED, Vault
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.firewall.finding import Action, Finding, Severity, Verdict
-from pipeguard.firewall.protocol import json_values
+from pipeguard.firewall.protocol import strict_json
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_object,
+    serialise,
+    walk_strings,
+    walk_texts,
+    with_strings,
+)
 from pipeguard.firewall.protocol.message import Message, rewritten
-from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
+from pipeguard.firewall.session import placeholders, rewrite
 from pipeguard.firewall.session.guard import Context, Guard
-from pipeguard.firewall.session.placeholders import may_hold_placeholder
-from pipeguard.firewall.session.rewrite import CUT_SIGN
 
 FOREIGN_NOTE = (
     "PipeGuard stopped this call: a placeholder in it is from an earlier session, or from another"
@@ -26,27 +33,27 @@ FOREIGN_NOTE = (
 )
 
 
-def has_foreign_placeholder(vault: Vault, value: json_values.JsonValue) -> bool:
+def has_foreign_placeholder(vault: Vault, value: JsonValue) -> bool:
     """True if a value contains a placeholder that this server's vault did not make."""
     # No placeholder spans a line end.
-    return vault.restore("\n".join(json_values.walk_texts(value))).unknown_count > 0
+    return vault.restore("\n".join(walk_texts(value))).unknown_count > 0
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:
     """The verdict with its secrets put back into the forwarded frame."""
-    if verdict.forward is None or not may_hold_placeholder(verdict.forward):
+    if verdict.forward is None or not placeholders.may_hold_placeholder(verdict.forward):
         return verdict
-    value = json_values.as_object(parse_json(verdict.forward))
+    value = as_object(strict_json.parse_json(verdict.forward))
 
     def restore(text: str) -> str:
         return vault.restore(text, is_sent=True).text
 
     note = "a secret of this server was put back in place of its placeholder"
-    restored = _restore(value, lambda part: json_values.with_strings(part, restore), note)
+    restored = _restore(value, lambda part: with_strings(part, restore), note)
     if restored is None:
         return verdict
     request, finding = restored
-    forward = ParsedFrame.write(request)
+    forward = strict_json.ParsedFrame.write(request)
     return verdict._replace(forward=forward, findings=(*verdict.findings, finding))
 
 
@@ -54,7 +61,7 @@ def put_passages_back(
     knowledge: Knowledge, guard: Guard, message: Message
 ) -> tuple[Message, Finding | None]:
     """Put passages back into a request, unless it would run them: a shell reads them again."""
-    if CUT_SIGN.encode() not in message.frame and b"\\u" not in message.frame:
+    if rewrite.CUT_SIGN.encode() not in message.frame and b"\\u" not in message.frame:
         return message, None
     name = message.params.get("name")
     if isinstance(name, str) and knowledge.tools.label(guard, name).labels & Label.RUNS:
@@ -68,13 +75,13 @@ def put_passages_back(
 
 
 def _restore(
-    value: json_values.JsonObject,
-    restore: Callable[[json_values.JsonValue], json_values.JsonValue],
+    value: JsonObject,
+    restore: Callable[[JsonValue], JsonValue],
     note: str,
-) -> tuple[json_values.JsonObject, Finding] | None:
+) -> tuple[JsonObject, Finding] | None:
     """The request with texts put back where it takes them; None if that changes nothing."""
     method = str(value.get("method"))
-    member, params = RESTORED.get(method), json_values.as_object(value.get("params"))
+    member, params = RESTORED.get(method), as_object(value.get("params"))
     if member is None or member not in params:
         return None
     restored = restore(params[member])
@@ -87,7 +94,7 @@ def _restore(
 
 
 def echoes(
-    sent: Mapping[str, str], frame: bytes, context: Context, value: json_values.JsonValue
+    sent: Mapping[str, str], frame: bytes, context: Context, value: JsonValue
 ) -> list[Finding]:
     """The places at which a server repeats a secret that was put back for it, without its name.
 
@@ -100,13 +107,12 @@ def echoes(
     repeated = {
         secret: placeholder
         for secret, placeholder in sent.items()
-        if json_values.serialise(secret)[1:-1] in frame
-        or secret.encode("utf-8", "replace") in frame
+        if serialise(secret)[1:-1] in frame or secret.encode("utf-8", "replace") in frame
     }
     findings: list[Finding] = []
     if not repeated:
         return findings
-    for path, text in json_values.walk_strings(value):
+    for path, text in walk_strings(value):
         for secret, placeholder in repeated.items():
             if (start := text.find(secret)) < 0:
                 continue  # before anything is worked out: a frame may have many strings

@@ -17,10 +17,8 @@ from typing import Any
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.cuts import KEPT_CHARS
-from pipeguard.detect.flows import overlap, tool_results
+from pipeguard.detect.flows import overlap, tool_labels, tool_results, value_places
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak, OrderPassage
-from pipeguard.detect.flows.tool_labels import Tool
-from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.hidden_secrets import (
     FORM,
     PIECE_CHARS,
@@ -110,7 +108,7 @@ def show_source(
     values = [value for value in values[:MOST_TEXTS] if len(value) >= PIECE_CHARS]
     passage = leak.passage
     if passage is None and leak.rule != SECRET_OUT:
-        passage = _find_shared(plain(result.strings()), values)
+        passage = _find_shared(value_places.plain(result.strings()), values)
     if passage is not None:
         shown["excerpt"] = _show_passage(SecretCover(knowledge, leaks), passage, values)
     return shown
@@ -163,7 +161,7 @@ def show_frame(knowledge: Knowledge, message: Message, findings: Sequence[Findin
 
 
 def show_call(
-    knowledge: Knowledge, tool: Tool, message: Message, findings: Sequence[Finding]
+    knowledge: Knowledge, tool: tool_labels.Tool, message: Message, findings: Sequence[Finding]
 ) -> dict[str, Any]:
     """The fields of a finding that show a call to a person, without its secrets.
 

@@ -14,11 +14,9 @@ from typing import TYPE_CHECKING
 from pipeguard.config.directories import cache_folder
 from pipeguard.detect.matching.pattern_set import PatternGroup, binding, compile_group
 from pipeguard.detect.rules.rule import as_record
-from pipeguard.detect.scanning.engine import collect_patterns
-from pipeguard.detect.scanning.rule_groups import select_rules
+from pipeguard.detect.scanning import engine, rule_groups
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.protocol.strict_json import STACK_BYTES
+from pipeguard.firewall.protocol import places, strict_json
 from pipeguard.log import say
 from pipeguard.rulebook.cache_key import cache_key, database_key
 from pipeguard.rulebook.compiled_file import (
@@ -59,20 +57,26 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
     from concurrent.futures import ThreadPoolExecutor
 
     rules = load_rules(packs)
-    patterns = [collect_patterns(rules, surface, model) for surface in Surface]
+    patterns = [engine.collect_patterns(rules, surface, model) for surface in places.Surface]
     every = dict.fromkeys(group for parts in patterns for part in parts[:3] for group in part)
     # So that the threads end together.
     groups = sorted(every, key=lambda group: sum(len(p) for p, _ in group.patterns), reverse=True)
     numbers = {group: number for number, group in enumerate(groups)}
     engines = [
         EngineParts(
-            sorted({to.value for rule in select_rules(rules, surface) for to in rule.surfaces}),
+            sorted(
+                {
+                    to.value
+                    for rule in rule_groups.select_rules(rules, surface)
+                    for to in rule.surfaces
+                }
+            ),
             [numbers[group] for group in parts.plain],
             [numbers[group] for group in parts.squeezed],
             [numbers[group] for group in parts.acts],
             parts.opener or (),
         )
-        for surface, parts in zip(Surface, patterns, strict=True)
+        for surface, parts in zip(places.Surface, patterns, strict=True)
     ]
     known = open_all([folder, cache_folder()])
 
@@ -82,7 +86,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
         return name, next(copies, b"") or compile_group(group)
 
     binding()  # imported by one thread: if that fails, another would get a part of the module
-    threading.stack_size(STACK_BYTES)  # musl's 128 KiB are too few
+    threading.stack_size(strict_json.STACK_BYTES)  # musl's 128 KiB are too few
     with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
         databases = list(pool.map(make, groups))
     records = json.dumps([as_record(rule) | _UNREAD for rule in rules], separators=(",", ":"))

@@ -12,9 +12,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeguard.detect.rules.rule import View, Written
-from pipeguard.detect.scanning.rating import DOUBTED
-from pipeguard.detect.scanning.rule_groups import choose_engine
-from pipeguard.detect.scanning.surroundings import find_exception
+from pipeguard.detect.scanning import rating, rule_groups, surroundings
 from pipeguard.firewall.finding import Confidence, raise_confidence
 from pipeguard.firewall.protocol.places import Surface, find_places
 from pipeguard.records import NamedTuple
@@ -79,14 +77,16 @@ def prove_all(rules: Iterable[Rule], engines: Iterable[Engine]) -> Iterator[Samp
     homes = {engine.surface: engine for engine in engines}
     for rule in rules:
         for surface in sorted(rule.surfaces, key=lambda surface: surface.value):
-            yield from prove(rule, homes[choose_engine(rule, surface)], surface)
+            yield from prove(rule, homes[rule_groups.choose_engine(rule, surface)], surface)
 
 
 def is_match(rule: Rule, engine: Engine, surface: Surface, text: str) -> bool:
     """True if a rule finds more in a text than matches that `unless` may have lowered to notes."""
     sure, data = confidences(rule, engine, surface, text), text.encode()
     is_note = max(sure, default=None) is Confidence.LOW
-    return bool(sure) and not (is_note and find_exception(rule.unless, data, (0, len(data))))
+    return bool(sure) and not (
+        is_note and surroundings.find_exception(rule.unless, data, (0, len(data)))
+    )
 
 
 def sample_place(rule: Rule, surface: Surface) -> str:
@@ -118,7 +118,7 @@ def confidences(rule: Rule, engine: Engine, surface: Surface, text: str) -> list
     key = "command" if View.ACTS in rule.views else usual
     seen = engine.scan(frame_value(surface, text, key), lambda _: place, surface)
     return [
-        raise_confidence(match.confidence) if match.took(DOUBTED) else match.confidence
+        raise_confidence(match.confidence) if match.took(rating.DOUBTED) else match.confidence
         for match in seen.matches
         if match.rule.id == rule.id and not match.is_sample
     ]

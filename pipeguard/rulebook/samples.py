@@ -37,9 +37,21 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.checks import checksums, tokens
-from pipeguard.detect.checks.personal_numbers import could_be, is_published_number
-from pipeguard.detect.checks.placeholders import entropy, is_placeholder
+from pipeguard.detect.checks import personal_numbers, placeholders, tokens
+from pipeguard.detect.checks.checksums import (
+    BASE36,
+    BASE58,
+    BECH32,
+    IBAN_LENGTHS,
+    atlassian_crc,
+    base58check,
+    bech32_checksum,
+    cloudflare_crc,
+    github_crc,
+    gitlab_crc,
+    grafana_crc,
+    luhn_digit,
+)
 from pipeguard.errors import RuleError
 from pipeguard.unicode.display import suggestion
 
@@ -61,7 +73,7 @@ _CHARSETS: Mapping[str, str] = {
     "b64": _BASE62 + "+/",
     "b64u": _BASE62 + "-_",
     "b32": _UPPER + "234567",
-    "base58": checksums.BASE58.decode(),
+    "base58": BASE58.decode(),
 }
 _RANGES = re.compile(r"(\w-\w)+[\w-]*")
 _PART = re.compile(
@@ -174,7 +186,7 @@ def _run(random: Random, charset: str, count: int) -> str:
         text = run.encode()
         if count < 8 or len(set(charset)) < 4:
             return run
-        is_random = entropy(text) >= dense and not is_placeholder(text)
+        is_random = placeholders.entropy(text) >= dense and not placeholders.is_placeholder(text)
         if is_random and all(set(kind) & set(run) for kind in kinds):
             return run
     raise RuleError(f"{count} characters of {charset!r} always look like a placeholder")
@@ -211,7 +223,7 @@ def _jwt(random: Random, argument: str) -> str:
 def _base58check(random: Random, argument: str) -> str:
     version, size, *suffix = argument.split()
     payload = bytes.fromhex(version) + random.randbytes(int(size)) + bytes.fromhex("".join(suffix))
-    return checksums.base58check(payload).decode()
+    return base58check(payload).decode()
 
 
 def _bech32(random: Random, argument: str) -> str:
@@ -219,8 +231,8 @@ def _bech32(random: Random, argument: str) -> str:
     bits = int(size) * 8
     number = random.getrandbits(bits) << -bits % 5
     groups = -(-bits // 5)
-    body = bytes(checksums.BECH32[number >> 5 * place & 31] for place in reversed(range(groups)))
-    return f"{prefix}1{(body + checksums.bech32_checksum(prefix.encode(), body)).decode()}"
+    body = bytes(BECH32[number >> 5 * place & 31] for place in reversed(range(groups)))
+    return f"{prefix}1{(body + bech32_checksum(prefix.encode(), body)).decode()}"
 
 
 def _stellar(random: Random, _: str) -> str:
@@ -252,14 +264,15 @@ def _number(random: Random, kind: str) -> str:
             for shape in shapes[kind]
         )
         text = "".join(letters)
-        if could_be(kind, text.replace("-", "")) and not is_published_number(text.encode()):
+        is_valid = personal_numbers.could_be(kind, text.replace("-", ""))
+        if is_valid and not personal_numbers.is_published_number(text.encode()):
             return text
     raise RuleError(f"no valid {kind} in {_NUMBER_TRIES} tries")
 
 
 def _iban(random: Random, country: str) -> str:
     """An account number with its check digits (ISO 13616)."""
-    size = checksums.IBAN_LENGTHS[country] - 4
+    size = IBAN_LENGTHS[country] - 4
     account = "".join(random.choices(_DIGITS, k=size))
     number = int("".join(str(int(letter, 36)) for letter in f"{account}{country}00"))
     return f"{country}{98 - number % 97:02d}{account}"
@@ -268,8 +281,8 @@ def _iban(random: Random, country: str) -> str:
 def _gitlab(before: bytes) -> bytes:
     """The length of the payload and the checksum of a token that ends in `.01.`."""
     payload = before.partition(b"-")[2][: -len(b".01.")]
-    length = bytes(checksums.BASE36[part] for part in divmod(len(payload), 36))
-    return length + checksums.gitlab_crc(before + length)
+    length = bytes(BASE36[part] for part in divmod(len(payload), 36))
+    return length + gitlab_crc(before + length)
 
 
 _ENCODINGS: Mapping[str, Callable[[str], str]] = {
@@ -278,12 +291,12 @@ _ENCODINGS: Mapping[str, Callable[[str], str]] = {
     "upper": str.upper,
 }
 _CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
-    "atlassian-crc": checksums.atlassian_crc,
-    "cloudflare-crc": lambda before: checksums.cloudflare_crc(before[-40:]),
-    "github-crc": lambda before: checksums.github_crc(before[-30:]),
+    "atlassian-crc": atlassian_crc,
+    "cloudflare-crc": lambda before: cloudflare_crc(before[-40:]),
+    "github-crc": lambda before: github_crc(before[-30:]),
     "gitlab-crc": _gitlab,
-    "grafana-crc": checksums.grafana_crc,
-    "luhn": checksums.luhn_digit,
+    "grafana-crc": grafana_crc,
+    "luhn": luhn_digit,
 }
 
 

@@ -21,8 +21,7 @@ from pipeguard.firewall.finding import Action, Direction, Finding, greatest, wor
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.places import LISTS, pointer_step
-from pipeguard.firewall.session.events import Frame
-from pipeguard.firewall.session.lifecycle import WaitingRoom
+from pipeguard.firewall.session import events, lifecycle
 from pipeguard.firewall.session.session import Session
 
 USUAL_NAME = "text"  # of the tool and the server by default
@@ -140,10 +139,10 @@ def judge(
         guard = make_guard(trial_input.server or USUAL_NAME, engines, policy, pins, key)
         guard.contents_key = key  # with it, and with room, a call waits for a person
         session = Session(guard, "SCAN")
-        session.waiting_room = WaitingRoom()
-        verdict = session.take(Frame(Direction.TO_SERVER, framed.request.encode(), now))
+        session.waiting_room = lifecycle.WaitingRoom()
+        verdict = session.take(events.Frame(Direction.TO_SERVER, framed.request.encode(), now))
         if framed.answer and verdict.forward is not None:  # a refused call has no result
-            verdict = session.take(Frame(Direction.TO_CLIENT, framed.answer.encode(), now))
+            verdict = session.take(events.Frame(Direction.TO_CLIENT, framed.answer.encode(), now))
         return worst_first(each for each in verdict.findings if not each.rule.startswith("trust."))
 
     dropped = Dropped()

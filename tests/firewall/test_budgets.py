@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from pipeguard.detect.model.cascade import Reader
 from pipeguard.detect.model.network import Network
-from pipeguard.detect.scanning import first_look
 from pipeguard.detect.scanning.first_look import RuleLookup
 from pipeguard.detect.text import decoders
 from pipeguard.firewall.budgets import (
@@ -169,7 +168,6 @@ class Work:
 
         monkeypatch.setattr(RuleLookup, "look_plain", count_look)
         monkeypatch.setattr(decoders, "decode", count_decode)
-        monkeypatch.setattr(first_look, "decode", count_decode)
         monkeypatch.setattr(Reader, "read", count_passages)
         monkeypatch.setattr(Network, "scores", count_scores)
 

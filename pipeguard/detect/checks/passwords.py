@@ -9,9 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from pipeguard.detect.checks import placeholders, randomness
+from pipeguard.detect.checks import randomness, readable
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
-from pipeguard.detect.checks.readable import has_date, readable_chars
+from pipeguard.detect.checks.placeholders import (
+    LEAST_LEFT,
+    MEASURED_BYTES,
+    base64_decoded,
+    entropy,
+    is_placeholder,
+    is_weak_password,
+)
 from pipeguard.detect.words import placeholders as words
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -52,7 +59,7 @@ _TYPED_END = lazy_regex(
 
 def password_outcome(secret: bytes) -> Outcome:
     """FAILS for common passwords and placeholders, HOLDS for long ones of mixed characters."""
-    if placeholders.is_placeholder(secret) or placeholders.is_weak_password(secret):
+    if is_placeholder(secret) or is_weak_password(secret):
         return Outcome.FAILS
     classes = randomness.character_classes(secret)
     strong = (classes >= 2 and len(secret) >= 10) or (classes >= 3 and len(secret) >= 7)
@@ -62,23 +69,25 @@ def password_outcome(secret: bytes) -> Outcome:
 def typed_outcome(secret: bytes) -> Outcome:
     """HOLDS for a well-chosen password: mixed characters, not words or code."""
     secret, *cut = _TYPED_END.split(secret, 1)
-    if cut and len(secret) < placeholders.LEAST_LEFT:
+    if cut and len(secret) < LEAST_LEFT:
         return Outcome.FAILS
-    core = _SENTENCE_END.sub(b"", secret[: placeholders.MEASURED_BYTES])
-    body = core if len(core) >= placeholders.LEAST_LEFT else secret[: placeholders.MEASURED_BYTES]
-    is_usual = placeholders.is_weak_password(secret) or password_outcome(body) is Outcome.FAILS
-    is_other = randomness.is_public(body) or has_date(body) or randomness.encodes_words(body)
+    core = _SENTENCE_END.sub(b"", secret[:MEASURED_BYTES])
+    body = core if len(core) >= LEAST_LEFT else secret[:MEASURED_BYTES]
+    is_usual = is_weak_password(secret) or password_outcome(body) is Outcome.FAILS
+    is_other = (
+        randomness.is_public(body) or readable.has_date(body) or randomness.encodes_words(body)
+    )
     if is_usual or is_other or _STANDARD.match(body) or _is_cipher_list(body):
         return Outcome.FAILS
     if _CHOSEN.fullmatch(body) and not _NOT_CHOSEN.search(body):
         return Outcome.HOLDS
-    in_words = readable_chars(body)
+    in_words = readable.readable_chars(body)
     if randomness.not_identifier(body) is not Outcome.HOLDS or 10 * in_words >= 7 * len(body):
         return Outcome.FAILS
     is_mixed = (
         len(body) >= 8 and randomness.character_classes(body) >= 3 and 2 * in_words <= len(body)
     )
-    if not is_mixed or placeholders.entropy(body) < 2.7:
+    if not is_mixed or entropy(body) < 2.7:
         return randomness.looks_random(body)
     has_sign = re.search(rb"[^A-Za-z0-9_./:+=-]", body) is not None
     is_chosen = has_sign or randomness.looks_random(body) is not Outcome.FAILS
@@ -105,7 +114,7 @@ def _userinfo(secret: bytes) -> Outcome:
 
 def _basic_auth(secret: bytes) -> Outcome:
     """Base64 of `user:password` in printable ASCII (RFC 7617, 2), except placeholders."""
-    raw = placeholders.base64_decoded(secret) or b""
+    raw = base64_decoded(secret) or b""
     if not re.fullmatch(rb"[!-9;-~]{1,100}:[ -~]{3,300}", raw):
         return Outcome.FAILS
     return to_outcome(_userinfo(raw) is not Outcome.FAILS)
@@ -144,7 +153,7 @@ def _in_secret(text: bytes) -> Outcome:
 
 def _kubernetes_value(secret: bytes) -> Outcome:
     """HOLDS for a value, encoded or not, other than a name, a placeholder, or a certificate."""
-    raw = placeholders.base64_decoded(secret)
+    raw = base64_decoded(secret)
     if raw is None or len(raw) < LEAST_BYTES:
         return typed_outcome(secret)
     if _PUBLIC.match(raw):

@@ -8,8 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from pipeguard.detect.checks import placeholders
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.placeholders import (
+    MEASURED_BYTES,
+    PREFIX,
+    base64_decoded,
+    entropy,
+    is_placeholder,
+)
 from pipeguard.detect.checks.readable import has_date, readable_chars
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -130,19 +136,19 @@ def character_classes(secret: bytes) -> int:
 def _entropy(argument: str) -> Check:
     """`entropy 3.5`: at least that many bits per byte."""
     least = float(argument)
-    return lambda secret: to_outcome(placeholders.entropy(secret) >= least)
+    return lambda secret: to_outcome(entropy(secret) >= least)
 
 
 def _is_mixed(secret: bytes) -> Outcome:
     """Three classes of characters, or a sixth of digits: seldom in words and names."""
-    secret = secret[: placeholders.MEASURED_BYTES]
+    secret = secret[:MEASURED_BYTES]
     numerals = len(secret) - len(secret.translate(None, _DIGITS))
     return to_outcome(numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3)
 
 
 def _random_case(secret: bytes) -> Outcome:
     """Upper and lower case at random, as by coin toss: in camelCase one letter in six is upper."""
-    body = placeholders.PREFIX.sub(b"", secret[: placeholders.MEASURED_BYTES])
+    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     kinds = body.translate(_KINDS)
     upper = kinds.count(b"A")
     letters = upper + kinds.count(b"a")
@@ -157,7 +163,7 @@ def _not_hex(secret: bytes) -> Outcome:
 
 def not_identifier(secret: bytes) -> Outcome:
     """Not made of words, as `next_page_token`, `config.apiKey` or `/etc/app/v2`."""
-    secret = secret[: placeholders.MEASURED_BYTES]
+    secret = secret[:MEASURED_BYTES]
     if (_CAMEL.fullmatch(secret) and readable_chars(secret) > 4) or _TYPE.fullmatch(secret):
         return Outcome.FAILS  # `ed25519.Ed25519PublicKey`
     if re.search(rb"[0-9][A-Za-z]|[0-9]{5}|[!#$%^&*~]", secret):
@@ -174,7 +180,7 @@ def looks_random(secret: bytes) -> Outcome:
 
     A run of letters of one case, or with a capital first, is a word if most of its pairs are.
     """
-    body = placeholders.PREFIX.sub(b"", secret[: placeholders.MEASURED_BYTES])
+    body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     kinds = body.translate(_KINDS)
     letters = len(kinds) - kinds.count(b" ")
     in_words = readable_chars(body)
@@ -182,7 +188,7 @@ def looks_random(secret: bytes) -> Outcome:
         return Outcome.FAILS
     if is_public(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
         return Outcome.FAILS
-    if placeholders.is_placeholder(secret):  # abc123def456
+    if is_placeholder(secret):  # abc123def456
         return Outcome.FAILS
     if len(body) < LEAST_HEX and _not_hex(body) is not Outcome.HOLDS:
         return Outcome.UNKNOWN  # a short digest has as many digits
@@ -201,7 +207,7 @@ def is_public(secret: bytes) -> bool:
 
 def encodes_words(body: bytes) -> bool:
     """True for words in base64, such as `not my real password`."""
-    text = placeholders.base64_decoded(body) if len(body) >= 12 else None
+    text = base64_decoded(body) if len(body) >= 12 else None
     return text is not None and text.isascii() and 10 * readable_chars(text) >= 6 * len(text)
 
 
@@ -250,7 +256,7 @@ def _is_unlabelled(text: bytes) -> Outcome:
 def _is_no_known_id(secret: bytes) -> Outcome:
     """Neither an id with a known form nor base64 of a text or a file."""
     is_known = _KNOWN_ID.fullmatch(secret) is not None or encodes_words(secret)
-    head = placeholders.base64_decoded(secret[:12]) or b""
+    head = base64_decoded(secret[:12]) or b""
     return to_outcome(not is_known and _FILE.match(head) is None)
 
 

@@ -18,9 +18,8 @@ from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, strict_json
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
-from pipeguard.firewall.protocol.strict_json import MAX_DEPTH, nests_deeper_than
 from pipeguard.records import NamedTuple
 
 Range = tuple[int, int]
@@ -170,7 +169,7 @@ def parse_json(text: str) -> JsonValue:
         json.dumps(read if "\\ud" in text.lower() else 0, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError):
         return None
-    return None if nests_deeper_than(read, MAX_DEPTH) else read
+    return None if strict_json.nests_deeper_than(read, strict_json.MAX_DEPTH) else read
 
 
 def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:

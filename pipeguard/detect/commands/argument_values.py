@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipeguard.detect.commands.argument_roles import is_of_database, path_signs
-from pipeguard.detect.commands.argument_usage import parse_json
-from pipeguard.detect.commands.interpret import code_lines, command_lines
-from pipeguard.detect.commands.path_normalisation import patch_lines, path_lines
-from pipeguard.detect.commands.shell_command import ScriptBudget
-from pipeguard.detect.commands.sql import breakout_lines, read_statements
+from pipeguard.detect.commands import (
+    argument_roles,
+    argument_usage,
+    interpret,
+    path_normalisation,
+    shell_command,
+    sql,
+)
 from pipeguard.detect.text.document import is_text
 from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import programs
@@ -112,7 +114,9 @@ def fold_value(value: str) -> str:
     )
 
 
-def read_value(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
+def read_value(
+    tool: str | None, key: str, value: str, budget: shell_command.ScriptBudget
+) -> list[str]:
     """The lines of a value.
 
     Args:
@@ -126,9 +130,9 @@ def read_value(tool: str | None, key: str, value: str, budget: ScriptBudget) -> 
     plain = fold_value(value)
     lines: list[str] = []
     if _PATH_SIGN.search(plain):
-        lines += path_lines(value, plain, path_signs(tool, key))
+        lines += path_normalisation.path_lines(value, plain, argument_roles.path_signs(tool, key))
     if key in lists.ONE_PROGRAM:
-        lines += code_lines(plain, budget=budget)
+        lines += interpret.code_lines(plain, budget=budget)
     if "-" in plain:
         lines += read_options(key, plain)
     if plain.count("\n") > MAX_VALUE_LINES:
@@ -136,11 +140,13 @@ def read_value(tool: str | None, key: str, value: str, budget: ScriptBudget) -> 
     lines += _read_statement(tool, key, plain)
     if _SHELL_SIGN.search(plain) and injects_command(plain):
         lines.append(f"INJ {' '.join(plain.split())}")
-        lines += command_lines(plain, budget=budget)
+        lines += interpret.command_lines(plain, budget=budget)
     return lines
 
 
-def read_field(tool: str | None, key: str, value: str, budget: ScriptBudget) -> list[str]:
+def read_field(
+    tool: str | None, key: str, value: str, budget: shell_command.ScriptBudget
+) -> list[str]:
     """The lines of a value in a list or an object: none for a text, or for code that it quotes."""
     lines = read_value(tool, key, value, budget)
     if not lines or not is_text(plain := _CODE_SPAN.sub("_", value)):
@@ -152,10 +158,16 @@ def read_token(token: str) -> list[str]:
     """The lines of a path or an option in a text."""
     value = fold_value(token)
     options = [f"OPT {value}"] if OPTION.match(value) else []
-    return options + path_lines(token, value) + patch_lines(token)
+    return (
+        options
+        + path_normalisation.path_lines(token, value)
+        + path_normalisation.patch_lines(token)
+    )
 
 
-def _read_long_value(tool: str | None, key: str, value: str, budget: ScriptBudget) -> Iterator[str]:
+def _read_long_value(
+    tool: str | None, key: str, value: str, budget: shell_command.ScriptBudget
+) -> Iterator[str]:
     """The lines of a long value, part by part; none for a document, which is read as one."""
     if value.count("\n") > MAX_VALUE_LINES or not any(map(str.isspace, value)):
         return
@@ -178,7 +190,7 @@ def find_members(text: str) -> JsonValue:
 
 def _unquote(text: str) -> str:
     """A text without JSON's escapes, if it has no others."""
-    read = parse_json(f'["{text}"]')
+    read = argument_usage.parse_json(f'["{text}"]')
     return str(read[0]) if isinstance(read, list) else text
 
 
@@ -201,5 +213,5 @@ def read_options(key: str, value: str) -> list[str]:
 def _read_statement(tool: str | None, key: str, value: str) -> list[str]:
     if (key in lists.CONDITIONS and CONDITION.match(value)) or not _STATEMENT_SIGN.search(value):
         return []
-    is_whole = STATEMENT.match(value) is not None and is_of_database(tool)
-    return read_statements(value) if is_whole else breakout_lines(value)
+    is_whole = STATEMENT.match(value) is not None and argument_roles.is_of_database(tool)
+    return sql.read_statements(value) if is_whole else sql.breakout_lines(value)

@@ -19,10 +19,9 @@ from pipeguard.detect.model.data_literals import file_kind
 from pipeguard.detect.words import MODEL_FILES, arguments
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol import places, strict_json
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, Path, walk_values
 from pipeguard.firewall.protocol.pending import NAMING, TargetFacts, Targets
-from pipeguard.firewall.protocol.places import get_value
-from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
@@ -120,7 +119,7 @@ def find_targets(
 
 def _read_facts(method: str | None, tool: str | None, params: JsonValue | bytes) -> TargetFacts:
     if isinstance(params, bytes):
-        params = get_value(parse_json(params), ("params",))
+        params = places.get_value(strict_json.parse_json(params), ("params",))
     strings = _list_strings(method, params)
     names = _find_names(tool, strings)
     is_call = method == "tools/call"

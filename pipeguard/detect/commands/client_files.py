@@ -12,12 +12,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from pipeguard.detect.commands.argument_usage import parse_json
-from pipeguard.detect.commands.file_access import FileAccess
-from pipeguard.detect.commands.path_normalisation import patch_lines
+from pipeguard.detect.commands import (
+    argument_usage,
+    file_access,
+    path_normalisation,
+    shell_command,
+    shell_output,
+)
 from pipeguard.detect.commands.programs import program_name, tidy_path
-from pipeguard.detect.commands.shell_command import ShellCommand
-from pipeguard.detect.commands.shell_output import expand_escapes, find_output
 from pipeguard.detect.words import arguments, programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -160,7 +162,7 @@ _CHANGES_OTHER = lazy_regex(
 def find_client_files(values: list[str]) -> list[str]:
     """The paths of clients' files among values: in one, in several joined, or in a patch."""
     steps = "/".join(value for value in values if not _PROSE.search(value))
-    patched = (line[2:] for value in values for line in patch_lines(value))
+    patched = (line[2:] for value in values for line in path_normalisation.patch_lines(value))
     paths = (*values, *_NAMED.findall(steps), *patched)
     tidied = (tidy_path(path.replace("\\", "/")) for path in paths if len(path) < MAX_PATH)
     return [path for path in tidied if _FILE.fullmatch(path)]
@@ -168,7 +170,7 @@ def find_client_files(values: list[str]) -> list[str]:
 
 def _read_starts(text: str) -> tuple[Counter[str], Counter[str]]:
     """The launchers of PipeGuard in a text, or parts of one, and the other programs it starts."""
-    between = _KEY.split(expand_escapes(text))
+    between = _KEY.split(shell_output.expand_escapes(text))
     starts = [""]  # first the words without a key: a part of a list
     for key, values in zip(["args", *between[1::2]], between[::2], strict=True):
         if not key:
@@ -223,7 +225,7 @@ def judge_call(tool: str, values: JsonValue, files: list[str]) -> list[str]:
 
 def _find_strings(name: str, value: JsonValue) -> Iterator[tuple[str, str]]:
     """The strings of a call by their names, without other files; what a file gets as JSON."""
-    value = parse_json(value) or value if isinstance(value, str) else value
+    value = argument_usage.parse_json(value) or value if isinstance(value, str) else value
     if isinstance(value, list):
         for each in value:
             yield from _find_strings(name, each)
@@ -258,7 +260,7 @@ def _edited_lines(key: str, text: str) -> Iterator[tuple[str, str]]:
             yield line[:1] or " ", line[1:]
 
 
-def judge_command(command: ShellCommand, files: FileAccess) -> list[str]:
+def judge_command(command: shell_command.ShellCommand, files: file_access.FileAccess) -> list[str]:
     """The line for what a command does to the clients' files that it names."""
     name = program_name([*command.words, ""][0])
     operands = command.words[1:]
@@ -273,7 +275,7 @@ def judge_command(command: ShellCommand, files: FileAccess) -> list[str]:
     if not changed:
         return []
     is_shared = not any(map(_DEDICATED.search, changed))
-    if (written := find_output([command])) is not None:
+    if (written := shell_output.find_output([command])) is not None:
         return compare_starts("", written, is_shared=is_shared)
     # Perhaps it moves to its place what a command before it wrote.
     if is_shared and _EDITS_OTHERS.match("\n".join((*files.lines[-9:], text))):

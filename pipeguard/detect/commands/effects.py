@@ -11,11 +11,21 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from pipeguard.detect.commands import argument_values, client_files, own
+from pipeguard.detect.commands import argument_values, client_files, own, path_normalisation
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_field, is_shell, role
 from pipeguard.detect.commands.argument_usage import ArgumentEffect, Uses, is_object, parse_json
+from pipeguard.detect.commands.argument_values import (
+    CONDITION,
+    MAX_VALUE,
+    OPTION,
+    STATEMENT,
+    find_members,
+    fold_value,
+    read_field,
+    read_options,
+    read_token,
+)
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
-from pipeguard.detect.commands.path_normalisation import patch_lines
 from pipeguard.detect.commands.programs import fill_blanks
 from pipeguard.detect.commands.shell_command import GAP, ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, read_statements
@@ -141,9 +151,9 @@ def _name_acts(tool: str | None, named: Iterable[tuple[str, JsonValue]]) -> str:
 def _names_file(value: str) -> bool:
     """True for a path, an option or a patch, unlike prose."""
     if len(value) >= MAX_TOKEN or "\n" in value:
-        return bool(patch_lines(value))
+        return bool(path_normalisation.patch_lines(value))
     is_path = ("/" in value or "%" in value) and not re.search(r"\s", value)
-    return is_path or argument_values.OPTION.match(value) is not None
+    return is_path or OPTION.match(value) is not None
 
 
 def _make_effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
@@ -304,30 +314,30 @@ class _ArgumentReader:
     def lines(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         """The lines of arguments that belong together."""
         if role in IDLE:
-            return [line for each in group for line in argument_values.read_token(each.value)]
+            return [line for each in group for line in read_token(each.value)]
         if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
         key = group[0].key
-        value = argument_values.fold_value(group[0].value)
+        value = fold_value(group[0].value)
         if role is ArgumentRole.COMMAND and key not in lists.FOLDERS:
             return self._lines_of_command(key, value)
         if role is ArgumentRole.CODE:
             return self._lines_of_code(value)
         if role is ArgumentRole.STATEMENT:
-            is_value = not is_statement(value) and not argument_values.CONDITION.match(value)
+            is_value = not is_statement(value) and not CONDITION.match(value)
             return read_statements(value) + (breakout_lines(value) if is_value else [])
         return self._lines_of_value(group[0])
 
     def _lines_of_value(self, string: _String) -> list[str]:
         """The lines of a value; for JSON, of each string in it, as if it were an argument."""
         read = parse_json(string.value)
-        lines = patch_lines(string.value)
+        lines = path_normalisation.patch_lines(string.value)
         if read is None:
             read_value = argument_values.read_value
             if is_field(string.path):
-                read_value = argument_values.read_field
+                read_value = read_field
             lines += read_value(self._tool, string.key, string.value, self.budget)
-            read = argument_values.find_members(string.value)
+            read = find_members(string.value)
         if not read:
             return lines
         for step in reversed(string.path):
@@ -343,11 +353,11 @@ class _ArgumentReader:
         if self._folder and own.may_name(f"{self._folder}/{value}"):
             value = f"cd '{self._folder}'\n{value}"
         if value.startswith("-") and key in lists.DASHLESS:
-            return argument_values.read_options(key, value)
+            return read_options(key, value)
         words = _words_of_json(value)
         lines = argument_lines(words, budget=self.budget)
         lines += self.command_lines("\n".join(w for w in words if " " in w) if words else value)
-        return lines + (read_statements(value) if argument_values.STATEMENT.match(value) else [])
+        return lines + (read_statements(value) if STATEMENT.match(value) else [])
 
     def _lines_of_code(self, value: str) -> list[str]:
         if is_shell(self._tool):
@@ -357,7 +367,7 @@ class _ArgumentReader:
 
     def _lines_of_list(self, role: ArgumentRole, group: list[_String]) -> list[str]:
         key = group[0].key
-        values = [argument_values.fold_value(string.value) for string in group]
+        values = [fold_value(string.value) for string in group]
         if role is ArgumentRole.STATEMENT:
             return [line for value in values for line in read_statements(value)]
         is_command = _PROGRAM.match(values[0]) is not None
@@ -393,7 +403,7 @@ def _option_list_lines(tool: str | None, key: str, values: list[str]) -> list[st
     program = next((word for word in words if word in programs.RUNNING_OTHERS), "?")
     if program == "?" and not values[0].startswith("-"):
         return []
-    return [" ".join(["ARG", program, *map(fill_blanks, values), ""])[: argument_values.MAX_VALUE]]
+    return [" ".join(["ARG", program, *map(fill_blanks, values), ""])[:MAX_VALUE]]
 
 
 def _program_of_tool(tool: str | None, key: str) -> list[str]:

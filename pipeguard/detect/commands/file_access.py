@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from pipeguard.detect.commands import programs
+from pipeguard.detect.commands import programs, shell_command
 from pipeguard.detect.commands.programs import fill_blanks, program_name, tidy_path
-from pipeguard.detect.commands.shell_command import ShellCommand
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -56,7 +55,7 @@ class FileAccess:
             path = f"{self.folder}/{path}"
         return tidy_path(path)
 
-    def redirect(self, command: ShellCommand) -> str:
+    def redirect(self, command: shell_command.ShellCommand) -> str:
         """Follow a command's redirects; return them as in its line."""
         shown = ""
         is_storing = bool(command.words) and program_name(command.words[0]) in lists.STORES_OUTPUT

@@ -24,16 +24,28 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from pipeguard.detect.commands import client_files, nested_commands, own, programs, shell_command
-from pipeguard.detect.commands.file_access import FileAccess
-from pipeguard.detect.commands.path_normalisation import patch_lines
-from pipeguard.detect.commands.posix_shell import Shell
-from pipeguard.detect.commands.powershell import is_windows, windows_lines
+from pipeguard.detect.commands import (
+    client_files,
+    file_access,
+    own,
+    path_normalisation,
+    posix_shell,
+    powershell,
+    programs,
+    shell_command,
+    shell_output,
+    sql,
+    word_expansion,
+)
+from pipeguard.detect.commands.nested_commands import (
+    Nested,
+    NestedKind,
+    find_nested,
+    pipeline_lines,
+    text_lines,
+)
 from pipeguard.detect.commands.programs import fill_blanks, match_file, program_name, unwrap_command
 from pipeguard.detect.commands.shell_command import GAP, Pipeline, ScriptBudget, ShellCommand
-from pipeguard.detect.commands.shell_output import find_output
-from pipeguard.detect.commands.sql import read_statements
-from pipeguard.detect.commands.word_expansion import MAX_WORDS
 from pipeguard.detect.matching.confirm import find_signed, sign_finder
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -105,7 +117,7 @@ def command_lines(
     interpreter.run_script(text[:MAX_TEXT])
     if "LD_" in text and _PRELOADS.search(text):
         interpreter.lines.append("ENV LD_PRELOAD=")
-    if windows and is_windows(text):
+    if windows and powershell.is_windows(text):
         interpreter.run_windows(text)
     return interpreter.all_lines()
 
@@ -115,7 +127,7 @@ def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) 
     text = " ".join(words)
     interpreter = _Interpreter(text, budget)
     interpreter.run_words(words)
-    if is_windows(text):
+    if powershell.is_windows(text):
         interpreter.run_windows(text)
     return interpreter.all_lines()
 
@@ -138,8 +150,8 @@ class _Interpreter:
         self.lines: list[str] = []
         self._budget = budget or ScriptBudget(len(text))
         self._budget.is_exceeded = self._budget.is_exceeded or len(text) > MAX_TEXT
-        self._shell = Shell(self._run_substitution, self._budget)
-        self._files = FileAccess(self.lines)
+        self._shell = posix_shell.Shell(self._run_substitution, self._budget)
+        self._files = file_access.FileAccess(self.lines)
         self._read_by_substitutions: list[str] = []
         self._is_decoding = False  # a substitution decodes its text
         self._is_sending = False  # the current pipeline does
@@ -163,7 +175,7 @@ class _Interpreter:
 
     def run_windows(self, text: str) -> None:
         """Add the lines of a script for PowerShell or cmd."""
-        for line in windows_lines(text[:MAX_TEXT]):
+        for line in powershell.windows_lines(text[:MAX_TEXT]):
             self.lines.append(line)
             self._add_own(own.STEPS.sub("/", line[3:]).split("|"), [])
 
@@ -178,7 +190,7 @@ class _Interpreter:
         if not self._budget.is_exceeded:
             if own.code_changes_ours(text, self._files.folder[-own.MAX_PATH :]):
                 self.lines.append("OWN program")
-            self.lines += nested_commands.text_lines("CODE", " ".join(text.split()))
+            self.lines += text_lines("CODE", " ".join(text.split()))
 
     def _run_substitution(self, pipelines: list[Pipeline]) -> None:
         first = len(self._files.read)
@@ -207,15 +219,15 @@ class _Interpreter:
         for at, command in enumerate(pipeline):
             stdin = command.stdin
             if stdin is None and at:
-                stdin = self._find_output(pipeline[max(0, at - MAX_WORDS) : at])
+                stdin = self._find_output(pipeline[max(0, at - word_expansion.MAX_WORDS) : at])
             if line := self._command_line(self._prepare(command, stdin)):
                 shown.append(line)
                 fed.append(line[2:] + (f" <<< {fill_blanks(stdin)}" if stdin else ""))
         if (words := pipeline[-1].words) and words[0] in lists.DECODING | {"printf"}:
-            self._find_output(pipeline[-MAX_WORDS:])
+            self._find_output(pipeline[-word_expansion.MAX_WORDS :])
         self._add_own(fed, [*map(_show_raw, pipeline)])
         if shown:
-            self.lines[first_line:first_line] = nested_commands.pipeline_lines(shown)
+            self.lines[first_line:first_line] = pipeline_lines(shown)
         if self._is_sending:
             is_substituting = any("$(" in line for line in shown)
             sent = self._files.read[first_read:]
@@ -231,7 +243,7 @@ class _Interpreter:
 
     def _find_output(self, pipeline: Pipeline) -> str | None:
         """Find a pipeline's output, and note it if the script does not contain it."""
-        printed = find_output(pipeline)
+        printed = shell_output.find_output(pipeline)
         if printed:
             words = [word for command in pipeline for word in command.words]
             written = " ".join(words)
@@ -267,7 +279,7 @@ class _Interpreter:
         elif programs.INTERPRETERS.match(name):
             self.run_code(stdin)
         elif name in programs.CLIENTS:
-            self.lines += read_statements(stdin)
+            self.lines += sql.read_statements(stdin)
 
     # -- one command -----------------------------------------------------------------------------
 
@@ -286,10 +298,12 @@ class _Interpreter:
         if is_plain and programs.is_ordinary(words[0]) and not any(map(programs.is_inner, words)):
             return _show(name, words[1:])
         if self._depth <= MAX_NESTING_DEPTH:
-            for nested in nested_commands.find_nested(name, words, self._budget):
+            for nested in find_nested(name, words, self._budget):
                 self._run_nested(nested)
         self._files.follow(name, words)
-        self.lines += chain.from_iterable(map(patch_lines, (*words[1:], command.stdin or "")))
+        self.lines += chain.from_iterable(
+            map(path_normalisation.patch_lines, (*words[1:], command.stdin or ""))
+        )
         is_inline = name == "eval" or (name in lists.SHELLS and bool(programs.find_script(words)))
         if is_inline and self._is_decoding:
             self.lines.append("RUN decoded")
@@ -301,17 +315,17 @@ class _Interpreter:
             return self._removal_line(words) + targets
         return _show(name, self._arguments(name, words)) + targets
 
-    def _run_nested(self, nested: nested_commands.Nested) -> None:
+    def _run_nested(self, nested: Nested) -> None:
         match nested.kind:
-            case nested_commands.NestedKind.SCRIPT:
+            case NestedKind.SCRIPT:
                 self.run_script(nested.text)
-            case nested_commands.NestedKind.CODE:
+            case NestedKind.CODE:
                 self.run_code(nested.text)
-            case nested_commands.NestedKind.COMMAND:
+            case NestedKind.COMMAND:
                 self.run_words(nested.words)
-            case nested_commands.NestedKind.REMOVAL:
+            case NestedKind.REMOVAL:
                 self.lines.append(f"$ rm -r {fill_blanks(self._files.resolve(nested.text))}")
-            case nested_commands.NestedKind.SQL:
+            case NestedKind.SQL:
                 self.lines.append(nested.text)
 
     def _removal_line(self, words: list[str]) -> str:

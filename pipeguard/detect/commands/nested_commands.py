@@ -10,9 +10,16 @@ from collections.abc import Iterator
 from enum import Enum
 from itertools import takewhile
 
-from pipeguard.detect.commands import programs
-from pipeguard.detect.commands.shell_command import ScriptBudget
-from pipeguard.detect.commands.sql import read_statements
+from pipeguard.detect.commands import shell_command, sql
+from pipeguard.detect.commands.programs import (
+    CLIENTS,
+    INTERPRETERS,
+    find_operands,
+    find_script,
+    is_inner,
+    option_values,
+    program_name,
+)
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -49,7 +56,9 @@ class Nested(NamedTuple):
     words: tuple[str, ...] = ()
 
 
-def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
+def find_nested(
+    name: str, words: list[str], budget: shell_command.ScriptBudget
+) -> Iterator[Nested]:
     """Find the script in a command's arguments.
 
     Args:
@@ -60,29 +69,29 @@ def find_nested(name: str, words: list[str], budget: ScriptBudget) -> Iterator[N
     if name == "eval":
         yield Nested(NestedKind.SCRIPT, " ".join(words[1:]))
     if name in lists.TAKES_SCRIPT:
-        for script in programs.option_values(words, ("-c", "--command", "-qc", "-qec", "-ec")):
+        for script in option_values(words, ("-c", "--command", "-qc", "-qec", "-ec")):
             yield Nested(NestedKind.SCRIPT, script)
     if name == "ssh":
-        remote = programs.find_operands(words[1:], _SSH_OPTIONS)[1:]
+        remote = find_operands(words[1:], _SSH_OPTIONS)[1:]
         if remote:
             yield Nested(NestedKind.SCRIPT, " ".join(remote))
     if name == "find":
         yield from _actions_of_find(words, budget)
     yield from _inner_program(words)
-    if name in programs.CLIENTS:
+    if name in CLIENTS:
         yield from (Nested(NestedKind.SQL, line) for line in _client_lines(name, words))
 
 
 def _inner_program(words: list[str]) -> Iterator[Nested]:
     """Find the script of the first shell or interpreter among the words."""
     for at, word in enumerate(words[:-1]):
-        inner = programs.program_name(word)
+        inner = program_name(word)
         if inner in lists.SHELLS:
-            script = programs.find_script(words[at:])
+            script = find_script(words[at:])
             if script:
                 yield Nested(NestedKind.SCRIPT, script)
             return
-        if programs.INTERPRETERS.match(inner) and (at == 0 or words[0] in lists.RUN_IN):
+        if INTERPRETERS.match(inner) and (at == 0 or words[0] in lists.RUN_IN):
             program = _find_program(inner, words[at + 1 : at + 1 + INTERPRETER_WORDS])
             if program is not None:
                 yield Nested(NestedKind.CODE, program)
@@ -102,16 +111,16 @@ def _find_program(interpreter: str, words: list[str]) -> str | None:
 def _client_lines(name: str, words: list[str]) -> Iterator[str]:
     """The statements in the arguments of a database's client."""
     if name == "redis-cli":
-        yield "SQL " + " ".join(programs.find_operands(words[1:], "hpanu"))[:MAX_LINE]
+        yield "SQL " + " ".join(find_operands(words[1:], "hpanu"))[:MAX_LINE]
     elif name == "sqlite3":
-        for word in programs.find_operands(words[1:], "")[1:]:
-            yield from read_statements(word)
+        for word in find_operands(words[1:], "")[1:]:
+            yield from sql.read_statements(word)
     else:
-        for text in programs.option_values(words, programs.CLIENTS[name]):
-            yield from read_statements(text)
+        for text in option_values(words, CLIENTS[name]):
+            yield from sql.read_statements(text)
 
 
-def _actions_of_find(words: list[str], budget: ScriptBudget) -> Iterator[Nested]:
+def _actions_of_find(words: list[str], budget: shell_command.ScriptBudget) -> Iterator[Nested]:
     """Find the actions of `find` on its results: on each whole folder, if no test narrows it."""
     if sum(word.startswith(("-exec", "-ok", "-delete")) for word in words) > MAX_ACTIONS:
         budget.is_exceeded = True
@@ -140,7 +149,7 @@ def _roots_of_find(words: list[str]) -> list[str]:
 def _on_folder(command: list[str], root: str) -> Nested:
     """A command of `-exec` on a folder and everything in it."""
     words = [root if word == "{}" else word for word in command]
-    if words and programs.program_name(words[0]) == "rm":
+    if words and program_name(words[0]) == "rm":
         words.insert(1, "-r")
     return Nested(NestedKind.COMMAND, "", tuple(words))
 
@@ -170,7 +179,7 @@ def pipeline_lines(commands: list[str]) -> list[str]:
     ]
     # A program that runs its input may come after any number of commands that only pass it on.
     names = [command.split(" ", 2)[1] for command in commands]
-    last = next((at for at in range(len(commands) - 1, 0, -1) if programs.is_inner(names[at])), 0)
+    last = next((at for at in range(len(commands) - 1, 0, -1) if is_inner(names[at])), 0)
     return lines + [f"{command} | {short[last]}" for command in dict.fromkeys(short[:last])]
 
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pipeguard.detect.commands import programs
-from pipeguard.detect.commands.posix_shell import Shell
-from pipeguard.detect.commands.programs import find_script, program_name, unwrap_command
-from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget, ShellCommand
+from pipeguard.detect.commands import posix_shell, shell_command
+from pipeguard.detect.commands.programs import (
+    CLIENTS,
+    INTERPRETERS,
+    UPLOADS,
+    find_script,
+    program_name,
+    unwrap_command,
+)
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -24,7 +29,7 @@ LOGIN_CHARS = 96  # before a secret, in which an option to log in is looked for
 
 # Programs that talk to another machine only with one of these among their words.
 _WITH_ARGUMENTS = {
-    **dict.fromkeys(lists.UPLOADERS, programs.UPLOADS),
+    **dict.fromkeys(lists.UPLOADERS, UPLOADS),
     "git": lazy_regex(r"\b(?:push|clone|fetch|pull|ls-remote|remote|send-email|archive)\b"),
     "openssl": lazy_regex(r"\bs_client\b"),
     "kubectl": lazy_regex(r"\b(?:cp|exec|annotate|label)\b"),
@@ -62,7 +67,7 @@ _LOGS_IN = lazy_regex(
     r"(?:(?:\A| )sshpass -p ?|(?:\A| )(?:-[paPwW] ?|--pass\w*[ =]|--auth[ =]|--token[ =])"
     r"|-u ?[^\s:,]{0,64}[:,]|://[^\s/?#@]{0,64}:?)\Z"
 )
-_LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *programs.CLIENTS)
+_LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *CLIENTS)
 
 
 def rate_sending(script: str, logs_in: Callable[[str], object]) -> Confidence | None:
@@ -85,7 +90,7 @@ class _Sending:
     def __init__(self, script: str, logs_in: Callable[[str], object]) -> None:
         self._scripts = [script]
         self._logs_in = logs_in
-        self._budget = ScriptBudget(len(script))
+        self._budget = shell_command.ScriptBudget(len(script))
         self._surest: Confidence | None = None
         self._files: set[str] = set()  # that contain the secret at this point
         self._is_networked = False  # a command contacts another machine, with any data
@@ -95,8 +100,8 @@ class _Sending:
         for at in range(MAX_SCRIPTS):
             if at >= len(self._scripts):
                 break
-            nested: list[Pipeline] = []
-            pipelines = Shell(nested.extend, self._budget).pipelines(self._scripts[at])
+            nested: list[shell_command.Pipeline] = []
+            pipelines = posix_shell.Shell(nested.extend, self._budget).pipelines(self._scripts[at])
             if any(self._surely_sends(pipeline) for pipeline in [*pipelines, *nested]):
                 return Confidence.HIGH
         is_cut = self._budget.is_exceeded or len(self._scripts) > MAX_SCRIPTS
@@ -106,7 +111,7 @@ class _Sending:
         is_likely = self._surest is None and self._is_networked
         return Confidence.MEDIUM if is_likely else self._surest
 
-    def _surely_sends(self, pipeline: Pipeline) -> bool:
+    def _surely_sends(self, pipeline: shell_command.Pipeline) -> bool:
         """True if a pipeline sends the secret; else note its use of the secret."""
         lines = [" ".join(command.words) for command in pipeline]
         text = "\n".join([*lines, *(command.stdin or "" for command in pipeline)])
@@ -124,7 +129,7 @@ class _Sending:
         return False
 
 
-def _inner_script(command: ShellCommand) -> str:
+def _inner_script(command: shell_command.ShellCommand) -> str:
     """The script given to a shell; empty without one."""
     words = unwrap_command(command.words)[0]
     return find_script(words) if words and program_name(words[0]) in lists.SHELLS else ""
@@ -137,14 +142,14 @@ def _talks(words: list[str]) -> bool:
         return False
     name = program_name(words[0])
     line = " ".join(words[1:])
-    if name in programs.CLIENTS or name == "redis-cli":
+    if name in CLIENTS or name == "redis-cli":
         host = _HOST.search(line)
         return "://" in line or (host is not None and _LOCAL.fullmatch(host[1]) is None)
     if name in _WITH_ARGUMENTS:
         return _WITH_ARGUMENTS[name].search(line) is not None
     if name in lists.RUNNERS and _NAMES_SENDER.search(line):
         return True
-    if programs.INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
+    if INTERPRETERS.match(name) or name in ("powershell", "pwsh", "cmd"):
         return _IN_CODE.search(line) is not None
     return name in lists.SENDERS or name in lists.OTHER_SENDERS
 

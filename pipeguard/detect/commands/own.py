@@ -12,8 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from pipeguard.detect.commands.file_access import FileAccess
-from pipeguard.detect.commands.path_normalisation import path_lines
+from pipeguard.detect.commands import file_access, path_normalisation
 from pipeguard.detect.words import arguments
 from pipeguard.detect.words import own as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -307,7 +306,9 @@ def mark_files(text: str) -> str:
     return _FILES.sub(FILE, text)
 
 
-def commands_change_ours(lines: Sequence[str], raw: Sequence[str], files: FileAccess) -> bool:
+def commands_change_ours(
+    lines: Sequence[str], raw: Sequence[str], files: file_access.FileAccess
+) -> bool:
     """True if a pipeline names one of ours, unless all its commands are known only to read.
 
     Args:
@@ -377,7 +378,7 @@ def _call_names_ours(
     paths = [value for value in values if not _PROSE.search(value)]
     paths += [line.partition(" ")[2] for line in lines if line[0] in ">O"]
     joined = "/".join(paths * 2)[: 30 * MAX_PATH]
-    paths += [joined, *(line[2:] for line in path_lines(joined, joined, (">",)))]
+    paths += [joined, *(line[2:] for line in path_normalisation.path_lines(joined, joined, (">",)))]
     if any(FILE in mark_files(f"\n{path}") for path in paths):
         return True
     return _NAMES.search(" ".join(["in", *paths]).replace("\n", " ")) is not None

@@ -10,9 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 
-from pipeguard.detect.commands import shell_command, word_expansion
+from pipeguard.detect.commands import shell_command, shell_output, word_expansion
 from pipeguard.detect.commands.shell_command import Pipeline, ScriptBudget, ShellCommand, dense_runs
-from pipeguard.detect.commands.shell_output import expand_escapes, find_output
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_DEPTH = 5  # of scripts inside each other
@@ -190,7 +189,7 @@ class WordReader:
         if following == "'":
             end = _ANSI_QUOTED.match(text, at + 2).end()  # type: ignore[union-attr]
             self.at = end + 1
-            return expand_escapes(text[at + 2 : end]).translate(_QUOTED)
+            return shell_output.expand_escapes(text[at + 2 : end]).translate(_QUOTED)
         if following == '"':
             self.at += 2
             return self._in_double_quotes().translate(_QUOTED)
@@ -288,7 +287,7 @@ class Shell:
         """Replace a substitution by its output if that is known, otherwise by its words."""
         pipelines = self.pipelines(script)
         self._on_substitution(pipelines)
-        printed = find_output(pipelines[-1]) if pipelines else ""
+        printed = shell_output.find_output(pipelines[-1]) if pipelines else ""
         if printed is None:
             return "$(" + shell_command.GAP.join(script.split()) + ")"
         return printed.rstrip("\n")

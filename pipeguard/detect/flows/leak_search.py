@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
-from pipeguard.detect.flows import overlap
+from pipeguard.detect.flows import overlap, secret_egress, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.outgoing_call import (
@@ -26,8 +26,13 @@ from pipeguard.detect.flows.outgoing_call import (
     TYPES,
     Call,
 )
-from pipeguard.detect.flows.secret_egress import POSTED, find_opened
-from pipeguard.detect.flows.secret_values import key_by_letters
+from pipeguard.detect.flows.overlap import (
+    SearchBudget,
+    find_held,
+    list_new_probes,
+    list_probes,
+    squeeze,
+)
 from pipeguard.detect.flows.text_values import (
     NamedStrings,
     find_addresses,
@@ -46,9 +51,8 @@ from pipeguard.detect.flows.text_values import (
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.finding import Confidence, Severity
+from pipeguard.firewall.protocol import message, strict_json
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.firewall.protocol.message import PlainOutline
-from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
@@ -75,7 +79,7 @@ class _Part(NamedTuple):
     opened: frozenset[str]
 
 
-def is_concerned(flows: Flows, tool: Tool, outline: PlainOutline) -> bool:
+def is_concerned(flows: Flows, tool: Tool, outline: message.PlainOutline) -> bool:
     """True if remembered data may matter to a call, or something of it is kept; usually False.
 
     Args:
@@ -87,7 +91,7 @@ def is_concerned(flows: Flows, tool: Tool, outline: PlainOutline) -> bool:
     may_concern = flows.may_concern(tool, is_outward=is_outward)
     if may_concern is not None:
         return may_concern
-    return bool(find_leaks(flows, tool, parse_json(outline.arguments or b"null")))
+    return bool(find_leaks(flows, tool, strict_json.parse_json(outline.arguments or b"null")))
 
 
 def find_leaks(
@@ -107,7 +111,7 @@ def find_leaks(
     leaks: list[Leak] = []
     opened = frozenset[str]()
     if flows.has_sources(tool):
-        opened = find_opened(tool.labels, strings)
+        opened = secret_egress.find_opened(tool.labels, strings)
         if tool.is_sink or tool.labels.meets(Label.OUTSIDE):
             bare = without_credentials(arguments)
         if tool.is_sink:
@@ -161,12 +165,12 @@ def _list_requested(
     if addresses and tool.stores:
         addresses = [*dict.fromkeys(addresses)]
         files = [r for r in flows.find_likely(addresses) if r.tool.is_file_reader(tool.server)]
-        held = overlap.find_held(addresses, [r.text() for r in files], overlap.SearchBudget())
+        held = find_held(addresses, [r.text() for r in files], SearchBudget())
         were_read = {at for numbers in held.values() for at in numbers}
         addresses = [address for at, address in enumerate(addresses) if at not in were_read]
     if addresses and tool.labels.meets(Label.RUNS):
         for _, text in strings:
-            addresses += POSTED.findall(text)
+            addresses += secret_egress.POSTED.findall(text)
     return addresses
 
 
@@ -185,7 +189,7 @@ def _look_up(flows: Flows, part: _Part | None, now: float, event: str) -> list[L
     call.find_likely = flows.find_likely
     sent = call.text if part.tool.labels.meets(Label.SENDS) else ""
     piece = find_longest_run(sent)[:PIECE_CHARS]
-    squeezed = overlap.squeeze(sent)[-ARGUMENT_BYTES:]
+    squeezed = squeeze(sent)[-ARGUMENT_BYTES:]
     call.follow(*flows.record_sent(event, part.tool, squeezed, piece))
     leaks += rate_results(call, sorted(results, key=attrgetter("number")), repeated)
     flows.bound_derived()
@@ -199,11 +203,11 @@ def _find_repeated(flows: Flows, part: _Part) -> list[ToolResult]:
     sent = part.text.decode("utf-8", "ignore")
     letters = overlap.letters(sent)
     hashes = find_digests(sent)
-    results = flows.find_likely([*overlap.list_probes(letters), *hashes])
+    results = flows.find_likely([*list_probes(letters), *hashes])
     if results:  # the longest string is often sent again
         said = "".join([words.letters for words in flows.read_words()])
         longest = overlap.letters(max((each for _, each in part.strings), key=len, default=""))
-        parts = [*overlap.list_new_probes(letters, longest, said), *hashes]
+        parts = [*list_new_probes(letters, longest, said), *hashes]
         likely = {*flows.find_likely(parts)}
         results = [result for result in results if result in likely]
     return [each for each in results if each.takes_in and each.key != part.tool.key]
@@ -367,7 +371,7 @@ def _rate_secret(call: Call, result: ToolResult) -> Confidence | None:
         looks_secret = looks_secret or bool(completed)
         if any(map(call.is_new, call.find_named(result))):
             return Confidence.HIGH
-        if any(bare in completed for bare in key_by_letters(result.named_secrets())):
+        if any(bare in completed for bare in secret_values.key_by_letters(result.named_secrets())):
             return Confidence.HIGH
     if not looks_secret:
         return None

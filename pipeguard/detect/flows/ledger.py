@@ -16,11 +16,14 @@ from itertools import count, takewhile
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from pipeguard.detect.flows import overlap, tool_results
-from pipeguard.detect.flows.leak import Leak
-from pipeguard.detect.flows.ledger_memory import LedgerMemory, RememberedCalls, RememberedResults
-from pipeguard.detect.flows.passages import Passages
-from pipeguard.detect.flows.secret_values import find_begun_key, list_last_values
+from pipeguard.detect.flows import (
+    leak,
+    ledger_memory,
+    overlap,
+    passages,
+    secret_values,
+    tool_results,
+)
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.protocol.strict_json import without_value
@@ -51,14 +54,14 @@ class Flows:
         passages: those that were cut out of the results.
     """
 
-    def __init__(self, memory: LedgerMemory | None = None, owner: str = "") -> None:
+    def __init__(self, memory: ledger_memory.LedgerMemory | None = None, owner: str = "") -> None:
         self.owner = owner
-        self.passages = Passages()
-        self._memory = LedgerMemory() if memory is None else memory
+        self.passages = passages.Passages()
+        self._memory = ledger_memory.LedgerMemory() if memory is None else memory
         self._lock = Lock()
         self._forgotten = ForgottenResults()
-        self._results = RememberedResults(MOST_RESULTS, RESULT_BYTES, RESULT_SECONDS)
-        self._calls = RememberedCalls(REQUEST_BYTES)
+        self._results = ledger_memory.RememberedResults(MOST_RESULTS, RESULT_BYTES, RESULT_SECONDS)
+        self._calls = ledger_memory.RememberedCalls(REQUEST_BYTES)
         self._numbers = count()  # of requests and results, in the order in which they came
         self._orders: deque[CarriedOrder] = deque(maxlen=MOST_ORDERS)
         self._derived_bytes = 0  # of texts, as of the last count
@@ -131,7 +134,9 @@ class Flows:
 
     def join_key(self, event: str, texts: Sequence[str]) -> list[tuple[str, str]]:
         """Join the beginnings of keys in recent calls to the ends of the texts of a call."""
-        begun, ends = find_begun_key(texts), list_last_values(texts)  # read before the lock is held
+        # Read before the lock is held.
+        begun = secret_values.find_begun_key(texts)
+        ends = secret_values.list_last_values(texts)
         with self._lock:
             return self._calls.join_key(event, begun, ends)
 
@@ -197,7 +202,7 @@ class Flows:
         found = form.find_likely([*indexes.values()], [*map(overlap.lower, values)], has_words)
         return [results[at] for at in found]
 
-    def find_forgotten(self, tool: Tool, text: bytes, now: float) -> list[Leak]:
+    def find_forgotten(self, tool: Tool, text: bytes, now: float) -> list[leak.Leak]:
         """Find the forgotten result that a text for a tool may repeat."""
         if not self._forgotten:  # as a rule
             return []

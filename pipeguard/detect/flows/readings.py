@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from functools import cache
 
 from pipeguard.detect.matching.confirm import Finder
-from pipeguard.detect.text import decoders
+from pipeguard.detect.text import decoders, encoding
 from pipeguard.detect.text.decoders import ENCODINGS
-from pipeguard.detect.text.encoding import make_pattern
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -67,5 +66,5 @@ def _has_sign(text: bytes, *names: str) -> bool:
 @cache
 def _finder(*names: str) -> Finder:
     return Finder(
-        "|".join(f"(?:{make_pattern(_SIGNS[name])})" for name in names), ignore_case=False
+        "|".join(f"(?:{encoding.make_pattern(_SIGNS[name])})" for name in names), ignore_case=False
     )

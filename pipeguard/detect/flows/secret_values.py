@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import islice
 
-from pipeguard.detect.checks.credential_names import is_secret_setting
-from pipeguard.detect.checks.placeholders import entropy
+from pipeguard.detect.checks import credential_names, placeholders
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, find_tokens, unescape
 from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
@@ -47,7 +46,7 @@ def is_secret(token: str) -> bool:
     parts = _PARTS.findall(token)
     if len(parts) > 1 and all(part.isdigit() or _PLAIN_WORD.match(part) for part in parts):
         return False  # words and numbers, as in `production-eu-west-1`
-    return entropy(token.encode()) >= SECRET_ENTROPY and not token.isdigit()
+    return placeholders.entropy(token.encode()) >= SECRET_ENTROPY and not token.isdigit()
 
 
 def is_random(token: str) -> bool:
@@ -232,7 +231,9 @@ def _is_credential(part: re.Match[str]) -> bool:
         return False
     if _has_address(part[2]):
         return any(map(_is_credential, _PART.finditer(decode_percent(part[2]))))
-    return is_secret_setting(name) or not _CREDENTIAL_WORDS.isdisjoint(name_words(name))
+    return credential_names.is_secret_setting(name) or not _CREDENTIAL_WORDS.isdisjoint(
+        name_words(name)
+    )
 
 
 # --- codes ------------------------------------------------------------------------------

@@ -14,10 +14,19 @@ from enum import Enum
 from functools import lru_cache
 from math import inf, log2
 
-from pipeguard.detect.model import quotation
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.data_literals import FileKind, is_data_literal, may_act
 from pipeguard.detect.model.opener import Stretch, in_whole_characters, widen
+from pipeguard.detect.model.quotation import (
+    FEW_TOPICS,
+    MANY_TOPICS,
+    is_legal,
+    is_shown_as_example,
+    topics,
+    unquote,
+    without_ai,
+    without_harmless,
+)
 from pipeguard.detect.model.sentences import Piece, find_best, find_reach, read_together, units
 from pipeguard.detect.words import topics as topic_words
 from pipeguard.firewall.budgets import Budgets
@@ -412,31 +421,27 @@ class ReadOrder:
 
     def is_about_attacks(self) -> bool:
         """True in a text about attacks, if the order is not far beyond `sure` or is an example."""
-        about, excess = quotation.topics(self._data, *self.span), self.excess
-        if excess < 0 or (about >= quotation.MANY_TOPICS and excess < ABOUT_ATTACKS_LOGITS):
-            return about >= quotation.FEW_TOPICS
-        return about >= quotation.FEW_TOPICS and quotation.is_shown_as_example(
-            self._data, self.span[0]
-        )
+        about, excess = topics(self._data, *self.span), self.excess
+        if excess < 0 or (about >= MANY_TOPICS and excess < ABOUT_ATTACKS_LOGITS):
+            return about >= FEW_TOPICS
+        return about >= FEW_TOPICS and is_shown_as_example(self._data, self.span[0])
 
     def is_reported(self) -> bool:
         """True if a sentence reports an order, and is not one without its quotes."""
-        outside = quotation.unquote(self._data, *self.span)
+        outside = unquote(self._data, *self.span)
         least = self._classifier.likely - REPORTED_LOGITS
         return outside is not None and self._reader.reads_below(outside, self._classifier, least)
 
     def is_harmless(self) -> bool:
         """True if a passage is not an order without its text of a public form."""
-        return self._reads_harmless(
-            self._passage.text, quotation.without_harmless(self._passage.text)
-        )
+        return self._reads_harmless(self._passage.text, without_harmless(self._passage.text))
 
     def is_of_law(self) -> bool:
         """True in the language of law, if it does not address a model."""
-        if not quotation.is_legal(self._data, *self.span):
+        if not is_legal(self._data, *self.span):
             return False
         words = self._passage.text[self._piece.start : self._piece.end]
-        return not self._classifier.names_speaker(quotation.without_ai(words))
+        return not self._classifier.names_speaker(without_ai(words))
 
     def is_of_strings_apart(self) -> bool:
         """True if only several strings of a definition, read together, make an order."""

@@ -12,7 +12,16 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from pipeguard.detect.model import network_weights
+from pipeguard.detect.model.network_weights import (
+    INSIDE,
+    KERNEL,
+    MAX_PARTS,
+    NUMBER,
+    PADDING,
+    UNKNOWN,
+    NetworkWeights,
+    list_parts,
+)
 
 Floats: TypeAlias = "np.ndarray[Any, np.dtype[np.float32]]"
 
@@ -27,9 +36,7 @@ class Vocabulary:
 
     def __init__(self, parts: Iterable[str]) -> None:
         """Number the parts in their order; the first three are not real ones."""
-        self._numbers = {
-            part: number for number, part in enumerate(parts) if number > network_weights.NUMBER
-        }
+        self._numbers = {part: number for number, part in enumerate(parts) if number > NUMBER}
         self._of_word = lru_cache(CACHED_WORDS)(self._parts)
 
     def numbers(self, tokens: Sequence[str]) -> list[int]:
@@ -37,24 +44,24 @@ class Vocabulary:
         numbers: list[int] = []
         for token in tokens:
             numbers += self._of_word(token)
-            if len(numbers) >= network_weights.MAX_PARTS:
+            if len(numbers) >= MAX_PARTS:
                 break
-        return numbers[: network_weights.MAX_PARTS] or [network_weights.UNKNOWN]
+        return numbers[:MAX_PARTS] or [UNKNOWN]
 
     def _parts(self, word: str) -> tuple[int, ...]:
         """The parts of a word: from its beginning on, the longest known ones."""
         if word.isdecimal():
-            return (network_weights.NUMBER,)
+            return (NUMBER,)
         numbers: list[int] = []
         start = 0
         while start < len(word) and len(numbers) < MAX_PARTS_OF_WORD:
-            mark = network_weights.INSIDE if start else ""
+            mark = INSIDE if start else ""
             for end in range(min(len(word), start + MAX_LETTERS_OF_PART), start, -1):
                 number = self._numbers.get(mark + word[start:end])
                 if number is not None:
                     break
             else:
-                return (*numbers, network_weights.UNKNOWN)
+                return (*numbers, UNKNOWN)
             numbers.append(number)
             start = end
         return tuple(numbers)
@@ -63,9 +70,9 @@ class Vocabulary:
 class NetworkSums:
     """Weights as arrays, and their vocabulary."""
 
-    def __init__(self, weights: network_weights.NetworkWeights) -> None:
+    def __init__(self, weights: NetworkWeights) -> None:
         """Convert all weights to floats, except the embeddings, of which a text needs few."""
-        self._vocabulary = Vocabulary(network_weights.list_parts(weights))
+        self._vocabulary = Vocabulary(list_parts(weights))
         steps = np.frombuffer(weights.steps, np.float32)
         values = np.frombuffer(weights.values, np.int8)
         shapes = weights.sizes.shapes()
@@ -92,7 +99,7 @@ class NetworkSums:
 
         The texts are one row, with a gap between them as wide as the farthest part that is seen.
         """
-        gap = [network_weights.PADDING] * 2 ** (len(self._layers) - 1)
+        gap = [PADDING] * 2 ** (len(self._layers) - 1)
         row = np.array([number for text in batch for number in (*text, *gap)])
         lengths = np.array([len(text) for text in batch])
         starts = np.cumsum(lengths + len(gap)) - lengths - len(gap)
@@ -117,7 +124,7 @@ class NetworkSums:
 def _with_neighbours(state: Floats, dilation: int) -> Floats:
     """Each part next to the parts before and after it, at the distance of the dilation."""
     parts, width = state.shape
-    wide = np.zeros((parts, network_weights.KERNEL * width), np.float32)
+    wide = np.zeros((parts, KERNEL * width), np.float32)
     wide[dilation:, :width] = state[:-dilation]
     wide[:, width : 2 * width] = state
     wide[:-dilation, 2 * width :] = state[dilation:]

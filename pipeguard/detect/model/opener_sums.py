@@ -6,7 +6,18 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from pipeguard.detect.model import opener_weights
+from pipeguard.detect.model.opener_weights import (
+    FEWEST,
+    GRAM_BITS,
+    MOST_BYTES,
+    MOST_STRETCHES,
+    REPEAT_TOKENS,
+    SEGMENT_TOKENS,
+    TOKEN_BYTES,
+    WINDOW_SEGMENTS,
+    WORD_BITS,
+    Weights,
+)
 
 Integers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
 Steps: TypeAlias = "np.ndarray[Any, np.dtype[np.int8]]"
@@ -47,7 +58,7 @@ class TextFeatures(NamedTuple):
 Sums: TypeAlias = tuple[Integers, Integers, Integers, Integers]
 
 
-def windows(data: bytes, weights: opener_weights.Weights) -> list[tuple[int, int, float]]:
+def windows(data: bytes, weights: Weights) -> list[tuple[int, int, float]]:
     """The windows over the threshold, joined if they meet: start, end, score."""
     text = features(data)
     if text is None:
@@ -74,7 +85,7 @@ def features(data: bytes) -> TextFeatures | None:
     hashes = _stem_hashes(letters, starts, stem_bytes)
     before = np.concatenate(([FIRST], hashes[:-1]))
     before[sentences] = FIRST
-    fold = np.uint64(64 - opener_weights.WORD_BITS)
+    fold = np.uint64(64 - WORD_BITS)
     stems = (((hashes ^ STEM_SEED) * FOLD) >> fold).astype(np.int64)
     pairs = ((((before * BIGRAM) ^ (hashes + PAIR_SEED)) * FOLD) >> fold).astype(np.int64)
     is_new = _is_new(pairs)
@@ -109,15 +120,13 @@ def best_windows(segments: Sums, scale: float, bias: float) -> tuple[Any, Intege
     count = len(segments[0])
     best, begin = np.full(count, -np.inf), np.arange(count)
     total = [part.copy() for part in segments]
-    for back in range(min(opener_weights.WINDOW_SEGMENTS, count)):
+    for back in range(min(WINDOW_SEGMENTS, count)):
         if back:
             for whole, part in zip(total, segments, strict=True):
                 whole[back:] += part[:-back]
         words, word_count, grams, gram_count = total
-        means = words / np.sqrt(np.maximum(word_count, opener_weights.FEWEST))
-        scores = bias + scale * (
-            means + grams / np.sqrt(np.maximum(gram_count, opener_weights.FEWEST))
-        )
+        means = words / np.sqrt(np.maximum(word_count, FEWEST))
+        scores = bias + scale * (means + grams / np.sqrt(np.maximum(gram_count, FEWEST)))
         better = np.flatnonzero(scores[back:] > best[back:]) + back
         best[better], begin[better] = scores[better], better - back
     best[segments[1] == 0] = -np.inf
@@ -132,7 +141,7 @@ def _between(values: Integers, bounds: Integers) -> Integers:
 def _is_new(pairs: Integers) -> Any:
     """False for each pair that repeats one of the last pairs."""
     is_new = np.ones(len(pairs), bool)
-    for back in range(1, min(opener_weights.REPEAT_TOKENS, len(pairs) - 1) + 1):
+    for back in range(1, min(REPEAT_TOKENS, len(pairs) - 1) + 1):
         is_new[back:] &= pairs[back:] != pairs[:-back]
     return is_new
 
@@ -144,10 +153,10 @@ def _tokens(letters: Bytes, classes: Bytes) -> tuple[Integers, Integers]:
     begins[1:] |= (classes[1:] == MARK) & (letters[1:] != letters[:-1])
     starts = np.flatnonzero(begins)
     lengths = np.diff(starts, append=len(letters))
-    if len(starts) and lengths.max() > opener_weights.TOKEN_BYTES:
-        parts = -(-lengths // opener_weights.TOKEN_BYTES)
+    if len(starts) and lengths.max() > TOKEN_BYTES:
+        parts = -(-lengths // TOKEN_BYTES)
         number = np.arange(parts.sum()) - np.repeat(np.cumsum(parts) - parts, parts)
-        starts = np.repeat(starts, parts) + number * opener_weights.TOKEN_BYTES
+        starts = np.repeat(starts, parts) + number * TOKEN_BYTES
         lengths = np.diff(starts, append=len(letters))
     real = classes[starts] != GAP
     return starts[real], lengths[real]
@@ -163,10 +172,10 @@ def _first_tokens(data: bytes, starts: Integers) -> tuple[Integers, Integers]:
     np.not_equal(sentences[1:], sentences[:-1], out=is_first[1:])
     first = np.flatnonzero(is_first)
     sizes = np.diff(first, append=len(starts))
-    if sizes.max() <= opener_weights.SEGMENT_TOKENS:
+    if sizes.max() <= SEGMENT_TOKENS:
         return first, first
     position = np.arange(len(starts)) - np.repeat(first, sizes)
-    return first, np.flatnonzero(is_first | (position % opener_weights.SEGMENT_TOKENS == 0))
+    return first, np.flatnonzero(is_first | (position % SEGMENT_TOKENS == 0))
 
 
 def _stem_hashes(letters: Bytes, starts: Integers, stem_bytes: Integers) -> Hashes:
@@ -187,7 +196,7 @@ def _grams(letters: Bytes) -> Integers:
     for offset in range(4):
         places = grams[offset::4]
         places[:] = np.frombuffer(padded, "<u4", len(places), offset)
-    return ((grams * GRAM) >> np.uint32(32 - opener_weights.GRAM_BITS)).astype(np.int64)
+    return ((grams * GRAM) >> np.uint32(32 - GRAM_BITS)).astype(np.int64)
 
 
 def _join(chosen: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
@@ -195,8 +204,8 @@ def _join(chosen: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
     for start, end, score in chosen:
         if joined:
             first, last, most = joined[-1]
-            meets = start <= last and end - first <= opener_weights.MOST_BYTES
-            if meets or len(joined) == opener_weights.MOST_STRETCHES:
+            meets = start <= last and end - first <= MOST_BYTES
+            if meets or len(joined) == MOST_STRETCHES:
                 joined[-1] = (min(first, start), max(last, end), max(most, score))
                 continue
         joined.append((start, end, score))

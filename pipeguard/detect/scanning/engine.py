@@ -16,8 +16,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from pipeguard.allocator import drop_pages
-from pipeguard.detect.commands.argument_roles import called_tool
-from pipeguard.detect.commands.argument_usage import Uses
+from pipeguard.detect.commands import argument_roles, argument_usage
 from pipeguard.detect.matching.native_tables import make_rows, make_words
 from pipeguard.detect.matching.pattern_set import (
     PatternGroup,
@@ -185,8 +184,10 @@ class Engine(RuleLookup):
         return scan.result()
 
     def _source(self, text: MessageText, place_of: PlaceOf, call: Targets = NO_CALL) -> ScanInput:
-        tool = called_tool(text.value) if self.keyed else None
-        return ScanInput(text, place_of, self.keyed, Uses(text, tool), call, self.dropped)
+        tool = argument_roles.called_tool(text.value) if self.keyed else None
+        return ScanInput(
+            text, place_of, self.keyed, argument_usage.Uses(text, tool), call, self.dropped
+        )
 
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a log line, by the rule's id."""

@@ -19,20 +19,15 @@ from pipeguard.detect.matching.pattern_set import PatternSet
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View, Written
-from pipeguard.detect.scanning.extents import JsonValues
-from pipeguard.detect.scanning.facts import Candidate, may_apply
+from pipeguard.detect.scanning import extents, facts, rating, rule_groups
 from pipeguard.detect.scanning.origin import Origin
-from pipeguard.detect.scanning.rating import counts_by_checks
-from pipeguard.detect.scanning.rule_groups import EngineRules, in_groups, squeezed_pattern
 from pipeguard.detect.scanning.scan_budget import Dropped, ScanInput
-from pipeguard.detect.text import split_literals
-from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts, decode
+from pipeguard.detect.text import decoders, split_literals
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks, look_end
 from pipeguard.firewall.budgets import DecodingBudget
-from pipeguard.firewall.protocol.message import PlainOutline
+from pipeguard.firewall.protocol import message, strict_json
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.protocol.strict_json import read_json
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range, fold, squeeze
 
@@ -41,7 +36,7 @@ if TYPE_CHECKING:
 
 SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sign of an encoding
 LITERALS = "literals"
-_SIGNS_TO_CLIENT = frozenset(ENCODINGS) | SPACED_OUT
+_SIGNS_TO_CLIENT = frozenset(decoders.ENCODINGS) | SPACED_OUT
 # `windows` means something only next to `acts`.
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
 _UNDECODED = {View.TEXT, View.JOINED}  # folded text is looked at separately
@@ -71,7 +66,7 @@ class FirstLook(NamedTuple):
     hits: list[int]
     joined_hits: list[int]
     opened: list[Stretch]
-    json: JsonValues
+    json: extents.JsonValues
 
 
 class Look(NamedTuple):
@@ -103,7 +98,7 @@ def first_look(
     """
     if len(text.data) > BLOCK_BYTES or lookup.dropped is not None:
         return None
-    values = JsonValues(text) if before is None else before.json
+    values = extents.JsonValues(text) if before is None else before.json
     others = None if before is None else before.hits
     joined, keys = b"", b""
     if lookup.choose(View.JOINED, surface, signs=False) != ():
@@ -258,7 +253,7 @@ def _matches(
     Each rule is searched for in the same places as in a full scan (`Scan.run_rules`), and its
     matches in the text are rated by the same checks.
     """
-    if not (rules := [rule for rule in rules if may_apply(rule, source)]):
+    if not (rules := [rule for rule in rules if facts.may_apply(rule, source)]):
         return False
     data, joined = seen.texts
     parts = [part for part in (joined, seen.keys) if part]
@@ -282,9 +277,9 @@ def _matches_in_text(lookup: RuleLookup, rule: Rule, data: bytes, origin: Origin
     found = chain.from_iterable(find(data, low, high) for low, high in ranges)
     if rule.several:
         return any(found)  # the text after a match counts, too
-    matches = (Candidate(rule, data, match, View.TEXT, origin=origin) for match in found)
+    matches = (facts.Candidate(rule, data, match, View.TEXT, origin=origin) for match in found)
     rated = islice(matches, FEW_MATCHES + 1)
-    return any(n == FEW_MATCHES or counts_by_checks(m) for n, m in enumerate(rated))
+    return any(n == FEW_MATCHES or rating.counts_by_checks(m) for n, m in enumerate(rated))
 
 
 def _find_acts(source: ScanInput, *, windows: bool) -> bytes | None:
@@ -301,11 +296,11 @@ def _mean_nothing(lookup: RuleLookup, data: bytes, signs: list[str], surface: Su
     """True if the decoded text has no pattern, and nothing to decode again."""
     # A budget of its own: a failed try costs nothing. It is small, and many texts cost little.
     budget = DecodingBudget(len(data), LOOK_NS)
-    stretches = decode(data, {sign: [(0, len(data))] for sign in signs}, budget)
+    stretches = decoders.decode(data, {sign: [(0, len(data))] for sign in signs}, budget)
     if budget.is_exceeded:
         return False
     if stretches:
-        decoded = DecodedParts(stretches, data).data
+        decoded = decoders.DecodedParts(stretches, data).data
         if not (decoded.isascii() and _has_nothing(lookup, decoded, surface)):
             return False
     squeezed = []
@@ -344,7 +339,7 @@ class RuleLookup:
 
     def __init__(
         self,
-        rules: EngineRules,
+        rules: rule_groups.EngineRules,
         patterns: tuple[PatternSet, PatternSet, PatternSet, Opener | None],
         signs: tuple[Sequence[str], Sequence[str]],
         load_classifier: Callable[[Rule], Classifier],
@@ -402,7 +397,7 @@ class RuleLookup:
         key = view, surface, signs, asks
         chosen = self._chosen.get(key)
         if chosen is None and self.rules.are_read:
-            groups = [*filter(None, in_groups(self.rules.all))]
+            groups = [*filter(None, rule_groups.in_groups(self.rules.all))]
             first = self.plain.count - len(groups)
             numbers = [*range(first)] if signs else []
             for number, group in enumerate(groups, first):
@@ -437,7 +432,7 @@ class RuleLookup:
         """The finder of the rule's own expression."""
         key = (rule.id, squeezed)
         if key not in self._finders:
-            pattern = squeezed_pattern(rule)[0] if squeezed else rule.pattern
+            pattern = rule_groups.squeezed_pattern(rule)[0] if squeezed else rule.pattern
             self._finders[key] = Finder(pattern, ignore_case=rule.ignore_case)
         return self._finders[key]
 
@@ -460,7 +455,7 @@ def _sort(hits: Iterable[int], signs: Sequence[str]) -> tuple[list[str], list[in
     return names, [index - count for index in in_order if index >= count]
 
 
-def finds_nothing(lookup: RuleLookup, surface: Surface, outline: PlainOutline) -> bool:
+def finds_nothing(lookup: RuleLookup, surface: Surface, outline: message.PlainOutline) -> bool:
     """True if a single look shows that no rule of an engine matches, however the text is read.
 
     Raises:
@@ -490,11 +485,11 @@ def _may_match(lookup: RuleLookup, texts: tuple[bytes, bytes], rules: list[Rule]
     )
 
 
-def _find_outlined_acts(outline: PlainOutline, windows: bool) -> bytes | None:  # noqa: FBT001  a callback
+def _find_outlined_acts(outline: message.PlainOutline, windows: bool) -> bytes | None:  # noqa: FBT001  a callback
     """The lines for the effects of arguments; None if they have to be read together."""
     from pipeguard.detect.commands.effects import flat_effects
 
-    arguments, _ = read_json(outline.arguments) if outline.arguments else ({}, b"")
+    arguments, _ = strict_json.read_json(outline.arguments) if outline.arguments else ({}, b"")
     if not isinstance(arguments, dict):
         return None
     return flat_effects(outline.tool, arguments, len(outline.data), windows=windows)

@@ -12,8 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pipeguard.detect.checks.placeholders import is_placeholder
-from pipeguard.detect.commands.argument_roles import ArgumentRole
-from pipeguard.detect.commands.argument_usage import PROGRAMS
+from pipeguard.detect.commands import argument_roles, argument_usage
 from pipeguard.detect.model.cascade import Evidence, ReadOrder, Steps
 from pipeguard.detect.model.quotation import FEW_TOPICS, MANY_TOPICS
 from pipeguard.detect.rules.rule import Rule, Written
@@ -27,12 +26,11 @@ from pipeguard.detect.scanning.surroundings import (
     whole_words,
 )
 from pipeguard.firewall.finding import Confidence
-from pipeguard.firewall.protocol.json_values import Path
-from pipeguard.firewall.protocol.places import MASKED_STEP
+from pipeguard.firewall.protocol import json_values, places
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range
 
-_PROGRAMS = (*PROGRAMS, ArgumentRole.STATEMENT)
+_PROGRAMS = (*argument_usage.PROGRAMS, argument_roles.ArgumentRole.STATEMENT)
 NEAR_CHARS = 8192  # between two signs: a longer text has both by chance
 LOOKED_AT_CHARS = 80  # shown of the words that a step looked at
 MOST_DROPPED = 1000  # matches of one value that are kept for somebody who asks why
@@ -251,12 +249,14 @@ def _report(located: Located, rating: Rating, span: Range) -> Match:
     )
 
 
-def without_secret(rule: Rule, path: Path, matched: bytes) -> Path:
+def without_secret(rule: Rule, path: json_values.Path, matched: bytes) -> json_values.Path:
     """A path in which keys that contain a private rule's match are masked."""
     if not rule.is_private:
         return path
     secret = matched.decode("utf-8", "replace")
-    return tuple(MASKED_STEP if isinstance(step, str) and secret in step else step for step in path)
+    return tuple(
+        places.MASKED_STEP if isinstance(step, str) and secret in step else step for step in path
+    )
 
 
 # --- texts ------------------------------------------------------------------------------

@@ -19,11 +19,8 @@ from pipeguard.detect.scanning.origin import Locate, Origin
 from pipeguard.detect.scanning.rating import Rating, locate_match, note_drop, rate_order
 from pipeguard.detect.scanning.scan import Scan, Signs
 from pipeguard.detect.scanning.scan_budget import MAX_CUTS
-from pipeguard.detect.text import split_literals
-from pipeguard.detect.text.decoders import ENCODINGS, DecodedParts
-from pipeguard.detect.text.document import MessageText
+from pipeguard.detect.text import decoders, document, split_literals, windowing
 from pipeguard.detect.text.encoding import Decoded, Sign
-from pipeguard.detect.text.windowing import BLOCK_BYTES
 from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.firewall.protocol.places import Surface
@@ -97,7 +94,7 @@ def _report(scan: Scan, rule: Rule, order: Order, selection: Selection, origin: 
 EDGE_CHARS = 512  # at the start and at the end of a long value, which are read joined to others
 
 
-def _join_edges(text: MessageText) -> tuple[bytes, Locate]:
+def _join_edges(text: document.MessageText) -> tuple[bytes, Locate]:
     """The values of a result, joined, of long values only the edges; and the way back to them.
 
     Text that the end of a value splits is whole in this row. A match within one value was already
@@ -178,7 +175,7 @@ def _read_acts(scan: Scan) -> None:
     made = [Decoded(e.composed, "shell", e.start, e.end) for e in effects if e.composed]
     for stretches, view in ((acts, View.ACTS), (made, View.DECODED)):
         if stretches:
-            parts = DecodedParts(stretches, scan.source.text.data)
+            parts = decoders.DecodedParts(stretches, scan.source.text.data)
             origin = Origin(scan.source, "", outer=Origin(scan.source, ""), parts=parts)
             scan.run_rules(parts.data, view, origin, signs_matter=False)
 
@@ -191,7 +188,8 @@ def _read_joined(scan: Scan) -> None:
     if text.is_keyed or (text.count <= FEW_VALUES and len(text.data) <= JOINED_BYTES):
         joined = text.join_values()
         origin = Origin(scan.source, "joined", locate=text.locate_joined)
-        whole = len(joined) <= BLOCK_BYTES  # in one block, which may have been looked at before
+        # In one block, which may have been looked at before.
+        whole = len(joined) <= windowing.BLOCK_BYTES
         # Matches within one string are found in it.
         ranges = None if whole else seam_ranges(text)
     else:  # only the edges of many or long values
@@ -312,7 +310,9 @@ READINGS: dict[str, TextReading] = {
 
 
 def _signs(*, to_server_only: bool) -> dict[str, Sign]:
-    signs = {name: e.sign for name, e in ENCODINGS.items() if e.to_server_only == to_server_only}
+    signs = {
+        name: e.sign for name, e in decoders.ENCODINGS.items() if e.to_server_only == to_server_only
+    }
     for reading in READINGS.values():
         if reading.to_client != to_server_only:
             signs |= reading.signs
@@ -322,4 +322,6 @@ def _signs(*, to_server_only: bool) -> dict[str, Sign]:
 # Patterns of signs by name: for all texts, only for texts to a server, and for squeezed ones.
 SIGNS = _signs(to_server_only=False)
 SIGNS_TO_SERVER = _signs(to_server_only=True)
-SQUEEZED_SIGNS = {name: e.squeezed_sign for name, e in ENCODINGS.items() if e.squeezed_sign}
+SQUEEZED_SIGNS = {
+    name: e.squeezed_sign for name, e in decoders.ENCODINGS.items() if e.squeezed_sign
+}

@@ -18,8 +18,7 @@ from pipeguard.detect.checks.outcome import AROUND, Outcome
 from pipeguard.detect.checks.registry import AROUND_BYTES, AROUND_CHECK, NAME_CHECK, run
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.matching.confirm import Occurrence
-from pipeguard.detect.model.cascade import Steps
-from pipeguard.detect.model.data_literals import FileKind
+from pipeguard.detect.model import cascade, data_literals
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.budgets import Budgets
@@ -234,9 +233,9 @@ class ScanInput(NamedTuple):
     call: Targets = NO_CALL
     dropped: Dropped | None = None
 
-    def file_kind(self) -> FileKind:
+    def file_kind(self) -> data_literals.FileKind:
         """The kind of the files that it was read from, by their names."""
-        return FileKind(self.call.facts.file_kind)
+        return data_literals.FileKind(self.call.facts.file_kind)
 
     def asks_the_user(self, surface: Surface) -> bool:
         """True if a client shows some of it to the user (MCP client/elicitation)."""
@@ -295,7 +294,7 @@ class Match(NamedTuple):
     is_sample: bool = False
     cuts: tuple[StringSpan, ...] = ()
     secret: bytes = b""
-    steps: Steps = ()
+    steps: cascade.Steps = ()
 
     def took(self, *words: str) -> bool:
         """True if one of these steps changed its confidence."""

@@ -14,7 +14,16 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from pipeguard.detect.text import encoding
-from pipeguard.detect.text.encoding import Decoded, Decoder, Encoding, is_readable, legible, mark
+from pipeguard.detect.text.encoding import (
+    LEAST_RUN,
+    Decoded,
+    Decoder,
+    Encoding,
+    is_readable,
+    legible,
+    mark,
+    search_in_runs,
+)
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -88,7 +97,7 @@ def _decode_runs(pattern: re.Pattern[bytes], kinds: bytes, form: _Form) -> Decod
     view, rest, decoder = form
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-        search = encoding.search_in_runs(pattern, data, (start, end), kinds)
+        search = search_in_runs(pattern, data, (start, end), kinds)
         stop = position = start
         while (match := search(position)) and budget.call():
             if match.end() > stop:
@@ -144,7 +153,7 @@ def _decode_text(
 def _long_run(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode whole runs: non-ASCII text has no letters that can only be text."""
     position = joined = start  # lines up to `joined` were tried as one run
-    search = encoding.search_in_runs(_LONG_RUN, data, (start, end), _IN_RUN, LEAST_LONG)
+    search = search_in_runs(_LONG_RUN, data, (start, end), _IN_RUN, LEAST_LONG)
     while (match := search(position)) and budget.call():
         position = match.end()
         for view, plain in _on_one_line(match[0]):
@@ -199,7 +208,7 @@ _hex = _decode_runs(_HEX, _IN_HEX, _AS_HEX)
 
 
 def _separated_hex(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
-    rows = encoding.runs(data, start, end, _IN_PAIRS, encoding.LEAST_RUN)
+    rows = encoding.runs(data, start, end, _IN_PAIRS, LEAST_RUN)
     rows = (row for row in rows if _PAIRS.search(data, *row) or data.find(rb"\x", *row) >= 0)
     for match in chain.from_iterable(_SEPARATED_HEX.finditer(data, *row) for row in rows):
         digits = match[0].replace(b"0x", b"").replace(b"\\x", b"")
@@ -225,7 +234,7 @@ def _wide(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator
 
 def _base32(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     position = start
-    search = encoding.search_in_runs(_BASE32, data, (start, end), _IN_BASE32)
+    search = search_in_runs(_BASE32, data, (start, end), _IN_BASE32)
     while match := search(position):
         position = match.end()
         plain = _from_base32(match[0])
@@ -245,7 +254,7 @@ def _from_base32(run: bytes) -> bytes:
 def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[Decoded]:
     """Decode lines that begin with their length, with or without `begin` and `end`."""
     position = start
-    search = encoding.search_in_runs(_UU, data, (start, end), _IN_UU)
+    search = search_in_runs(_UU, data, (start, end), _IN_UU)
     while match := search(position):
         low = at = match.start() - 1
         position = match.end()

@@ -9,9 +9,8 @@ import re
 from binascii import unhexlify
 from collections.abc import Iterator
 
+from pipeguard.detect.text import escapes, word_disguises
 from pipeguard.detect.text.encoding import Decoded, Encoding, is_readable, legible, mark
-from pipeguard.detect.text.escapes import OCTAL
-from pipeguard.detect.text.word_disguises import reverse
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -139,13 +138,15 @@ def _decode_overridden(
     for match in _OVERRIDDEN.finditer(data, start, end):
         if not budget.call():
             break
-        yield Decoded(reverse(_BIDI.sub(b"", match[0])), "reversed", match.start(), match.end())
+        yield Decoded(
+            word_disguises.reverse(_BIDI.sub(b"", match[0])), "reversed", match.start(), match.end()
+        )
 
 
 _CODES_SIGN = (
     f"(?:{_CODE}(?:\\.00?)?[^0-9A-Za-z]{{1,3}}){{5}}|(?i:chr?|char)[(]{_CODE}[)]|"
     f"[(]byte[)] ?{_CODE}|0b[01]{{6}}|(?:0?1[01]{{6}}[^0-9A-Za-z]{{1,3}}){{3}}|"
-    f"(?:{OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|"
+    f"(?:{escapes.OCTAL}[^0-9A-Za-z]){{5}}|(?:{_OCTAL}[^0-9A-Za-z]{{1,4}}){{8}}|"
     f"(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]|{_KEY_SIGN}"
 )
 _DUMP_SIGN = f"{_OFFSET}(?:(?:[2-7][0-9A-Fa-f]){{1,2}}[ \\t]{{1,2}}){{4}}|{_OFFSET}30 ?[2-8]"

@@ -13,8 +13,7 @@ from threading import Lock
 
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin
-from pipeguard.unicode.display import is_hidden
-from pipeguard.unicode.folding import fold
+from pipeguard.unicode import display, folding
 
 MAX_PINS_BYTES = 16 * 2**20  # in memory: 6,000 definitions of 2 KB, or 14,000 of a line each
 PIN_BYTES = 1024  # of a pin without its texts: the objects, and entries in three mappings
@@ -322,12 +321,12 @@ def as_seen(kind: str, name: str) -> str:
     small = name.casefold()
     if not (name.isascii() and name.isprintable() and " " not in name):
         folded = _fold(_fold(name))  # of some letters only the lower case has a look-alike
-        small = "".join([c for c in folded if not c.isspace() and not is_hidden(c)])
+        small = "".join([c for c in folded if not c.isspace() and not display.is_hidden(c)])
     return small.translate(_ALIKE).replace("rn", "m").replace("vv", "w").replace("cl", "d")
 
 
 def _fold(name: str) -> str:
-    return fold(name.encode("utf-8"))[0].decode("utf-8", "replace").casefold()
+    return folding.fold(name.encode("utf-8"))[0].decode("utf-8", "replace").casefold()
 
 
 def is_same(kind: str, name: str) -> bool:

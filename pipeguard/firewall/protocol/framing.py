@@ -13,8 +13,7 @@ from contextlib import suppress
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes, ids, spelling
-from pipeguard.firewall.protocol.json_values import Number, without_line_ends
+from pipeguard.firewall.protocol import codes, ids, json_values, spelling
 from pipeguard.records import NamedTuple
 
 DEFAULT_LIMIT_BYTES = 16 * 2**20  # the specification sets none
@@ -47,7 +46,7 @@ def one_line(frame: bytes, text: str) -> bytes:
         text = frame.decode("utf-8")
     if text.isascii():
         return frame
-    escaped = without_line_ends(text)
+    escaped = json_values.without_line_ends(text)
     return frame if escaped is text else escaped.encode("utf-8")
 
 
@@ -371,5 +370,5 @@ def _id_token(written: bytes) -> str | None:
     """The token of an id as it is written in a frame; None if it is malformed."""
     with suppress(ValueError):
         text = written.decode("utf-8")
-        return ids.write_id(json.loads(text) if text.startswith('"') else Number(text))
+        return ids.write_id(json.loads(text) if text.startswith('"') else json_values.Number(text))
     return None

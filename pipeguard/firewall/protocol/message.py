@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
+from pipeguard.firewall.protocol import codes, ids, spelling, strict_json
 from pipeguard.firewall.protocol.json_values import (
     NATIVE,
     JsonObject,
@@ -13,13 +12,11 @@ from pipeguard.firewall.protocol.json_values import (
     Number,
     as_object,
 )
-from pipeguard.firewall.protocol.spelling import folded_name, has_look_alike, look_alike, spellings
-from pipeguard.firewall.protocol.strict_json import ParsedFrame, read_json
 from pipeguard.records import NamedTuple
 
 MAX_METHOD_BYTES = 1024
 ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
-_ENVELOPE = spellings(ENVELOPE)
+_ENVELOPE = spelling.spellings(ENVELOPE)
 _KINDS = (*MessageKind,)  # in the order of `_strict_json.c`
 
 
@@ -86,7 +83,7 @@ def parse(frame: bytes) -> Message | list[JsonValue]:
     Raises:
         Refusal: the frame is not a message that every parser reads alike.
     """
-    value, line = read_json(frame)
+    value, line = strict_json.read_json(frame)
     return value if isinstance(value, list) else envelope(line, value)
 
 
@@ -135,15 +132,15 @@ def read_envelope(frame: bytes, value: JsonObject) -> Message:
 
 def rewritten(message: Message, value: JsonObject) -> Message:
     """The message with another value, serialised."""
-    return message._replace(frame=ParsedFrame.write(value), value=value)
+    return message._replace(frame=strict_json.ParsedFrame.write(value), value=value)
 
 
 def with_id(message: Message, id_token: str) -> Message:
     """The answer with the id as its request spells it."""
     id_ = message.value["id"]
-    if (type(id_) is Number and id_ == id_token) or write_id(id_) == id_token:
+    if (type(id_) is Number and id_ == id_token) or ids.write_id(id_) == id_token:
         return message
-    spelled = rewritten(message, {**message.value, "id": read_id(id_token)})
+    spelled = rewritten(message, {**message.value, "id": ids.read_id(id_token)})
     return spelled._replace(id_token=id_token)
 
 
@@ -160,8 +157,10 @@ def readdress(answer: Message, id_token: str) -> bytes | None:
 
 
 def _check_members(value: JsonObject, id_token: str | None) -> None:
-    if not value.keys() <= ENVELOPE and has_look_alike(value, _ENVELOPE, folded_name):
-        raise look_alike("the message", id_token)
+    if not value.keys() <= ENVELOPE and spelling.has_look_alike(
+        value, _ENVELOPE, spelling.folded_name
+    ):
+        raise spelling.look_alike("the message", id_token)
     if "params" not in value:
         return
     params = value["params"]
@@ -177,7 +176,7 @@ def _check_members(value: JsonObject, id_token: str | None) -> None:
 def _id_token(value: JsonObject) -> str | None:
     if "id" not in value:
         return None
-    token = write_id(value["id"]) if "method" in value else write_answered_id(value["id"])
+    token = ids.write_id(value["id"]) if "method" in value else ids.write_answered_id(value["id"])
     if token is None and not (value["id"] is None and "error" in value and "method" not in value):
         raise _invalid("protocol.invalid-id", "an id is a string or an integer", None)
     return token

@@ -7,13 +7,11 @@ from collections.abc import Iterable
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes, ids, spelling
+from pipeguard.firewall.protocol import codes, ids, pending, places, spelling
 from pipeguard.firewall.protocol.json_values import JsonObject, as_object
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.protocol.places import LISTS, OPENINGS, PLACES
 
-_WITH_PLACES = PLACES["params"].keys() | PLACES["result"].keys()
+_WITH_PLACES = places.PLACES["params"].keys() | places.PLACES["result"].keys()
 _WITHOUT_PLACES = frozenset(
     {
         "ping",
@@ -36,7 +34,7 @@ _WITHOUT_PLACES = frozenset(
         "notifications/subscriptions/acknowledged",
     }
 )
-METHODS = _WITH_PLACES | _WITHOUT_PLACES | LISTS.keys() | OPENINGS
+METHODS = _WITH_PLACES | _WITHOUT_PLACES | places.LISTS.keys() | places.OPENINGS
 # Methods that are never notifications.
 REQUESTS_ONLY = frozenset(
     {
@@ -138,7 +136,7 @@ def granted_flags(params: JsonObject) -> JsonObject:
     return {name: True for name, kind in _LISTS.items() if kind in granted}
 
 
-def acknowledge(open_requests: Iterable[PendingRequest], params: JsonObject) -> None:
+def acknowledge(open_requests: Iterable[pending.PendingRequest], params: JsonObject) -> None:
     """Record an acknowledgement: requested lists that it grants are announced from now on."""
     meta = as_object(params.get("_meta"))
     token = ids.write_id(meta.get(SUBSCRIPTION_META))

@@ -11,9 +11,7 @@ from typing import Any, Protocol
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Verdict
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import match_answer, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, as_object
+from pipeguard.firewall.protocol import codes, ids, json_values
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.records import NamedTuple
 
@@ -156,9 +154,9 @@ def pending_request(message: Message, now: float) -> PendingRequest:
     name = params.get("name")
     if message.method == "tools/call" and type(name) is str:
         tool = name
-    progress = as_object(params.get("_meta")).get("progressToken")
+    progress = json_values.as_object(params.get("_meta")).get("progressToken")
     if progress is not None:
-        progress_token = write_id(progress)
+        progress_token = ids.write_id(progress)
         if progress_token is None:
             rule = "protocol.invalid-progress-token"
             why = "a progress token is a string or an integer"
@@ -182,7 +180,7 @@ class RepeatedCall(NamedTuple):
         since: when it first came, in seconds on the session's clock.
     """
 
-    params: JsonObject
+    params: json_values.JsonObject
     event: str
     mark: str
     since: float
@@ -209,7 +207,7 @@ class QuestionsInResults(Protocol):
             The verdict that asks; the same one if the client cannot be asked, or was asked enough.
         """
 
-    def resume(self, conversation: str, params: JsonObject) -> RepeatedCall | None:
+    def resume(self, conversation: str, params: json_values.JsonObject) -> RepeatedCall | None:
         """Take the answer out of a repeated call; None if no such call waits for one.
 
         Args:
@@ -331,12 +329,12 @@ class Pending:
         if id_token is None or id_token in self._open:
             return id_token
         known = [some for each in self._all() for some in (each._open, each._cancelled)]
-        return match_answer(id_token, lambda token: any(token in some for some in known))
+        return ids.match_answer(id_token, lambda token: any(token in some for some in known))
 
     def match_progress(self, token: str) -> str:
         """The progress token of the request that a report's token matches, as `match_answer`."""
         known = [some for each in self._all() for some in (each._by_progress, each._tasks)]
-        return match_answer(token, lambda token: any(token in some for some in known))
+        return ids.match_answer(token, lambda token: any(token in some for some in known))
 
     def close_all(self, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the forwarded requests that several answers belong to."""

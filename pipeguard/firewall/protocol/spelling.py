@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol import codes, json_values
 from pipeguard.unicode.folding import fold
 
 
@@ -28,7 +27,9 @@ def spellings(names: Iterable[str]) -> dict[str, str]:
 
 
 def has_look_alike(
-    value: JsonObject, members: Mapping[str, str], fold_name: Callable[[str], str] = str.casefold
+    value: json_values.JsonObject,
+    members: Mapping[str, str],
+    fold_name: Callable[[str], str] = str.casefold,
 ) -> bool:
     """True if an object has a member that a lenient parser would read as another.
 
@@ -46,7 +47,7 @@ def look_alike(where: str, id_token: str | None = None) -> Refusal:
     return Refusal("protocol.key-look-alike", why, codes.INVALID_REQUEST, id_token)
 
 
-def check_spelling(value: JsonObject, members: Mapping[str, str], where: str) -> None:
+def check_spelling(value: json_values.JsonObject, members: Mapping[str, str], where: str) -> None:
     """Refuse an object that has a member whose name differs from a protocol name only in case.
 
     Args:

@@ -15,9 +15,15 @@ from typing import NoReturn
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import ids
+from pipeguard.firewall.protocol.codes import (
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    PEER_BROKE_PROTOCOL,
+    PEER_GONE,
+    UNSCANNABLE,
+)
 from pipeguard.firewall.protocol.framing import KnownResult, Lost, Oversized, legible_id, one_line
-from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import (
     MOST_BYTES,
     NATIVE,
@@ -37,9 +43,9 @@ MAX_KEYS = 10_000  # members of one object
 STACK_BYTES = 8 * 2**20
 
 _LOST_RULES = {
-    codes.PEER_GONE: "protocol.peer-gone",
-    codes.UNSCANNABLE: "protocol.undecodable-answer",
-    codes.PEER_BROKE_PROTOCOL: "protocol.malformed-answer",
+    PEER_GONE: "protocol.peer-gone",
+    UNSCANNABLE: "protocol.undecodable-answer",
+    PEER_BROKE_PROTOCOL: "protocol.malformed-answer",
 }
 
 
@@ -137,14 +143,14 @@ def read_text(frame: bytes, text: str) -> JsonValue:
     """
     if len(frame) > MAX_NODES and holds_more_than(frame, MAX_NODES):
         why = f"the frame has more than {MAX_NODES} values"
-        raise Refusal("protocol.too-many-values", why, codes.UNSCANNABLE, legible_id(frame))
+        raise Refusal("protocol.too-many-values", why, UNSCANNABLE, legible_id(frame))
     try:
         value: JsonValue = _DECODER.decode(text)
     except RecursionError:  # the parser counts its own depth: see STACK_BYTES
         raise _too_deep(frame) from None
     except JSONDecodeError:
         why = "the frame is not valid JSON"
-        raise Refusal("protocol.invalid-json", why, codes.PARSE_ERROR, legible_id(frame)) from None
+        raise Refusal("protocol.invalid-json", why, PARSE_ERROR, legible_id(frame)) from None
     except Refusal as refusal:  # of `_make_object`, which does not know the frame
         raise Refusal(refusal.rule, refusal.why, refusal.code, legible_id(frame)) from None
     if _opens_too_much(frame) and nests_deeper_than(value, MAX_DEPTH):
@@ -157,8 +163,8 @@ def read_text(frame: bytes, text: str) -> JsonValue:
         raise Refusal(
             "protocol.lone-surrogate",
             "a string contains a lone surrogate, which is half a character",
-            codes.INVALID_REQUEST,
-            write_id(as_object(value).get("id")),
+            INVALID_REQUEST,
+            ids.write_id(as_object(value).get("id")),
         )
     return value
 
@@ -195,14 +201,14 @@ def _text(frame: bytes) -> str:
     if type(frame) not in _WHOLE:
         if isinstance(frame, Oversized):
             why = "the frame is larger than the limit"
-            raise Refusal("protocol.frame-too-large", why, codes.UNSCANNABLE, legible_id(frame))
+            raise Refusal("protocol.frame-too-large", why, UNSCANNABLE, legible_id(frame))
         if isinstance(frame, Lost):
             raise Refusal(_LOST_RULES[frame.code], frame.why, frame.code, frame.id_token)
     try:
         return frame.decode("utf-8")
     except UnicodeDecodeError:
         why = "the frame is not valid UTF-8"
-        raise Refusal("protocol.invalid-utf8", why, codes.PARSE_ERROR, legible_id(frame)) from None
+        raise Refusal("protocol.invalid-utf8", why, PARSE_ERROR, legible_id(frame)) from None
 
 
 def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
@@ -211,9 +217,9 @@ def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonObject:
         return value
     if len(pairs) != len(value):
         why = "an object has the same key twice"
-        raise Refusal("protocol.duplicate-key", why, codes.INVALID_REQUEST)
+        raise Refusal("protocol.duplicate-key", why, INVALID_REQUEST)
     why = f"an object has more than {MAX_KEYS} keys"
-    raise Refusal("protocol.too-many-keys", why, codes.UNSCANNABLE)
+    raise Refusal("protocol.too-many-keys", why, UNSCANNABLE)
 
 
 def _refuse_constant(name: str) -> NoReturn:
@@ -232,7 +238,7 @@ _WHOLE = frozenset({bytes, KnownResult})
 
 def _too_deep(frame: bytes) -> Refusal:
     why = f"values are nested more than {MAX_DEPTH} deep"
-    return Refusal("protocol.too-deep", why, codes.UNSCANNABLE, legible_id(frame))
+    return Refusal("protocol.too-deep", why, UNSCANNABLE, legible_id(frame))
 
 
 _MAYBE_SURROGATE = lazy_regex(rb"\\u[dD][89a-fA-F]")

@@ -19,11 +19,10 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.pins.store import is_same
 from pipeguard.firewall.policy import ASKED, Mode, Trust
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, places
 from pipeguard.firewall.protocol.answers import INHERITED, NOTABLE, InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.firewall.protocol.places import PLACES
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.unicode.display import NAME_CHARS, cut, quote
@@ -36,7 +35,7 @@ TARGET_CHARS = 200  # of a server's and a definition's name in a command
 # By method, the members of params that a peer reads.
 _PARAMS = {
     method: spellings(pattern.partition("/")[0] for pattern in rows)
-    for method, rows in PLACES["params"].items()
+    for method, rows in places.PLACES["params"].items()
 }
 
 

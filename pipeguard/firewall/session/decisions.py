@@ -6,14 +6,10 @@ Each names the verdict by which the call waits or was stopped.
 from __future__ import annotations
 
 from pipeguard.firewall.finding import Action, Verdict
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.session import replies
+from pipeguard.firewall.protocol import codes, json_values, pending
+from pipeguard.firewall.session import refuse, replies, waiting
 from pipeguard.firewall.session.case import TO_SERVER, Case
-from pipeguard.firewall.session.refuse import answer_request
 from pipeguard.firewall.session.session import Session
-from pipeguard.firewall.session.waiting import end_wait
 from pipeguard.records import NamedTuple
 
 
@@ -101,12 +97,14 @@ class WaitEnded(NamedTuple):
         """Block the call; answer it if its client waits."""
         verdict = self.verdict
         case = session.make_case(TO_SERVER, verdict.frame, self.now)
-        findings = end_wait(verdict.findings, f"{self.why} while it waited", verdict.event)
+        findings = waiting.end_wait(verdict.findings, f"{self.why} while it waited", verdict.event)
         request = session.state.find_held(verdict.event)
         reply = None
         if request is not None and session.state.drop(TO_SERVER, request):
             request.wait_outcome = self.outcome
-            reply = answer_request(case, request, codes.BLOCKED, findings, replaces_answer=False)
+            reply = refuse.answer_request(
+                case, request, codes.BLOCKED, findings, replaces_answer=False
+            )
         return verdict._replace(
             action=Action.BLOCK, findings=tuple(findings), event=case.event, reply=reply
         )
@@ -125,7 +123,7 @@ class AskedInResult(NamedTuple):
 
     verdict: Verdict
     now: float
-    result: JsonObject
+    result: json_values.JsonObject
 
     def happen(self, session: Session) -> Verdict:
         """Answer the call with the question; the same verdict if it no longer waits."""
@@ -141,7 +139,7 @@ def _end(session: Session, verdict: Verdict, now: float) -> Verdict:
 
 
 def _judge_again(
-    session: Session, verdict: Verdict, case: Case, request: PendingRequest
+    session: Session, verdict: Verdict, case: Case, request: pending.PendingRequest
 ) -> Verdict:
     case.waiting_call = request
     decided = session.judge_aside(case)

@@ -11,12 +11,9 @@ from collections.abc import Mapping
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import NOTHING, Direction, MessageKind, Verdict
-from pipeguard.firewall.pins.fingerprint import Pin
-from pipeguard.firewall.pins.store import PinKey
+from pipeguard.firewall.pins import fingerprint, store
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import legible_id
-from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.protocol import codes, framing, pending
 from pipeguard.firewall.session.refuse import answer_request, refuse
 from pipeguard.firewall.session.session import Session
 from pipeguard.records import NamedTuple
@@ -66,15 +63,16 @@ class HiddenTool(NamedTuple):
         verdict = refuse(case, Refusal("policy.tool", why, codes.BLOCKED, self.id_token))
         if self.id_token is None or (verdict.reply or b"[").startswith(b"["):
             return verdict
-        call, findings = PendingRequest(self.id_token, CALL, None, self.now), verdict.findings
-        reply = answer_request(case, call, codes.BLOCKED, [*findings], replaces_answer=False)
+        call = pending.PendingRequest(self.id_token, CALL, None, self.now)
+        findings = [*verdict.findings]
+        reply = answer_request(case, call, codes.BLOCKED, findings, replaces_answer=False)
         return verdict._replace(reply=reply, kind=MessageKind.REQUEST, method=CALL)
 
 
 class PinsChanged(NamedTuple):
     """The store has these pins of the server now."""
 
-    pins: Mapping[PinKey, Pin]
+    pins: Mapping[store.PinKey, fingerprint.Pin]
     now: float
 
     def happen(self, session: Session) -> Verdict:
@@ -108,5 +106,5 @@ class OwnQuestion(NamedTuple):
         case.inspects = False
         verdict = session.judge_case(case)
         if verdict.forward is not None:
-            session.state.make_own(legible_id(self.frame))
+            session.state.make_own(framing.legible_id(self.frame))
         return verdict._replace(reply=None)

@@ -12,9 +12,8 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest
 from pipeguard.firewall.protocol.places import PARTS, Surface, without_definitions
-from pipeguard.firewall.session import admission
+from pipeguard.firewall.session import admission, guard
 from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
-from pipeguard.firewall.session.guard import Context
 
 
 def find_in_message(case: Case, message: Message, original: JsonValue = None) -> list[Finding]:
@@ -77,7 +76,7 @@ def _hide_names(case: Case, request: PendingRequest, findings: list[Finding]) ->
     return findings
 
 
-def _make_context(case: Case, message: Message, original: JsonValue = None) -> Context:
+def _make_context(case: Case, message: Message, original: JsonValue = None) -> guard.Context:
     method = case.method
     tool = None
     call = NO_CALL
@@ -85,7 +84,7 @@ def _make_context(case: Case, message: Message, original: JsonValue = None) -> C
         method = case.request.method
         tool = case.request.tool
         call = case.request.call or NO_CALL
-    return Context(
+    return guard.Context(
         case.guard,
         PARTS[case.kind],
         method,

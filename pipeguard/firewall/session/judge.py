@@ -27,7 +27,7 @@ from pipeguard.firewall.protocol.message import (
     with_id,
 )
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
-from pipeguard.firewall.session import definitions, replies, waiting
+from pipeguard.firewall.session import definitions, look, refuse, replies, waiting
 from pipeguard.firewall.session.case import TO_CLIENT, Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
 from pipeguard.firewall.session.guard import (
@@ -36,8 +36,6 @@ from pipeguard.firewall.session.guard import (
     ReturnedResult,
     SettledCall,
 )
-from pipeguard.firewall.session.look import find_call
-from pipeguard.firewall.session.refuse import RefusedAnswer
 from pipeguard.firewall.session.settle import make_verdict, record_call, settle
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -182,7 +180,7 @@ def _judge_notification(case: Case, message: Message) -> Verdict:
 
 def _judge_answer(case: Case, message: Message) -> Verdict:
     if not case.is_closed:
-        find_call(case, message.id_token)
+        look.find_call(case, message.id_token)
     request = case.request
     if request is None:
         why = "an answer to no open request was dropped"
@@ -199,7 +197,7 @@ def _judge_answer(case: Case, message: Message) -> Verdict:
         answers.check_answer(message.value, request.id_token)
         return _restore(case, _judge_expected_answer(case, message, request))
     except Refusal as refusal:
-        raise RefusedAnswer(request, refusal) from None
+        raise refuse.RefusedAnswer(request, refusal) from None
 
 
 def _judge_expected_answer(case: Case, message: Message, request: PendingRequest) -> Verdict:

@@ -13,12 +13,22 @@ from threading import Lock
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding, Severity, make_drop
 from pipeguard.firewall.policy import Limits
-from pipeguard.firewall.protocol import codes, methods
-from pipeguard.firewall.protocol.answers import InputRequests
+from pipeguard.firewall.protocol import answers, codes, peers
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.firewall.protocol.message import Message, rewritten
-from pipeguard.firewall.protocol.peers import CAPABILITIES, LISTED, Peers
+from pipeguard.firewall.protocol.methods import (
+    ACKNOWLEDGED,
+    CANCELLED,
+    EXPENDABLE,
+    INITIALIZED,
+    LISTEN,
+    LOG_MESSAGE,
+    PROGRESS,
+    REQUESTS_ONLY,
+    acknowledge,
+    read_lists,
+)
 from pipeguard.firewall.protocol.pending import Pending, PendingRequest
 from pipeguard.firewall.session import replies
 
@@ -34,7 +44,7 @@ _WITHOUT_LEGIBLE_ID = frozenset(
         *("protocol.invalid-id", "protocol.batch", "protocol.frame-too-large"),
     }
 )
-_REFERENCES = {methods.CANCELLED: "requestId", methods.PROGRESS: "progressToken"}
+_REFERENCES = {CANCELLED: "requestId", PROGRESS: "progressToken"}
 _EARLY = Finding(
     "protocol.before-initialized",
     "envelope",
@@ -62,8 +72,8 @@ class ConversationState:
             direction: _NotificationQuota(limits.notifications) for direction in Direction
         }
         self.pending = {direction: Pending(limits.pending) for direction in Direction}
-        self.input_requests = InputRequests()
-        self.peers = Peers()
+        self.input_requests = answers.InputRequests()
+        self.peers = peers.Peers()
         if revision is not None:  # the opening was not seen here, or did not happen
             self.peers.revision, self.peers.begun = revision, True
 
@@ -117,8 +127,8 @@ class ConversationState:
             if direction is Direction.TO_CLIENT:
                 finding = self._check_server_request(message, request)
             self._open(direction, request)
-            if request.method == methods.LISTEN:
-                request.requested_lists = methods.read_lists(message.params)
+            if request.method == LISTEN:
+                request.requested_lists = read_lists(message.params)
         return finding
 
     def send_call(self, request: PendingRequest) -> None:
@@ -318,7 +328,7 @@ class ConversationState:
 
     def _is_declared(self, message: Message) -> bool:
         """True if the client declared that it answers such a request."""
-        needed = CAPABILITIES.get(message.method or "")
+        needed = peers.CAPABILITIES.get(message.method or "")
         if needed is None:
             return True
         if message.params.get("mode") == "url":
@@ -334,7 +344,7 @@ class ConversationState:
         if token is None or not name:
             return message
         with self._lock:
-            if message.method == methods.CANCELLED:
+            if message.method == CANCELLED:
                 token = self.pending[direction].match_answer(token) or token
             else:
                 token = self.pending[direction.back].match_progress(token)
@@ -353,22 +363,22 @@ class ConversationState:
         """
         with self._lock:
             method = message.method or ""
-            if method in methods.REQUESTS_ONLY:
+            if method in REQUESTS_ONLY:
                 why = "a request without an id was dropped"
                 return make_drop("protocol.request-without-id", why)
             if direction is Direction.TO_SERVER:
                 self.peers.begun = True
-                self.peers.initialized = self.peers.initialized or method == methods.INITIALIZED
-            elif not self.peers.begun and method != methods.LOG_MESSAGE:
+                self.peers.initialized = self.peers.initialized or method == INITIALIZED
+            elif not self.peers.begun and method != LOG_MESSAGE:
                 return make_drop("protocol.too-early", "the server spoke before the client did")
-            excess = self._quotas[direction].take(now, is_expendable=method in methods.EXPENDABLE)
+            excess = self._quotas[direction].take(now, is_expendable=method in EXPENDABLE)
             if excess is not None:
                 return excess
-            if method == methods.ACKNOWLEDGED and direction is Direction.TO_CLIENT:
-                methods.acknowledge(self.pending[Direction.TO_SERVER].all(), message.params)
-            if method == methods.CANCELLED:
+            if method == ACKNOWLEDGED and direction is Direction.TO_CLIENT:
+                acknowledge(self.pending[Direction.TO_SERVER].all(), message.params)
+            if method == CANCELLED:
                 return self._cancel(direction, message.params, now)
-            if method == methods.PROGRESS:
+            if method == PROGRESS:
                 return self._progress(direction, message.params)
             return None
 
@@ -381,7 +391,7 @@ class ConversationState:
         Args:
             kinds: of the definitions that changed.
         """
-        lists = [LISTED[kind] for kind in sorted(set(kinds) & LISTED.keys())]
+        lists = [peers.LISTED[kind] for kind in sorted(set(kinds) & peers.LISTED.keys())]
         with self._lock:
             if self.peers.handshake:
                 declared = self.peers.announces

@@ -17,8 +17,7 @@ from pipeguard.firewall.finding import (
     Severity,
     Verdict,
 )
-from pipeguard.firewall.protocol import codes, methods
-from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.protocol import codes, methods, pending
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.records import NamedTuple
@@ -105,7 +104,7 @@ def _send(own: Iterable[Verdict]) -> Verdict:
 
 
 def _make_error(
-    session: Session, request: PendingRequest, now: float, code: int, why: str
+    session: Session, request: pending.PendingRequest, now: float, code: int, why: str
 ) -> Verdict:
     method, tool = request.record_names
     frame = replies.own_error(request.id_token, code, f"PipeGuard: {why}")

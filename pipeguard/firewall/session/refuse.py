@@ -18,8 +18,7 @@ from pipeguard.firewall.finding import (
     method_is_secret,
     worst,
 )
-from pipeguard.firewall.protocol import batch, codes, framing
-from pipeguard.firewall.protocol.message import parse
+from pipeguard.firewall.protocol import batch, codes, framing, message
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
@@ -42,7 +41,7 @@ def as_refusal(frame: bytes, error: Exception) -> Refusal:
         return error
     id_token = None
     with suppress(Refusal):
-        parsed = parse(frame)
+        parsed = message.parse(frame)
         id_token = framing.legible_id(frame) if isinstance(parsed, list) else parsed.id_token
     why = f"judging it failed ({type(error).__name__})"
     return Refusal("protocol.internal", why, codes.INTERNAL, id_token)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes, methods
+from pipeguard.firewall.protocol import codes, methods, strict_json
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -19,7 +19,6 @@ from pipeguard.firewall.protocol.json_values import (
     as_object,
     serialise,
 )
-from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import LOST, Way, find_way
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
@@ -180,7 +179,7 @@ def set_id(body: bytes, waiting: list[str]) -> bytes | None:
         None if the body is not an answer.
     """
     try:
-        value = parse_json(body)
+        value = strict_json.parse_json(body)
     except Refusal:
         return body if body.lstrip()[:1] in (b"{", b"[") else None  # the Session refuses it
     if isinstance(value, list):

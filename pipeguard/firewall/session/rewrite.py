@@ -12,7 +12,6 @@ from contextlib import suppress
 
 from pipeguard.firewall.finding import Action, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import places
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -21,6 +20,12 @@ from pipeguard.firewall.protocol.json_values import (
     walk_strings,
     walk_values,
     with_strings,
+)
+from pipeguard.firewall.protocol.places import (
+    FIXED_VALUE_KEYS,
+    MASKED_STEP,
+    get_value,
+    pointer_step,
 )
 from pipeguard.firewall.session.guard import Context
 
@@ -31,7 +36,7 @@ UNREAD = "protocol.read-limit"  # the rule of a passage that was not read
 FORGED = "protocol.forged-mark"  # that of a line that only PipeGuard writes
 HIDDEN = "injection.terminal-escape"  # the rule for text that a terminal does not show
 TEXT_SHARE = 2  # one in two parts of a result's text must be left
-_NO_TEXTS = places.FIXED_VALUE_KEYS | {"data", "blob", "uri"}
+_NO_TEXTS = FIXED_VALUE_KEYS | {"data", "blob", "uri"}
 CUT_SIGN = "[PipeGuard cut "  # begins each line
 LINE = lazy_regex(
     r"\[PipeGuard cut (\d+) characters here, event ([\w.]*),(?: mark ([0-9a-f]{8})[0-9a-f]{8},)?"
@@ -120,7 +125,7 @@ class _Redaction:
         if isinstance(value, dict):
             copied: JsonObject = {}
             for key, item in value.items():
-                inner = pointer + places.pointer_step(key)
+                inner = pointer + pointer_step(key)
                 copied[self._key(key, inner, value, copied)] = self.copy(item, inner)
             return copied
         if isinstance(value, list):
@@ -132,7 +137,7 @@ class _Redaction:
     def _key(self, key: str, pointer: str, value: JsonObject, copied: JsonObject) -> str:
         """The key in the copy: a placeholder if the key may be the text found."""
         findings = [f for f in self._spans.get(pointer, ()) if f.action is Action.REDACT]
-        if findings and (places.MASKED_STEP in pointer or not isinstance(value[key], str)):
+        if findings and (MASKED_STEP in pointer or not isinstance(value[key], str)):
             return _unused_name(placeholder(findings[0].rule), value, copied)
         return key
 
@@ -140,7 +145,7 @@ class _Redaction:
         findings = self._spans[pointer]
         if isinstance(text, Number):
             return placeholder(findings[0].rule)  # not a text, so it is never put back
-        if places.MASKED_STEP in pointer or any(f.end <= f.start for f in findings):
+        if MASKED_STEP in pointer or any(f.end <= f.start for f in findings):
             return self._replace(findings[0], text, text)  # no certain span
         for finding in findings:
             word = text[finding.start : finding.end]
@@ -254,7 +259,7 @@ def find_later_cuts(
 def find_string(value: JsonValue, pointer: str) -> str:
     """The string at a pointer; empty if there is none."""
     steps = [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
-    string = places.get_value(value, steps)
+    string = get_value(value, steps)
     return string if isinstance(string, str) else ""
 
 

@@ -37,17 +37,13 @@ from pipeguard.firewall.finding import (
     greatest,
     make_block,
 )
-from pipeguard.firewall.protocol import batch, codes
-from pipeguard.firewall.protocol.framing import KnownResult, Lost, legible_id, one_line
+from pipeguard.firewall.protocol import batch, codes, framing, pending, places
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, rewritten
-from pipeguard.firewall.protocol.pending import pending_request
-from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session import replies
+from pipeguard.firewall.session import lifecycle, replies
 from pipeguard.firewall.session.case import TO_SERVER, Case
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, judge, read
-from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
 from pipeguard.firewall.session.look import CALL, look
 from pipeguard.firewall.session.refuse import as_refusal, refuse
 
@@ -76,7 +72,7 @@ class Session:
         guard: Guard,
         run: str,
         revision: str | None = None,
-        waiting_room: WaitingRoom | None = None,
+        waiting_room: lifecycle.WaitingRoom | None = None,
     ) -> None:
         """Begin a conversation.
 
@@ -88,7 +84,7 @@ class Session:
         """
         self.guard = guard
         self.run = run
-        self.state = ConversationState(guard.policy.limits, revision)
+        self.state = lifecycle.ConversationState(guard.policy.limits, revision)
         self.waiting_room = waiting_room
         self.keeps_values = False
 
@@ -128,7 +124,7 @@ class Session:
         """
         return self.state.waiting_ids(lasting=lasting)
 
-    def passes_known(self, result: KnownResult) -> bool:
+    def passes_known(self, result: framing.KnownResult) -> bool:
         """True for a result of the server's that passes without being read."""
         return not self.guard.inspects and self.state.find_call(result.id_token) is not None
 
@@ -156,7 +152,8 @@ class Session:
             return self._judge(case)
         except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
             why = as_refusal(case.frame, error)
-            if isinstance(case.frame, Lost):  # the channel that lost it does not know its receiver
+            # The channel that lost it does not know its receiver.
+            if isinstance(case.frame, framing.Lost):
                 why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
         return refuse(case, why)
 
@@ -181,7 +178,7 @@ class Session:
             why = "requestState belongs to no call that waits"
             raise Refusal("protocol.unasked-answer", why, codes.INVALID_REQUEST, message.id_token)
         bare = rewritten(message, {**message.value, "params": repeated.params})
-        request = pending_request(bare, case.now)
+        request = pending.pending_request(bare, case.now)
         repeated.resume(request)
         self.state.admit(TO_SERVER, bare, request)
         if self.waiting_room is not None:
@@ -203,11 +200,12 @@ class Session:
             verdicts.append(self.judge_case(alone))
         text = case.frame.removeprefix(BYTE_ORDER_MARK)
         try:
-            line = one_line(text, text.decode("utf-8"))
+            line = framing.one_line(text, text.decode("utf-8"))
             verdict = batch.together(case.direction, line, verdicts, case.event)
         except Exception:
             sent = [v.frame for v in verdicts if v.kind is MessageKind.REQUEST and v.forward]
-            self.state.withdraw_sent(case.direction, map(legible_id, sent))  # the refusal answers
+            # The refusal answers them.
+            self.state.withdraw_sent(case.direction, map(framing.legible_id, sent))
             raise
         return verdict.with_findings(case.frame, case.removed)
 
@@ -254,7 +252,7 @@ def _stopped_names(guard: Guard, given: JsonObject, now: float) -> frozenset[str
 
 def _findings(guard: Guard, given: JsonObject, now: float) -> list[Finding]:
     context = Context(guard, "headers", None, now)
-    return guard.detector.read(context, Surface.TO_SERVER, {"headers": given})
+    return guard.detector.read(context, places.Surface.TO_SERVER, {"headers": given})
 
 
 def _stop(findings: list[Finding]) -> bool:

@@ -16,14 +16,11 @@ from pipeguard.firewall.finding import (
     worst,
     worst_first,
 )
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, pending
 from pipeguard.firewall.protocol.message import Message, rewritten
-from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.session import replies, rewrite
+from pipeguard.firewall.session import find, refuse, replies, rewrite
 from pipeguard.firewall.session.case import TO_CLIENT, Case
-from pipeguard.firewall.session.find import find_in_message
 from pipeguard.firewall.session.guard import SentCall
-from pipeguard.firewall.session.refuse import answer_request
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 _NOTHING_LEFT = "what remained after the cut could not pass either"
@@ -79,7 +76,7 @@ def make_verdict(case: Case, findings: list[Finding], forward: bytes | None) -> 
     )
 
 
-def record_call(case: Case, request: PendingRequest, verdict: Verdict) -> None:
+def record_call(case: Case, request: pending.PendingRequest, verdict: Verdict) -> None:
     """Remember a call of the client; a server's would pass for the client's own words."""
     guard = case.guard
     tool = request.tool
@@ -109,7 +106,7 @@ def _block(case: Case, findings: list[Finding]) -> Verdict:
         return verdict
     code = codes.APPROVAL if worst(findings).rule.startswith("trust.") else codes.BLOCKED
     is_answer = case.kind is not MessageKind.REQUEST
-    answer = answer_request(case, case.request, code, findings, replaces_answer=is_answer)
+    answer = refuse.answer_request(case, case.request, code, findings, replaces_answer=is_answer)
     return verdict._replace(forward=answer) if is_answer else verdict._replace(reply=answer)
 
 
@@ -131,7 +128,7 @@ def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
         redacted = rewrite.redact(message.value, remaining, replace)
         marked = replies.mark_changed(redacted, case.direction, case.event, is_cut=is_cut)
         message = rewritten(message, marked)
-        remaining = find_in_message(case, message, original)
+        remaining = find.find_in_message(case, message, original)
         if greatest(remaining) < Action.REDACT:
             if rewrite.has_orders(findings) and not rewrite.leaves_enough(original, marked):
                 return _block(case, rewrite.block_cuts(findings, LITTLE_LEFT))
