@@ -68,9 +68,8 @@ _USUAL_INDEX = lazy_regex(
     re.IGNORECASE,
 )
 _ELSEWHERE = lazy_regex(
-    rb"[$`\\:]|//"
+    rb"(?i)[$`\\:]|//"
     rb"| (?:--(?:extra-index|index|registry|source|add|find|trusted|git)|-[aifs]|registry)",
-    re.IGNORECASE,
 )
 
 

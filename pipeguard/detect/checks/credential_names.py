@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from itertools import pairwise
 
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import name_words
 
-_ARGUMENT = lazy_regex(
-    rf"(?:\w{{1,30}}[_-])?(?:{credentials.alternatives('ARGUMENTS')})", re.IGNORECASE
-)
+_ARGUMENT = lazy_regex(rf"(?i)(?:\w{{1,30}}[_-])?(?:{credentials.alternatives('ARGUMENTS')})")
 
 
 def is_credential_name(name: str) -> bool:

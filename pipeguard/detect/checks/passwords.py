@@ -34,19 +34,18 @@ _CHOSEN = lazy_regex(
 # Parts of what nobody chose for a password: of tests and manuals, a hash, an address, a query, a
 # comparison.
 _NOT_CHOSEN = lazy_regex(
-    rb"""p[a@4][s5$]{2} | sec(?:ur|ret) | strong | te?mp | test | admin | user | account | wrong
+    rb"""(?ix)
+    p[a@4][s5$]{2} | sec(?:ur|ret) | strong | te?mp | test | admin | user | account | wrong
     | valid | hello | welcome | login | dummy | [^0-9](?:123|321|999|000) | \A\$
     | @[\w-]+\.[A-Za-z] | &[\w%.-]+= | [=!]= | :/ | :: | -> | => | \$[{(0-9] | %[ds]""",
-    re.IGNORECASE | re.VERBOSE,
 )
 # How ways to hash a password begin, and standards; a line of passwd(5); the working directory, a
 # shell's PWD.
 _STANDARD = lazy_regex(
-    rb"""argon | [bs]crypt | pbkdf | scram | sha-?[1-5] | cve- | iso- | rfc-
+    rb"""(?ix)argon | [bs]crypt | pbkdf | scram | sha-?[1-5] | cve- | iso- | rfc-
     | [a-z_][\w-]{0,31}:[x*!]?:[0-9]+:[0-9]+:
     | ~?/(?:app|build|code|data|etc|home|mnt|opt|private|project|root|run|srv|tmp|usr|users|var
       |work)s?/""",
-    re.IGNORECASE | re.VERBOSE,
 )
 _CIPHER_SIGNS = lazy_regex(rb"[A-Za-z0-9!+_:.,@=/-]+")
 _WORDS = lazy_regex(rb"[A-Za-z]+")

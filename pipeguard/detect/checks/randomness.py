@@ -52,16 +52,13 @@ _FIELD = lazy_regex(  # of a text, which does not name the value in it
     rb"|subject|caption|value|reply|answer|html)\W{1,8}){1,2}",
     re.IGNORECASE,
 )
-_PARAMETER = lazy_regex(
-    rb"[?&](?:q|d|data|text|msg|m|message|body|content|note|payload)=\Z", re.IGNORECASE
-)
+_PARAMETER = lazy_regex(rb"(?i)[?&](?:q|d|data|text|msg|m|message|body|content|note|payload)=\Z")
 # A link that confirms something works once, and does not belong to a mailing.
 _MAILING = lazy_regex(
-    rb"""[/.](?:un-?sub\w*|subscri\w*|opt-?out|preferences|newsletters?|abmeld\w*|abbestell\w*
+    rb"""(?ix)[/.](?:un-?sub\w*|subscri\w*|opt-?out|preferences|newsletters?|abmeld\w*|abbestell\w*
     |d(?:e|\xc3\xa9)s(?:abonn|inscri)\w*|baja|disiscri\w*|track\w*|clicks?|opens?|views?)[/.?]""",
-    re.IGNORECASE | re.VERBOSE,
 )
-_SEARCH = lazy_regex(rb"[?&]q=\Z", re.IGNORECASE)
+_SEARCH = lazy_regex(rb"(?i)[?&]q=\Z")
 # A word of a search, shorter than a value; `+` is the blank between two.
 _WORD = rb"(?:[A-Z0-9/_~-]{1,19}|[a-z0-9/_~-]{1,19}|[A-Za-z-]{1,19})"
 _SEARCH_WORDS = lazy_regex(_WORD + rb"(?:\+" + _WORD + rb")+")
@@ -108,17 +105,13 @@ _PUBLISHED_KEY = lazy_regex(
     rb"(?<![A-Za-z_-])(?:[Ss]ign(?:ing|ed)|[Mm]aster|[Rr]oot|[Pp]rimary)[ _-]?[Kk]ey\W[^\n]{0,16}\Z"
 )
 _SHARED_KEY = lazy_regex(
-    rb"\b(?:api|cookie|hmac|jwt|request|secret|session|shared|token|webhook)s? [a-z]+[ _-]?key",
-    re.IGNORECASE,
+    rb"(?i)\b(?:api|cookie|hmac|jwt|request|secret|session|shared|token|webhook)s? [a-z]+[ _-]?key",
 )
 _PRINT_BEFORE = lazy_regex(
-    rb"\b(?:fingerprint|thumbprint|(?:open)?pgp|gpg)\b"
+    rb"(?i)\b(?:fingerprint|thumbprint|(?:open)?pgp|gpg)\b"
     rb"[^\n,;\"'{}]{0,60}key\b[^\n,;{}]{0,16}\Z",
-    re.IGNORECASE,
 )
-_PRINT_AFTER = lazy_regex(
-    rb"[\"'`)*]{0,3}[ ,]{1,2}\(?(?:ed25519|rsa|ecdsa|fingerprint)\b", re.IGNORECASE
-)
+_PRINT_AFTER = lazy_regex(rb"(?i)[\"'`)*]{0,3}[ ,]{1,2}\(?(?:ed25519|rsa|ecdsa|fingerprint)\b")
 # The first bytes of files: PNG, GIF, JPEG, RIFF, Ogg, PDF, zip, gzip, a font.
 _FILE = lazy_regex(rb"\x89PNG|GIF8|\xff\xd8\xff|RIFF|OggS|%PDF|PK\x03\x04|\x1f\x8b\x08|wOF[F2]")
 

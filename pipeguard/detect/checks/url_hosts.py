@@ -118,7 +118,7 @@ def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
 
 
 _HOST_LIKE = lazy_regex(r"(?:[\w-]{1,63}\.){1,8}[A-Za-z]{2,20}\Z")
-_ADDRESS_LIKE = lazy_regex(r"\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z", re.IGNORECASE)
+_ADDRESS_LIKE = lazy_regex(r"(?i)\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z")
 
 
 def _host(text: str) -> Host | None:
@@ -224,12 +224,10 @@ def _embedded_addresses(labels: str) -> Iterator[IPv4Address]:
 
 
 _ADMINISTERS = lazy_regex(
-    rf":(?:{words.alternatives('PORTS')})(?:[/?#\s]|$)"
+    rf"(?i):(?:{words.alternatives('PORTS')})(?:[/?#\s]|$)"
     rf"|[/=](?:{words.alternatives('PATHS')}|v1\.\d{{2}})(?:[/?#=.&\s]|$)",
-    re.IGNORECASE,
 )
 _ADMINISTERS_LOCALLY = lazy_regex(
-    rf":(?:{words.alternatives('LOCAL_PORTS')})(?:[/?#\s]|$)"
+    rf"(?i):(?:{words.alternatives('LOCAL_PORTS')})(?:[/?#\s]|$)"
     rf"|/(?:{words.alternatives('LOCAL_PATHS')})",
-    re.IGNORECASE,
 )

@@ -7,7 +7,6 @@ computed once for a message. Knows places and roles, and no rule.
 from __future__ import annotations
 
 import json
-import re
 from bisect import bisect_left
 from collections.abc import Iterable
 from functools import cached_property
@@ -28,7 +27,7 @@ WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 
 PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
 # A list or an object in JSON, by its first and last characters.
-_JSON = lazy_regex(r"\s*(?:\{\s*\"|\[\s*[{\"]).*[\]}]\s*\Z", re.DOTALL)
+_JSON = lazy_regex(r"(?s)\s*(?:\{\s*\"|\[\s*[{\"]).*[\]}]\s*\Z")
 
 
 class ArgumentEffect(NamedTuple):

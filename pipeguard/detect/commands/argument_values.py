@@ -7,7 +7,6 @@ value that continues as a command, lines for a value that may continue as a stat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from pipeguard.detect.commands import (
@@ -34,11 +33,10 @@ CODE_SHARE = 50
 OPTION = lazy_regex(r"--?[A-Za-z][\w-]{0,40}")
 # A condition in a language of its own, as a tracker or a log has one.
 CONDITION = lazy_regex(
-    r"\s{0,4}(?:not\s)?\(?\s{0,4}[A-Za-z_][\w.\[\]\"-]{0,60}\s{0,4}"
+    r"(?i)\s{0,4}(?:not\s)?\(?\s{0,4}[A-Za-z_][\w.\[\]\"-]{0,60}\s{0,4}"
     r"(?:!?=|!?~|<|>|:|\b(?:in|not in|is|like|eq|ne|gt|ge|lt|le|contains|between|was)\b)",
-    re.IGNORECASE,
 )
-STATEMENT = lazy_regex(rf"\s*(?:{programs.alternatives('STATEMENT_WORDS')}|db\.)\b", re.IGNORECASE)
+STATEMENT = lazy_regex(rf"(?i)\s*(?:{programs.alternatives('STATEMENT_WORDS')}|db\.)\b")
 _LATER_OPTION = lazy_regex(r"(?<=\s)(--?[A-Za-z][\w-]{2,40}[= ]?\S{0,200})")
 # Dashes before an option and bars between commands, which prose needs as they are.
 _SIGNS = dict.fromkeys("‒–—―−", "-") | {"\u2223": "|", "\u01c0": "|"}
@@ -64,7 +62,7 @@ _PERHAPS = f"(?:{programs.alternatives('PERHAPS_PROGRAMS')})"
 _PROGRAM = f"{_PREFIX}(?:{_SURE}|{_PERHAPS})"
 # Commands in the value of an argument.
 _INJECTED = lazy_regex(
-    rf"""
+    rf"""(?ix)
     # After a separator: a sure name, or another one with an argument that no prose has,
     (?:[;\n]|&&?|\|\|?|%0a)\s{{0,8}}{_PREFIX}(?:{_SURE}(?:\s|[;&|>\"'\#)]|\Z)
       |{_PERHAPS}(?:\s|%20){{1,4}}
@@ -81,7 +79,6 @@ _INJECTED = lazy_regex(
     | \A\s{{0,4}}(?:print\s|echo\s)?`\s{{0,4}}{_PROGRAM}(?:\s[^`\n]{{0,80}})?`\s{{0,4}}\Z
     # After the end of a string.
     | '\s{{0,4}}[;&|]{{1,2}}\s{{0,4}}{_PROGRAM}\s""",
-    re.IGNORECASE | re.VERBOSE,
 )
 
 

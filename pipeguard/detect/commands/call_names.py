@@ -35,10 +35,10 @@ _NAMING_KEYS = arguments.NAMING_PATHS | _NUMBERED_KEYS
 _SIGNS_OF_PATH = lazy_regex(r"\S*[/\\]\S*|[~/\\].*|\.[^\s.]\S*|[A-Za-z]:(?:\S*|[/\\].*)")
 # A file or a host in one word, an address in other words, or without slashes.
 _MAY_NAME = lazy_regex(
-    r"""\S*\.[^\W\d_]\w* | \d+(?:\.\d+){3}(?::\d+)? | [A-Za-z][\w.-]*:\d+ | [0-9A-Fa-f:.\[\]]*::\S*
+    r"""(?sx)
+    \S*\.[^\W\d_]\w* | \d+(?:\.\d+){3}(?::\d+)? | [A-Za-z][\w.-]*:\d+ | [0-9A-Fa-f:.\[\]]*::\S*
     | (?:[0-9A-Fa-f]{1,4}:){7}\S* | (?i:localhost) | .*://.*
     | (?i:https?|ftp|wss?|file|data):\S.*""",
-    re.DOTALL | re.VERBOSE,
 )
 _SEVERAL_PATHS = lazy_regex(r"[\s,;|'](?=[~/\\]|[A-Za-z]:[/\\])|(?<=..):(?=[~/\\])|\"")
 _ELSEWHERE = lazy_regex(r"[~/\\]|(?:[^\s/\\]+[/\\])*\.\.(?:[/\\]|$)")  # not below a named folder

@@ -40,7 +40,7 @@ _WITH_ARGUMENTS = {
 _NAMES_SENDER = lazy_regex(rf"(?:\A|[\s/'\"(;|&])(?:{lists.alternatives('NAMED_SENDERS')})\s")
 # Calls that talk to a network, in a program of any language.
 _IN_CODE = lazy_regex(
-    r"""/inet/tcp/ | \b(?:
+    r"""(?ix)/inet/tcp/ | \b(?:
     # Python
     requests\.\w+\( | urlopen\( | urlretrieve\( | http\.client | httpx\. | aiohttp\. | urllib3\.
     | socket\. | create_connection\( | smtplib\. | ftplib\. | paramiko\.
@@ -56,7 +56,6 @@ _IN_CODE = lazy_regex(
     | Send-MailMessage | Resolve-DnsName | open-uri | mail\( | HttpClient | net/http
     | http\.Post\w*\(
     )""",
-    re.IGNORECASE | re.VERBOSE,
 )
 _ADDRESSED = lazy_regex(rf"[a-z]://[^\s\"']*{MARK}(?![^\s/\"']*@)")
 _DEVICE = lazy_regex(r"/dev/(?:tcp|udp)/|\\\\[\w.-]+\\")

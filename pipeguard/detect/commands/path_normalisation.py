@@ -14,22 +14,20 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 PERCENT_ROUNDS = 3
 _PATH_SIGN = lazy_regex(
-    r"""\A(?:(?:setup|conftest|sitecustomize|usercustomize|noxfile)\.py|build\.rs|gulpfile\.[cm]?js)\Z
+    r"""(?ix)\A(?:(?:setup|conftest|sitecustomize|usercustomize|noxfile)\.py|build\.rs|gulpfile\.[cm]?js)\Z
     | \A[\w-]{1,80}\.(?:config\.[cm]?[jt]s|gemspec)\Z
     | [/\\~%] | \.\. | ^\.[a-z] | ^id_(?:rsa|dsa|ecdsa|ed25519)\b
     | \.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|tfstate|ovpn|asc|ya?ml)\Z | ^pipeguard\Z""",
-    re.IGNORECASE | re.VERBOSE,
 )
 _PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
 _UTF16 = lazy_regex(r"%u([0-9a-fA-F]{4})")
 # `.`, `/` and `\` in UTF-8, in more bytes than they need.
 _OVERLONG = (
-    (lazy_regex(r"%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)", re.IGNORECASE), "."),
-    (lazy_regex(r"%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)", re.IGNORECASE), "/"),
+    (lazy_regex(r"(?i)%(?:c0%[2a6e]e|e0%80%ae|f0%80%80%ae|c0%2e)"), "."),
+    (lazy_regex(r"(?i)%(?:c0%[2a6e]f|c0%9v|e0%80%af|c1%9c|c0%5c|c1%8s|c1%af)"), "/"),
 )
 _FILE_SCHEME = lazy_regex(
-    r"(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
-    re.IGNORECASE,
+    r"(?i)(?:view-source:)?(?:file|local_file|netdoc|vscode-file|jar:file):/{0,3}(?:localhost(?=/))?",
 )
 # A patch by its beginning, in the forms of diff, git and apply_patch, and the files that it names.
 _PATCH = lazy_regex(r"\s{0,9}(?:\*\*\* Begin Patch|diff --git |Index: |--- \S)")
@@ -37,7 +35,7 @@ _PATCHED = lazy_regex(
     r"(?m)^(?:\*\*\* (?:(?:Add|Update|Delete) File|Move to): |(?:\+\+\+|---) (?:[ab]/)?"
     r"|rename (?:from|to) )([^\t\n]{1,300})"
 )
-_OTHER_SCHEME = lazy_regex(r"[a-z][a-z0-9+.-]{1,20}://", re.IGNORECASE)
+_OTHER_SCHEME = lazy_regex(r"(?i)[a-z][a-z0-9+.-]{1,20}://")
 
 
 def patch_lines(text: str) -> list[str]:

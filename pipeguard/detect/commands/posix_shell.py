@@ -21,9 +21,8 @@ READ_CHARS = 64  # of a here-document, or of a word that is joined, that cost on
 
 # Most of a script: a word with nothing to undo in it, or the end of a command.
 _PLAIN_TOKEN = lazy_regex(
-    r"[ \t\r\f\v]*+(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
+    r"(?a)[ \t\r\f\v]*+(?:([\w!%*+,\-./:=?@\[\]^~][\w!%*+,\-./:=?@\[\]^~#]*)(?=[ \t\n;|)]|\Z)"
     r"|(&&|\|\|?(?!&)|;(?!;)|\n))",
-    re.ASCII,
 )
 _BLANK = lazy_regex(r"[ \t\r\f\v]+")
 _REDIRECT = lazy_regex(r"(?![<>]\()(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
@@ -34,7 +33,7 @@ _GROUP_ENDS: tuple[list[str], ...] = ([], ["}"], ["done"], ["fi"])
 _ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
 
 
-ASSIGNMENT = lazy_regex(r"([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)", re.DOTALL)
+ASSIGNMENT = lazy_regex(r"(?s)([A-Za-z_][A-Za-z0-9_]*)\+?=(.*)")
 MAX_SEPARATORS = 4  # of $IFS
 
 # A special character is literal inside quotes: there it is replaced by another character.
@@ -42,7 +41,7 @@ _QUOTED = {ord(plain): chr(0xE000 + at) for at, plain in enumerate("{},*?[]~= \t
 _UNQUOTED = {ord(quoted): chr(plain) for plain, quoted in _QUOTED.items()}
 _UNSPECIAL = lazy_regex(r"[^\s'\"\\$`;|&()<>#]+|#")
 _UNSPECIAL_IN_QUOTES = lazy_regex(r'[^"\\$`]+')
-_ANSI_QUOTED = lazy_regex(r"(?>(?>(?:[^'\\]++|\\.?){1,500})*)", re.DOTALL)
+_ANSI_QUOTED = lazy_regex(r"(?s)(?>(?>(?:[^'\\]++|\\.?){1,500})*)")
 _NAME = lazy_regex(r"[A-Za-z_][A-Za-z0-9_]*")
 
 

@@ -22,17 +22,16 @@ _COMMAND_END = lazy_regex(r"[;\n]|&&|\|\||(?<=\s)&(?=\s)")
 _CALL_OPERATOR = lazy_regex(r"(?:^|(?<=\s))[&.](?=\s)")
 _QUOTES = lazy_regex(r"['\"(){}@]")
 _BARE = str.maketrans("'\"(){}@", " " * 7)  # the same, for ASCII, for which it is faster
-_CHAR = lazy_regex(r"\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?", re.I)
+_CHAR = lazy_regex(r"(?i)\[char\]\s{0,4}\(?\s{0,4}(0x[0-9a-f]{1,4}|[0-9]{1,5})\s{0,4}\)?")
 _PLUS = lazy_regex(r"(['\"])\s{0,4}\)?\s{0,4}\+\s{0,4}\(?\s{0,4}\1")
 _FORMAT = lazy_regex(
-    r"['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
+    r"(?i)['\"]((?:\{\d{1,2}\}[^'\"{}]{0,40}){1,40})['\"]\s{0,4}-f\s{0,4}"
     r"((?>(?:['\"][^'\"]{0,200}['\"]\s{0,4}+,?+\s{0,4}+){1,40}))",
-    re.I,
 )
 _STRING = lazy_regex(r"'([^']*)'|\"([^\"]*)\"")
 _ASSIGNMENT = lazy_regex(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
 _VARIABLE = lazy_regex(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
-_ENVIRONMENT_VARIABLE = lazy_regex(r"\$env:(\w{1,40})", re.I)
+_ENVIRONMENT_VARIABLE = lazy_regex(r"(?i)\$env:(\w{1,40})")
 _ENVIRONMENT = {
     "systemroot": r"C:\Windows",
     "windir": r"C:\Windows",

@@ -95,8 +95,7 @@ PRINTING_PROGRAMS: dict[str, Callable[[list[str], str | None], str | None]] = {
 _READING_NOTHING = frozenset(("echo", "printf"))  # behind others they are of one group
 
 _ESCAPE = lazy_regex(
-    r"\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",
-    re.DOTALL,
+    r"(?s)\\(?:x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|0?([0-7]{1,3})|(.))",
 )
 _CONTROLS = dict(zip("ntrabefv", "\n\t\r\a\b\x1b\f\v", strict=True))
 

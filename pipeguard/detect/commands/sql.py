@@ -30,12 +30,11 @@ _STANDARD_TOKEN = lazy_regex(
 )
 # A statement whose condition is true for every row.
 _AFFECTS_ALL = lazy_regex(
-    r"""(?:delete\x20from|update)\x20.*\x20where\x20\(?(?:
+    r"""(?x)(?:delete\x20from|update)\x20.*\x20where\x20\(?(?:
     (\w+)\x20?=\x20?\1 | true | 1 | not\x20false | '_'\x20?(?:=|like)\x20?'_'
     | \d+\x20?(?:<>|!=|<|>|=)\x20?\d+ | [\w.]+\x20?=\x20?[\w.]+\x20or\x201\x20?=\x20?1
     | \w+\x20(?:is\x20not\x20null|like\x20'_')
     )\)?\Z""",
-    re.VERBOSE,
 )
 # A table that a session made for itself, which it may drop.
 _SCRATCH = lazy_regex(
@@ -43,22 +42,21 @@ _SCRATCH = lazy_regex(
     r"scratch|staging|stg|#)_?\w*"
 )
 _BEGINS = lazy_regex(
-    r"(?>(?>(?:\s*+(?:/\*(?>(?>(?:[^*]++|\*(?!/)){1,500})*)\*/|(?:--|#)[^\n]*+\n)){1,500})*)"
+    r"(?i)(?>(?>(?:\s*+(?:/\*(?>(?>(?:[^*]++|\*(?!/)){1,500})*)\*/|(?:--|#)[^\n]*+\n)){1,500})*)"
     r"[\s(/*-]{0,20}"  # comments before it
     rf"(?:{programs.alternatives('SQL_BEGINS')}|db\.|flush\w{{2,4}}|[{{\[]"
     r"|(?:query|mutation|subscription)\b)",
-    re.IGNORECASE,
 )
 _STRING = lazy_regex(r"'(?>(?>(?:[^']++|''){1,500})*)'?|\"(?>(?>(?:[^\"]++|\"\"){1,500})*)\"?")
 # A value up to the quote that ends the string around it. A doubled quote does not. A quote behind
 # a backslash does in some databases; in double quotes, it is taken for JSON in JSON.
 _CLOSINGS = [
-    (quote, lazy_regex(rf"(?>(?>(?:{text}|{quote}{quote}){{1,500}})*){quote}", re.DOTALL))
+    (quote, lazy_regex(rf"(?s)(?>(?>(?:{text}|{quote}{quote}){{1,500}})*){quote}"))
     for quote, text in (("'", r"[^']++"), ("'", r"[^'\\]++|\\."), ('"', r'[^"\\]++|\\.'))
 ]
 # What may follow the string that a value is put in: an operator and its operand, or a clause.
 _APPLIED = lazy_regex(
-    r"""(?:
+    r"""(?ix)(?:
     [=<>!+*/%^|&~@:-]{1,3}\s?\(*\s?[+~-]?(?:\w*\(?'_|\d|\w+\() | ::\w | (?:is|not)?null\b
     | is\x20(?:not\x20)?(?:null|true|false|distinct\x20from|'_) | (?:not\x20)?in\s?\(
     | (?:limit|offset)\x20\d | '_'
@@ -67,7 +65,6 @@ _APPLIED = lazy_regex(
     | (?:escape|collate|returning|div|mod|at\x20time\x20zone)\s
     ).*?
     (?=--|\#|/\*|;|\|\||&&|\b(?:or|and|xor|union|intersect|except|minus|having)\b)""",
-    re.IGNORECASE | re.VERBOSE,
 )
 _COMMENT = lazy_regex(r"\s*(?:--|#|/\*)")
 _TAG = lazy_regex(r"#\w|#[\w-]*'")

@@ -6,7 +6,6 @@ Between letters such a name only tears a word apart, and `without_unset` removes
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from pipeguard.detect.commands.shell_command import MAX_VALUE
@@ -20,7 +19,7 @@ _UNSET = "\ue0f0"
 _UNSET_END = "\ue0f1"
 _UNSET_NAME = lazy_regex(f"{_UNSET}([^{_UNSET_END}]*){_UNSET_END}")
 _UNSET_INSIDE = lazy_regex(f"(?<=[A-Za-z])(?:{_UNSET}[^{_UNSET_END}]*{_UNSET_END})+(?=[A-Za-z])")
-_EXPANSION = lazy_regex(r"(!?)([A-Za-z_][A-Za-z0-9_]*|[@*0-9])(?:\[[@*0-9]{1,4}\])?(.*)", re.DOTALL)
+_EXPANSION = lazy_regex(r"(?s)(!?)([A-Za-z_][A-Za-z0-9_]*|[@*0-9])(?:\[[@*0-9]{1,4}\])?(.*)")
 _SUBSTRING = lazy_regex(r":[ ]?(-?[0-9]{1,6})(?::[ ]?(-?[0-9]{1,6}))?")
 _BRACE = lazy_regex(r"(?<!\$)\{([^{}]{0,4000})\}")
 

@@ -27,9 +27,8 @@ _ELSEWHERE = lazy_regex(
 )
 # Files that are made for keys; `.env.example`, `.env.sample` and their like are committed.
 _KEY_FILE = lazy_regex(
-    r"\.env(?:\.(?:local|dev|development|test|testing|staging|prod|production|docker)){0,2}|\.envrc"
+    r"(?i)\.env(?:\.(?:local|dev|development|test|testing|staging|prod|production|docker)){0,2}|\.envrc"
     r"|\.dev\.vars|\.pgpass|\.netrc|[\w.-]{1,80}\.(?:pem|key)",
-    re.IGNORECASE,
 )
 
 

@@ -60,9 +60,8 @@ _BREAK = lazy_regex(
     | (?<=\S[,;])\w{1,40}\n(?=[^\n,;]{1,80}[,;](?:[^\s,;]|\x20¤))"""
 )
 _SPREADS = lazy_regex(
-    rf"\b(?:{tables.alternatives('spreading')}|repl[yi]\w*)\b[^.!?\n]{{0,60}}"
+    rf"(?i)\b(?:{tables.alternatives('spreading')}|repl[yi]\w*)\b[^.!?\n]{{0,60}}"
     rf"\b(?:{tables.alternatives('spread')})\b",
-    re.IGNORECASE,
 )
 # What mail programs write over a mail that is forwarded.
 _FORWARDED = lazy_regex(

@@ -10,7 +10,6 @@ Knows verbs, sentences and values; detect.flows.ledger asks, and the policy deci
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import cache
@@ -225,7 +224,7 @@ _BY_COMMAND = ToolAct.SEND | ToolAct.PAY | ToolAct.DELETE | ToolAct.SHARE | Tool
 PASSAGE_CHARS = 1200  # of an order, before and after its sentence
 # The line of firewall.session.rewrite for a cut order, and possible ends of a record that had one.
 _CUT = lazy_regex(r"\[PipeGuard cut \d+ characters here, [^\]]{0,80} which look like an order")
-_RECORD_END = lazy_regex(r"(?<!\\)\"\s*[,}\]]|\n[ \t]*(?:from|von|de|da|van|od):", re.IGNORECASE)
+_RECORD_END = lazy_regex(r"(?i)(?<!\\)\"\s*[,}\]]|\n[ \t]*(?:from|von|de|da|van|od):")
 
 
 class FoundOrder(NamedTuple):
@@ -260,7 +259,7 @@ _LIST_BEFORE = lazy_regex(
 _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
 # An address or another value, perhaps with a name and brackets.
 _FIELD = lazy_regex(r"(?:[^<]{0,80}<)?[\s\"']*([^<>()]{1,160}?)[\s\"']*(?:[>(].{0,80})?")
-_SENDER_NAME = lazy_regex(rf"{order_words.alternatives('SENDERS')}|reply[-_ ]?to", re.IGNORECASE)
+_SENDER_NAME = lazy_regex(rf"(?i){order_words.alternatives('SENDERS')}|reply[-_ ]?to")
 
 
 def find_order(

@@ -34,11 +34,10 @@ READ_CHARS = 2**16  # of one string that are read for secrets
 LOGIN_CHARS = 64  # before a secret that are read for how it is used
 # Before a secret in a line that is run: an option, a header or a variable that logs in with it.
 _LOGS_IN = lazy_regex(
-    rf"(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{credentials.alternatives('BEFORE_VALUE')}))"
+    rf"(?i)(?:(?:authori[sz]ation|bearer|basic|[\w-]*(?:{credentials.alternatives('BEFORE_VALUE')}))"
     rf"[\s\"']{{0,2}}[:= ]\s?[\"']?(?:(?:{credentials.alternatives('SCHEMES')}) )?"
     r"|(?:-u|--user) ?[\"']?[^\s:]{0,64}:"
     r"|://[^\s/?#@]{0,64})\Z",
-    re.IGNORECASE,
 )
 # A placeholder has brackets, which end an address elsewhere.
 _URL_SCHEMES = "https?|ftps?|sftp|scp|tftp|wss?|smb|gopher|mqtts?|smtps?"
@@ -48,9 +47,8 @@ _ADDRESS = lazy_regex(
 _OPTION = lazy_regex(r"-[cfgikLnNoOPqsSvIJR46]{1,12}|--[a-z-]{2,40}")
 _FILE = lazy_regex(r"[\w./-]{1,200}")
 POSTED = lazy_regex(  # by curl, wget and PowerShell
-    r"\s(?:-[dF]|--(?:data|form|json|post-data)[a-z-]*|-body)[ =]?"
+    r"(?i)\s(?:-[dF]|--(?:data|form|json|post-data)[a-z-]*|-body)[ =]?"
     r"('[^']*'|\"(?:[^\"\\]|\\.)*\"|[^\s'\"]+)",
-    re.IGNORECASE,
 )
 _FILE_OPTIONS = word_set("-o -O -P --output --output-document")
 _AUTHORITY = lazy_regex(r"[^/?#]*")  # RFC 3986, section 3.2

@@ -27,7 +27,7 @@ SECRET_TEXT = 2**18  # characters of it that are searched for them
 LINK_TEXT = 2**20  # and for links
 MOST_TOKENS = 1000  # of links
 
-_UUID = lazy_regex(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE)
+_UUID = lazy_regex(r"(?i)[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}")
 _HEX = lazy_regex(r"[0-9a-fA-F]+")
 _PARTS = lazy_regex(r"[A-Za-z0-9]+")
 _PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
@@ -97,7 +97,7 @@ _LINK = lazy_regex(
     r"https?:(?:\\{0,3}/){2}[^\s\"'<>/?#\\@]{1,255}(\\{0,3}[/?#][^\s\"'<>]{8,2048})", re.IGNORECASE
 )
 _PART = lazy_regex(r"(?:[?&;#]|\\{1,2}u0026)([\w.-]{1,40})=([^\s&;#\\]+)|/([^\s/?&;#=\\]+)")
-_TOKEN = lazy_regex(r"[\w.~%+-]{12,}={0,2}", re.ASCII)
+_TOKEN = lazy_regex(r"(?a)[\w.~%+-]{12,}={0,2}")
 _VALUE = lazy_regex(r"(?<!type)(?<!mode)(?<!action)=[^\s&;#\\]+")
 _BUTTON = lazy_regex(r"[\"'][^<>]{0,200}>[^<>]{0,80}")
 _TELLS = r"\b(?:your|this|the following) "

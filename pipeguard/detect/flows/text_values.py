@@ -48,12 +48,12 @@ _AT_HOST = lazy_regex(r"@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
 _DIGEST = lazy_regex(r"\b(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{128})\b", re.IGNORECASE)
 # Begins with a sign, which `re` finds faster than a letter.
-_REST_OF_URL = lazy_regex(r"://(?:(?<=https://)|(?<=http://))[^\s\"'<>)\]]{1,8192}", re.IGNORECASE)
+_REST_OF_URL = lazy_regex(r"(?i)://(?:(?<=https://)|(?<=http://))[^\s\"'<>)\]]{1,8192}")
 _ESCAPED = lazy_regex(r"\\{1,4}(?:u([0-9a-fA-F]{4})|(/))|&amp;")
 _PERCENT = lazy_regex(r"%([0-7][0-9a-fA-F])")
 _SHORT_VALUE = lazy_regex(rf"(?=.{{0,99}}[0-9@#/])\S{{{LEAST_SHORT},{SHORT_CHARS}}}")
 _OBEYED_FILES = lazy_regex(MODEL_FILES.encode())
-_AMOUNT = lazy_regex(rf"{arguments.alternatives('AMOUNTS')}|\An\Z", re.IGNORECASE)
+_AMOUNT = lazy_regex(rf"(?i){arguments.alternatives('AMOUNTS')}|\An\Z")
 
 
 _IN_RUN = re.sub(rb"[^\w%+-]", b" ", bytes(range(256)))  # a space for all other signs

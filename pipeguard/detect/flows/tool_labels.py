@@ -5,7 +5,6 @@ Uses only words, by the tables in detect.words.tools.
 
 from __future__ import annotations
 
-import re
 from enum import Flag, auto
 from functools import cache, reduce
 from itertools import dropwhile, pairwise
@@ -21,9 +20,8 @@ from pipeguard.unicode.name_words import name_words, words_of_any_script
 READ_CHARS = 200  # of a description: the rest says little about the tool's function
 # What is somebody's, as a description says.
 _OWNED = lazy_regex(
-    r"\b(?:my|(?:user|owner|customer|patient|account holder)['’]s?"
+    r"(?i)\b(?:my|(?:user|owner|customer|patient|account holder)['’]s?"
     r"|of (?:the|your|this|one) (?:\w+ )?(?:user|owner|customer|patient|person|account))\b",
-    re.IGNORECASE,
 )
 _NO_BLANKS_BETWEEN = lazy_regex(
     r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"

@@ -65,7 +65,7 @@ _MARKS = alternatives(
 _MARKED = lazy_regex(rf"\b(?:{_MARKS})", re.IGNORECASE)
 # The same words where a document of software describes something.
 _DESCRIBED = lazy_regex(
-    r"""\b(?:
+    r"""(?ix)\b(?:
     confidential\x20clients?(?:$|[):]|\x20(?:app|auth|flow|grant|type|credential))
     | classified\x20(?:by|into|as\x20(?:server|client|an?\x20(?:bug|error)))\b
     | proprietary\x20(?:api|code|driver|extension|format|licen[cs]e|protocol|software|system)
@@ -76,7 +76,6 @@ _DESCRIBED = lazy_regex(
     | (?:do\x20not|don't|never)\x20publish\x20[^.\n]{0,24}\b(?:workflows?|test\x20files
         |tests|to\x20npm)\b
     )""",
-    re.IGNORECASE | re.VERBOSE,
 )
 # The notice that a company puts below all its mails says nothing about this one.
 _DISCLAIMER = lazy_regex(

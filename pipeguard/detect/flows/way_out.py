@@ -34,13 +34,10 @@ _ADDRESS = lazy_regex(
 )
 _HOST = lazy_regex(r"(?:[\w-]{1,63}\.){1,30}[A-Za-z][A-Za-z0-9-]{1,23}\.?(?::[0-9]{1,5})?")
 _REACHES_HOST = lazy_regex(
-    rf"\b(?:{programs.alternatives('REACHING_CALLS')}"
+    rf"(?i)\b(?:{programs.alternatives('REACHING_CALLS')}"
     r"|openssl s_client|requests?\.\w|http\.client)\b",
-    re.IGNORECASE,
 )
-_RUNS_SENDER = lazy_regex(
-    rf"(?:^|[\s;|&(`\"'=:])(?:{programs.alternatives('RUN_SENDERS')})\s", re.IGNORECASE
-)
+_RUNS_SENDER = lazy_regex(rf"(?i)(?:^|[\s;|&(`\"'=:])(?:{programs.alternatives('RUN_SENDERS')})\s")
 _PICTURE = lazy_regex(
     r"!\[[^\]\n]{0,80}\]\(\s{0,4}\Z|<(?:img|script|iframe|link)\b[^>]{0,200}=[\"']?\Z"
 )

@@ -22,7 +22,7 @@ MISSING = (
     "the scan engine (hyperscan) is not installed: it has wheels for Linux and macOS on x86-64 and "
     "arm64, and for Windows on x86-64. Nothing passes unjudged, so nothing runs."
 )
-_PART = lazy_regex(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\)(?:[?*+]|\{\d*,?\d*\})?\??|.", re.DOTALL)
+_PART = lazy_regex(r"(?s)\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\)(?:[?*+]|\{\d*,?\d*\})?\??|.")
 _SECRET = "(?P<secret>"  # noqa: S105  opens the group that is a secret
 _TABLES_MARK = "tables"  # begins a database that C may replace
 NATIVE = find_native("detect.matching._signs")
@@ -211,9 +211,7 @@ def weaker(pattern: str) -> str:
     return re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern)
 
 
-_BOUNDED = lazy_regex(
-    r"\\.|\[\\s\\S\]\{\d+,\d+\}|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),(\d+)\}", re.DOTALL
-)
+_BOUNDED = lazy_regex(r"(?s)\\.|\[\\s\\S\]\{\d+,\d+\}|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),(\d+)\}")
 FEW = 24  # repetitions that may be counted: each count is a state
 
 

@@ -8,7 +8,6 @@ detect.scanning.readings makes findings of the orders.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -56,9 +55,9 @@ BEST_PIECES, NEAR_LOGITS = 8, 3.0
 _DIGITS = lazy_regex(rb"[0-9]+")
 # Before a line of a changelog: the commit, its kind and its scope, such as `(ai)`.
 _COMMIT = lazy_regex(
+    r"(?m)"
     r"^[ \t]*[-*][ \t]+(?:\[?[0-9a-f]{7,40}\]?:?[ \t]+)?(?:feat|fix|chore|docs|refactor|perf|tests?"
     r"|build|ci|style|revert)[ \t]?(?:\([\w ./@,-]{1,40}\))?!?:[ \t]*",
-    re.MULTILINE,
 )
 # Somebody who is called in a ticket, as `@bot`; not a mail's host, nor a package's scope.
 _MENTION = lazy_regex(r"(?<![\w@./])@[\w-]{2,40}(?![\w@./-])[,:]?")

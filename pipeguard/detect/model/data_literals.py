@@ -85,7 +85,7 @@ def _acting() -> re.Pattern[str]:
     words = (
         stem[:-1] if stem.endswith("_") else rf"{stem}\w*" for stem in orders.in_order("ACTING")
     )
-    return re.compile(rf"\b(?:{'|'.join(words)})\b", re.IGNORECASE)
+    return re.compile(rf"(?i)\b(?:{'|'.join(words)})\b")
 
 
 def may_act(text: str) -> bool:
@@ -122,27 +122,25 @@ MANY_TEXTS = 16  # whose names are cached
 FEW_NAMES = 2  # different ones
 # A literal that is open at its line's end ends there: so each character is looked at once.
 _LITERAL = lazy_regex(
-    r"\"(?>(?>(?:[^\"\\\n]++|\\.){1,500})*)(?:\"|$)|(?<!\w)'(?>(?>(?:[^'\\\n]++|\\.){1,500})*)(?:'(?!\w)|$)"
+    r"(?m)\"(?>(?>(?:[^\"\\\n]++|\\.){1,500})*)(?:\"|$)|(?<!\w)'(?>(?>(?:[^'\\\n]++|\\.){1,500})*)(?:'(?!\w)|$)"
     r"|`(?>(?>(?:[^`\\\n]++|\\.){1,500})*)(?:`|$)",
-    re.MULTILINE,
 )
 _KEY_FOLLOWS = lazy_regex(r"\s{0,4}:")
 _KEY_BEFORE = lazy_regex(r"[\"'](\w{1,40})[\"']\s{0,4}:\s{0,4}\Z")
 _WORD = lazy_regex(r"[\"']\w{1,24}[\"']")
 # A block of YAML: the lines indented further than its key.
 _BLOCK = lazy_regex(
-    r"^([ \t]{0,40})(?:- )?[\w-]{1,60}:[ \t]*[|>][+-]?[ \t]*\n((?:(?:\1[ \t][^\n]*)?(?:\n|\Z))+)",
-    re.MULTILINE,
+    r"(?m)^([ \t]{0,40})(?:- )?[\w-]{1,60}:"
+    r"[ \t]*[|>][+-]?[ \t]*\n((?:(?:\1[ \t][^\n]*)?(?:\n|\Z))+)",
 )
 _COMMENT = lazy_regex(
     r"^[\s+-]{0,40}(?:#(?!\[)|//|--|/\*|\*|<!--|;|%)|(?:\s|^)(?:#|//|--|/\*|<!--)\s"
 )
-_KEYWORDS = lazy_regex(rf"\b(?:{topics.alternatives('KEYWORDS')})\b", re.IGNORECASE)
+_KEYWORDS = lazy_regex(rf"(?i)\b(?:{topics.alternatives('KEYWORDS')})\b")
 _PROSE = lazy_regex(
-    r"(?<![^\W\d_])[^\W\d_]++(?:[ ,;:'!]{1,3}+[^\W\d_]++){3}"
+    r"(?i)(?<![^\W\d_])[^\W\d_]++(?:[ ,;:'!]{1,3}+[^\W\d_]++){3}"
     r"|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{12}"
     r"|\b(?:you|your|please|dear|must|the|follow(?:s|ing)?|bitte|usted|vous|votre|por favor)\b",
-    re.IGNORECASE,
 )
 _NAMES = lazy_regex(
     rf"{topics.alternatives('TESTS')}|flag(?=s|ged|\()|block(?=s|ed)|harm(?=ful|less)"
@@ -151,15 +149,12 @@ _NAMES = lazy_regex(
 )
 _OF_ATTACKS = lazy_regex(topics.alternatives("ATTACK_NAMES"), re.IGNORECASE)
 # A record's label after somebody saw an attack in it.
-_SEEN_AS_ATTACK = lazy_regex(
-    rf"['\"](?:{topics.alternatives('ATTACK_LABELS')})['\"]", re.IGNORECASE
-)
+_SEEN_AS_ATTACK = lazy_regex(rf"(?i)['\"](?:{topics.alternatives('ATTACK_LABELS')})['\"]")
 # A literal with the name of a prompt and the beginning of one: it speaks to the model of a program.
 _PROMPT = lazy_regex(
-    r"(?:prompt|instructions?|system)\w{0,20}[\"']?\s{0,3}(?::\s?[&\w ]{1,12}=|:=|=|:)"
+    r"(?i)(?:prompt|instructions?|system)\w{0,20}[\"']?\s{0,3}(?::\s?[&\w ]{1,12}=|:=|=|:)"
     r"\s{0,3}\(?\s{0,12}[a-z]{0,2}(?:\"{3}|[\"'`])\s{0,40}"
     r"you(?: are(?! now\b)|'re(?! now\b)| will| have| help| handle| answer)\b",
-    re.IGNORECASE,
 )
 # A field of YAML or settings, and a row of a table.
 _FIELD = lazy_regex(
@@ -167,7 +162,7 @@ _FIELD = lazy_regex(
     r"|[^,\n]*+(?:,(?! )[^,\n]*+){1,}"
 )
 # A line that names a file which follows it.
-_HEADER = lazy_regex(r"^[ \t]*+(?=[^\n]*[./])[\w./-]+:?[ \t]*$", re.MULTILINE)
+_HEADER = lazy_regex(r"(?m)^[ \t]*+(?=[^\n]*[./])[\w./-]+:?[ \t]*$")
 # The rest of a line of JSON, YAML, CSV or settings, once its literals are zeros. Names that
 # stand alone are of a table, or the message's own.
 _RECORD = lazy_regex(
@@ -176,7 +171,7 @@ _RECORD = lazy_regex(
 )
 # What speaks to whoever reads the file or works on it, in five languages.
 _SPEAKS_TO_READER = lazy_regex(
-    r"""
+    r"""(?ix)
     \b(?:read(?:s|ing)?|see(?:s|ing)?|process(?:es|ing)?|review(?:s|ing)?|open(?:s|ing)?
         |pars(?:e|es|ing)|index(?:es|ing)?|work(?:s|ing)?|edit(?:s|ing)?|chang(?:e|es
         |ing)|touch(?:es|ing)?|maintain(?:s|ing)?|contribut(?:e|es|ing)|analy[sz](?:e|es
@@ -186,7 +181,6 @@ _SPEAKS_TO_READER = lazy_regex(
     | \b(?:diese\w?|die)\x20(?:datei|zeile|seite|nachricht|text)\w*\x20(?:lies|lesen|liest)
     | \b(?:le(?:e|es|en|a|yendo)|lis|lisez|lisant|lit)\x20(?:este|esto|esta|ceci|ce|cette)\b
     | (?:阅读|读到|看到)(?:此|这|本)""",
-    re.IGNORECASE | re.VERBOSE,
 )
 
 

@@ -9,7 +9,6 @@ detect.scanning.rating and detect.model.cascade draw the conclusions.
 
 from __future__ import annotations
 
-import re
 from functools import cache, lru_cache
 
 from pipeguard.detect.matching.confirm import Finder
@@ -25,7 +24,7 @@ LINE_STEP_BYTES = 4096  # of a long line, for each of which its start is looked 
 TOPIC_BYTES, WORD_BYTES = 512, 64  # looked up at once, and behind that for a word's end
 FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
-_FENCE = lazy_regex(rb"^[ \t]{0,3}(?:```|~~~)", re.MULTILINE)
+_FENCE = lazy_regex(rb"(?m)^[ \t]{0,3}(?:```|~~~)")
 _EXAMPLE_LINE = lazy_regex(
     rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++[\"'`]|\\item|[\"'`]|\+?+[ \t]*+[\"'`(\[{]"
     rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
@@ -238,9 +237,7 @@ _SAYING = alternatives(
     писал\w* говорит\w* сказал\w* просил\w* содержал\w* гласи\w* например вроде
     """
 )
-_REPORTING = lazy_regex(
-    rf"\b(?:{_SAYING})\b|{topic_words.alternatives('REPORTING_PARTS')}", re.IGNORECASE
-)
+_REPORTING = lazy_regex(rf"(?i)\b(?:{_SAYING})\b|{topic_words.alternatives('REPORTING_PARTS')}")
 
 
 # --- harmless ---------------------------------------------------------------------------
@@ -256,19 +253,17 @@ _PUBLIC_FILE = lazy_regex(
 )
 _ADDRESS = lazy_regex(r"https?://[^\s\"'<>()\[\]]*[\w/]|(?<![\w.+-])[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
 _MORE = lazy_regex(
-    rf"\b(?:{topic_words.alternatives('MORE')}|passw\w*|env\w*|id_\w+)\b|(?<!ssh-)\bagents?\b"
+    rf"(?i)\b(?:{topic_words.alternatives('MORE')}|passw\w*|env\w*|id_\w+)\b|(?<!ssh-)\bagents?\b"
     r"|\.(?:env|aws|netrc|gnupg|kube|key|p12|pfx)\b|\.ssh\b(?!/authorized_keys)|\.pem\b"
     r"|\|\s*(?:ba|z)?sh\b",
-    re.IGNORECASE,
 )
 # A line, or a sentence, that gives the place of a documentation's index, in no other words. Each
 # word is read in one way: a row of numbers would take exponential time.
 _INDEX_NOTICE = lazy_regex(
-    rf"^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')}|[0-9.]+|v[0-9][0-9.]*)\b"
+    rf"(?im)^[ \t>#*]*(?>(?:{topic_words.alternatives('INDEX_NOTICE')}|[0-9.]+|v[0-9][0-9.]*)\b"
     r"[ \t,:;()*_-]*){4,40}[\[(<`]{0,2}(?:https?://[^\s?#<>()\[\]`]*)?/?llms(?:-full)?\.txt[\])>`]{0,2}"
     r"(?:\(https?://[^\s?#<>()\[\]`]*/llms(?:-full)?\.txt\))?(?:,? in (?:markdown|plain text))?"
     r"[.!]?[ \t]*$",
-    re.IGNORECASE | re.MULTILINE,
 )
 
 

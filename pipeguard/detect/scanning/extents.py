@@ -36,7 +36,7 @@ WRAPPED_CHARS = 120  # of a line that the next one continues; a longer one is a 
 PLAIN = ("text", "folded", "notice")  # readings of visible text
 READ_ALIKE = 10  # a reading may change one in so many bytes of a passage
 PARAGRAPH_CHARS = 480  # before and after an order: the limit for following its paragraph
-_STRING = lazy_regex(r'"((?>(?>(?:[^"\\]++|\\.){1,500})*))"(?=(\s*:)?)', re.DOTALL)
+_STRING = lazy_regex(r'(?s)"((?>(?>(?:[^"\\]++|\\.){1,500})*))"(?=(\s*:)?)')
 _ESCAPE = lazy_regex(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u.{4}|\\.")
 _LINE_END, _ESCAPED_LINE_END = lazy_regex(r"\n"), lazy_regex(r"\\[nr]")
 # A line that may continue the previous one: not an item, table row, heading or log line.
@@ -283,11 +283,10 @@ FRAGMENT_BYTES = 48  # of a string: a shorter one may be a piece of a sentence
 EDGE_BYTES = 2  # of a match beyond its string
 BLANK_CHARS = 64  # before and after JSON
 _JSON = lazy_regex(
-    rb"(?>(?>(?:[\s{}\[\],:0-9.eE+-]++|true|false|null"
+    rb"(?s)(?>(?>(?:[\s{}\[\],:0-9.eE+-]++|true|false|null"
     rb"|\"(?>(?>(?:[^\"\\\n]++|\\.){1,500})*)\"){1,500})*)",
-    re.DOTALL,
 )
-_JSON_STRING = lazy_regex(rb"\"((?>(?>(?:[^\"\\]++|\\.){1,500})*))\"(\s*+:)?", re.DOTALL)
+_JSON_STRING = lazy_regex(rb"(?s)\"((?>(?>(?:[^\"\\]++|\\.){1,500})*))\"(\s*+:)?")
 _NEXT_ITEM = lazy_regex(rb"\"\s*+,\s*+\"")
 _OPENING = lazy_regex(rb"\s{0,63}+[\[{]")
 _ENDS = {"{": "}", "[": "]", '"': '"'}

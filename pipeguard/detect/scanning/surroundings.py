@@ -145,9 +145,9 @@ QUOTE_BYTES = 480  # of a line, before and after a match
 _SENTENCE_END = lazy_regex(rb"[.!?]\s|\n")
 CUE_BYTES = 40  # before a match: the longest cue word, and the signs that may follow it
 _CUE_WORDS = lazy_regex(
+    rb"(?i)"
     rb"(?:such as|e\.g\.|for example|example:|like this|payloads?|detects?|blocks?|attack(?:er)?s?|"
     rb"phrases?|says?|contains?|strings?|patterns?|means?|matches|called|quoted?)[^\n]{0,24}$",
-    re.IGNORECASE,
 )
 _MARKS = b'"', b"`"
 _APOSTROPHE = lazy_regex(rb"(?<![A-Za-z])'|'(?![A-Za-z])")  # not in don't

@@ -12,7 +12,6 @@ One walk lays out a value, and notes the way to each string by the containers ar
 
 from __future__ import annotations
 
-import re
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -46,8 +45,7 @@ LONGEST_NAMED = 600  # characters of a value that is read together with its key
 
 # Words of the names that rules require before a value: of credentials, then of personal numbers.
 _SENSITIVE = lazy_regex(
-    rf"{credentials.alternatives('KEYS')}|pat(?![a-z])|{credentials.alternatives('NUMBERS')}|id.?n",
-    re.IGNORECASE,
+    rf"(?i){credentials.alternatives('KEYS')}|pat(?![a-z])|{credentials.alternatives('NUMBERS')}|id.?n",
 )
 
 

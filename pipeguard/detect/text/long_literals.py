@@ -33,7 +33,7 @@ _BEGINNING = lazy_regex(
     re.MULTILINE | re.VERBOSE,
 )
 _BACKQUOTE = lazy_regex(rb"(?<!\\)`")
-_ONE_WORD = lazy_regex(rb"^[ \t]*+([A-Z_][A-Z0-9_]*+)\b", re.MULTILINE)
+_ONE_WORD = lazy_regex(rb"(?m)^[ \t]*+([A-Z_][A-Z0-9_]*+)\b")
 _ENDS_OF_BLOCKS = {b"/*": b"*/", b"<!--": b"-->", b"--[[": b"]]", b"=begin": b"\n=end"}
 # Before a literal that is a value. A docstring has a colon before it, or a line of its own.
 _TAKES_VALUE = lazy_regex(

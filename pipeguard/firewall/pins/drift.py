@@ -199,7 +199,7 @@ def _to_set(side: Side) -> set[bytes]:
 
 # How descriptions give orders to a model, ask for silence, or point at secrets. Our own list.
 _CUE = lazy_regex(
-    r"""
+    r"""(?mx)
     \b(?:must|always|never|mandatory|ensure|important|critical|urgent|remember\ to|make\ sure
         |be\ sure|(?:is|are)\ required|need\ to|have\ to|do\ not|don[’']t)\b
     |\b(?:before|after|when|whenever|prior\ to)\ (?:using|calling|invoking|running|you)\b
@@ -215,7 +215,6 @@ _CUE = lazy_regex(
         (?:add|append|attach|call|copy|execute|forward|include|invoke|open|pass|post|print|provide
         |put|read|reply|respond|run|send|set|tell|transmit|upload|use|write)\b
     """,
-    re.VERBOSE | re.MULTILINE,
 )
 
 

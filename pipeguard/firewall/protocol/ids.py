@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
 
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -12,7 +11,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue, Number, serialise
 MAX_ID_BYTES = 1024  # of an id's token
 MAX_ID_DIGITS = 40  # an id is compared by its digits, never as a number
 
-INTEGER = lazy_regex(r"(?:0|-?[1-9][0-9]*)\Z", re.ASCII)  # not `-0`: peers echo it as `0`
+INTEGER = lazy_regex(r"(?a)(?:0|-?[1-9][0-9]*)\Z")  # not `-0`: peers echo it as `0`
 
 
 def write_id(value: JsonValue) -> str | None:

@@ -15,7 +15,7 @@ from pipeguard.unicode.display import is_hidden
 # Schemes whose host is read without case, whose empty path is `/`, and in which `\` is `/` (WHATWG
 # URL, 3.3), with their default ports.
 _PORTS = {"http": ":80", "https": ":443", "ws": ":80", "wss": ":443", "ftp": ":21", "file": ":"}
-_PARTS = lazy_regex(r"(?:([A-Za-z][A-Za-z0-9+.-]*):)?(//[^/?#]*)?([^?#]*)(.*)", re.DOTALL)
+_PARTS = lazy_regex(r"(?s)(?:([A-Za-z][A-Za-z0-9+.-]*):)?(//[^/?#]*)?([^?#]*)(.*)")
 ENCODED = lazy_regex(r"(?:%[0-9A-Fa-f]{2})+")
 # Delimiters (RFC 3986, 2.2), `%` and controls mean something else when they are encoded.
 _NEVER_DECODED = frozenset(":/?#[]@!$&'()*+,;=%") | {chr(code) for code in (*range(0x20), 0x7F)}

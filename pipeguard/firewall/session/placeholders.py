@@ -47,7 +47,7 @@ NOTICE = lazy_regex(
 )
 
 
-_ESCAPED_SIGN = lazy_regex(rb"\\u00(?:5b|3a|6[135cef]|7[0234])", re.IGNORECASE)
+_ESCAPED_SIGN = lazy_regex(rb"(?i)\\u00(?:5b|3a|6[135cef]|7[0234])")
 
 
 def may_hold_placeholder(frame: bytes) -> bool:
