@@ -22,9 +22,9 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_301,
-    ("firewall",): 44_127,
-    ("detect",): 149_967,
-    ("rulebook",): 10_651,
+    ("firewall",): 44_007,
+    ("detect",): 149_623,
+    ("rulebook",): 10_639,
     ("identity",): 6_049,
     ("config", "state", "auth"): 59_388,
     ("transports",): 47_631,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_658,
 }
-TOKENS_CAP = 603_413  # of all rooms
+TOKENS_CAP = 602_937  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

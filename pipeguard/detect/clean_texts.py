@@ -4,8 +4,6 @@ Agents ask for the same again and again, and get the same. All messages of one n
 strings in the same places; their ids and progress tokens, which no rule reads, may differ.
 """
 
-from __future__ import annotations
-
 from hashlib import blake2b
 from typing import Protocol
 

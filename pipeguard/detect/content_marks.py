@@ -4,8 +4,6 @@ Each installation has its own key, stored next to the store and not in the polic
 nobody can test a guessed secret against a policy or an exported audit (keyed BLAKE2b, RFC 7693).
 """
 
-from __future__ import annotations
-
 from hashlib import blake2b
 
 from pipeguard.detect.scanning.scan_budget import Match

@@ -7,8 +7,6 @@ gets passwords that only their name gives away, with a warning. Keys with a know
 servers' results and the server's own secrets in a wrong folder are judged as everywhere.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cached_property

@@ -4,8 +4,6 @@ Only text that a model reads as content is cut: not names, and not data. Knows n
 rules and no conversation; firewall.session.judge judges what a cut leaves.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Sequence
 

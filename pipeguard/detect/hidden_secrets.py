@@ -4,8 +4,6 @@ All that may have to be hidden is collected first, each part with its reason; th
 it becomes a dot.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from enum import Enum, auto

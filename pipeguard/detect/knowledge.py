@@ -1,7 +1,5 @@
 """The memory of one server for one client: its tools, results and secrets."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from threading import Lock
 from typing import TYPE_CHECKING

@@ -1,7 +1,5 @@
 """From the matches of rules in a value to findings, with the action of the policy."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 
 from pipeguard.detect.content_marks import ContentMarks

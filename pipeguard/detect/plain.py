@@ -4,8 +4,6 @@
 frame is judged in full.
 """
 
-from __future__ import annotations
-
 from pipeguard.detect.clean_texts import name_frame
 from pipeguard.detect.flows.leak_search import is_concerned
 from pipeguard.detect.flows.secret_values import find_begun_key

@@ -4,8 +4,6 @@ Only where a server accepts a model's choice: the arguments of a call or of a pr
 address of a resource. Anywhere else a placeholder of this server is forwarded as it is.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 
 from pipeguard.detect.flows.tool_labels import Label

@@ -3,8 +3,6 @@
 `hidden_secrets` hides secrets; this draws what is left.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator, Sequence

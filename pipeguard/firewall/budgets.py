@@ -10,8 +10,6 @@ Of thousands of real documents none takes all of its work. Of megabytes of manua
 languages, those in Russian take most: 122 ns a byte.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable
 from sys import getsizeof

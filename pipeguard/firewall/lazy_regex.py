@@ -4,8 +4,6 @@ Compiling one takes from 50 µs to 4 ms, and a server that starts needs few of t
 are. Knows nothing of their purpose.
 """
 
-from __future__ import annotations
-
 import re
 from typing import TYPE_CHECKING
 

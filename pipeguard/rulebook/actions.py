@@ -1,7 +1,5 @@
 """Actions for rules without an entry in the policy."""
 
-from __future__ import annotations
-
 from pipeguard.detect.rules.rule import Leaving, Rule
 from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.policy import PolicyTarget, default_action

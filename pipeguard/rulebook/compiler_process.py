@@ -5,8 +5,6 @@ end a server that takes long to start with all of its children, and the next sta
 faster.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

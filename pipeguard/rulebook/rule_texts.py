@@ -1,7 +1,5 @@
 """Rules that are code, not entries of a pack: their ids and descriptions, by family or singly."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple

@@ -4,8 +4,6 @@ Knows addresses and no names but `localhost`. Sources: RFC 6052 (IPv4 in IPv6), 
 addresses), inet_aton(3).
 """
 
-from __future__ import annotations
-
 import re
 from enum import Enum
 from functools import cache, lru_cache

@@ -5,8 +5,6 @@ byte 0x1F for a blank inside a word. Knows lines, and no rule; the words are in
 detect.words.benign_commands.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 

@@ -6,8 +6,6 @@ base58check, XRP Ledger's base58 (its own alphabet), ERC-55 (an address of Ether
 but its case, which is not read here).
 """
 
-from __future__ import annotations
-
 import binascii
 import re
 from collections.abc import Mapping

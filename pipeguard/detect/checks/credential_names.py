@@ -1,7 +1,5 @@
 """Names of credentials: arguments of calls, settings and headers."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from pipeguard.detect.words import credentials

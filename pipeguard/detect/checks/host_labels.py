@@ -6,8 +6,6 @@ as many labels as it needs (MITRE ATT&CK T1048, T1071.004). Names that are gener
 deployments and load balancers, have one long label, and it decodes to no text.
 """
 
-from __future__ import annotations
-
 from base64 import b32decode, urlsafe_b64decode
 from binascii import Error as Base64Error
 from binascii import unhexlify

@@ -4,8 +4,6 @@ Pure functions over bytes; none raises, and each takes time linear in them.
 Source: kubernetes.io, API reference, Secret v1: `data` is base64, `stringData` is not.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

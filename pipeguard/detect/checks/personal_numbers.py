@@ -5,8 +5,6 @@ Each test says whether a number is well-formed, and none whether anybody has it.
 prints are in detect.words.published. Check digits: weighted sums, Luhn, ISO 7064, Verhoeff.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial

@@ -1,7 +1,5 @@
 """Shannon's entropy of a secret."""
 
-from __future__ import annotations
-
 import binascii
 import json
 import re

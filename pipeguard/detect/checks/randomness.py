@@ -3,8 +3,6 @@
 Pure functions over bytes; none raises, and each takes time linear in them. Knows no format.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 

@@ -3,8 +3,6 @@
 Knows no rule.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache

@@ -10,8 +10,6 @@ Checks are pure functions of bytes. None raises, whatever the bytes, and each ta
 them. Knows no rules, places or messages.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 

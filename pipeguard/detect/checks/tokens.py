@@ -4,8 +4,6 @@ Pure functions over bytes; none raises, and each takes time linear in them. Form
 are in detect.checks.checksums.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -6,8 +6,6 @@ direction are used among letters that are written from the right. Anywhere else 
 hide something. Works on UTF-8 bytes. Sources: Unicode Standard, chapters 9, 12-18 and 23; UTS 51.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Mapping

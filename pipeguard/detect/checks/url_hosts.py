@@ -6,8 +6,6 @@ need a resolver; detect.words.hosts lists the known ones. Sources: RFC 3986 (sec
 the URL Standard (host parsing).
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterator

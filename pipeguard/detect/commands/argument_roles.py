@@ -5,8 +5,6 @@ names, so only an unambiguous name makes a text idle, and no name does if the to
 input. Knows words in names (detect.words.arguments), and no values.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import Enum
 from functools import lru_cache

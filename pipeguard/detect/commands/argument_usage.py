@@ -4,8 +4,6 @@ An idle string is only written, searched for or parsed: many rules skip those. E
 computed once for a message. Knows places and roles, and no rule.
 """
 
-from __future__ import annotations
-
 import json
 from bisect import bisect_left
 from collections.abc import Iterable

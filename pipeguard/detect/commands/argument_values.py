@@ -5,8 +5,6 @@ value that continues as a command, lines for a value that may continue as a stat
 (detect.commands.sql), and lines for paths (detect.commands.path_normalisation). Knows no rules.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from pipeguard.detect.commands import (

@@ -4,8 +4,6 @@ An exception for one file must not let another one through: a text that may be r
 may name anything, as a command does, counts as naming nothing.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from collections.abc import Iterator

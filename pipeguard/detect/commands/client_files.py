@@ -5,8 +5,6 @@ Compares what a change takes away with what it writes, as the starts of servers 
 one comes in, or if the texts do not show what happens to the launchers.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

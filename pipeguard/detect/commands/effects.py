@@ -6,8 +6,6 @@ detect.commands.argument_values. Text that is only written or searched for has n
 read.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 

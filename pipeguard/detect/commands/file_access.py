@@ -5,8 +5,6 @@ or linked, and `RUN path` if it was fetched before and is run. Knows programs' u
 operands, and no rules.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -18,8 +18,6 @@ A quoted word for a program that only prints or stores it is not a command: a co
 search for one. Knows programs' uses of their arguments; rules decide which are harmful.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain

@@ -4,8 +4,6 @@ Knows which option or operand of each program takes them (`sh -c`, `python -c`, 
 `find -exec`, `psql -c`). detect.commands.interpret reads them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from enum import Enum
 from itertools import takewhile

@@ -4,8 +4,6 @@ Knows the programs that talk to another machine. Which words are a secret, the c
 put `MARK` in their place.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -7,8 +7,6 @@ detect.commands.interpret, with `/` for each backslash and FILE for each of our 
 blank within a word. Expressions ignore case.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -5,8 +5,6 @@ file is moved, removed or linked, `ODD path` for one with disguised steps upward
 Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
 """
 
-from __future__ import annotations
-
 import re
 
 from pipeguard.detect.commands.programs import tidy_path

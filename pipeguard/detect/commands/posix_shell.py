@@ -5,8 +5,6 @@ written. Linear in the text, within the budget's steps; does not know what comma
 Source: POSIX.1-2017, volume XCU, chapter 2.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 

@@ -5,8 +5,6 @@ of strings, and variables that a text for PowerShell itself sets. Base64 after `
 not decoded: a rule stops it whatever it contains. Knows no rules.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from functools import partial

@@ -3,8 +3,6 @@
 Reads words by the tables in detect.words.programs. Does not know which words are harmful.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase

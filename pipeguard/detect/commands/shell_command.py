@@ -1,7 +1,5 @@
 """A command of a shell as values: its words, redirects and input; and the budget of reading it."""
 
-from __future__ import annotations
-
 from pipeguard.detect.text.encoding import runs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple

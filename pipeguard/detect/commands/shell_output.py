@@ -4,8 +4,6 @@
 runs another program knows its output.
 """
 
-from __future__ import annotations
-
 import re
 from binascii import Error as Base64Error
 from binascii import a2b_base64, unhexlify

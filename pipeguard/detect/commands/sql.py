@@ -5,8 +5,6 @@ a text column for an order. For a value, it finds the part that would be outside
 around it. Knows no rules.
 """
 
-from __future__ import annotations
-
 import re
 
 from pipeguard.detect.words import programs

@@ -4,8 +4,6 @@ A variable that the script does not set keeps its name, between two marks, until
 Between letters such a name only tears a word apart, and `without_unset` removes it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from pipeguard.detect.commands.shell_command import MAX_VALUE

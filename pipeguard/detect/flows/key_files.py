@@ -4,8 +4,6 @@ A person has an agent put a key into `.env`, and read it from there. In a source
 folder that others see, the same key is disclosed. Knows paths, and no rules.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 from itertools import islice, pairwise

@@ -4,8 +4,6 @@ Anything that we send to a server or read from the keyring is a secret, without 
 server repeats it, or an error quotes it, it is masked.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 

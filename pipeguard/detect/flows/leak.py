@@ -1,7 +1,5 @@
 """Leaks, and the rules that report them: values only."""
 
-from __future__ import annotations
-
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.records import NamedTuple
 

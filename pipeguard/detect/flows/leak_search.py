@@ -6,8 +6,6 @@ or undoes something is looked up in the results of others, as it is and decoded.
 It cannot detect paraphrase, or data that crosses from one wrapped server to another.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from operator import attrgetter
 

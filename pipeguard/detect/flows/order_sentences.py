@@ -1,7 +1,5 @@
 """Sentences that tell a reader to do something, and the acts that they name. Knows only words."""
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence

@@ -4,8 +4,6 @@ One text came from a tool, the other goes to one. Passages are compared by only 
 digits.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from types import ModuleType

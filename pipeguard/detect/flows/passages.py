@@ -5,8 +5,6 @@ servers of a client share them, because a passage is no secret. It is put back b
 judged, so that every rule sees what the server would get.
 """
 
-from __future__ import annotations
-
 import json
 from collections import OrderedDict
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """A text in all its readings: as it is, and its encoded parts. Knows no tools, and no rules."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cache
 

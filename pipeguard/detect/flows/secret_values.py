@@ -4,8 +4,6 @@ One-time links and codes are among them: whoever opens such a link, or types suc
 the person it was sent to.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache

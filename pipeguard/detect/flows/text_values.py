@@ -1,7 +1,5 @@
 """Values in a text: tokens, names, people, addresses. Knows their forms, and no tools."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Knows letters and positions, and neither calls nor orders.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterator

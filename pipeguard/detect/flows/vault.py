@@ -4,8 +4,6 @@ In memory only, and never many: a placeholder whose secret is forgotten is refus
 back. A placeholder cannot be made up, because it is signed with a key of this run.
 """
 
-from __future__ import annotations
-
 import re
 from collections import OrderedDict
 from hashlib import sha256

@@ -5,8 +5,6 @@ first test of a firewall, and has no use there. An address of this machine or of
 is not a way out. Knows tools, names and addresses, and no rules.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_left, bisect_right
 from collections import deque

@@ -6,8 +6,6 @@ patterns, and no rules.
 Source: R. Cox, "Regular Expression Matching in the Wild" (2010), the design of RE2.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, lru_cache

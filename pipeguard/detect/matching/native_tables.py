@@ -1,7 +1,5 @@
 """The tables from which C finds signs (_signs.c), made when the rules are compiled."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from struct import pack

@@ -9,8 +9,6 @@ reader is not a value, and neither is a comment or a docstring.
 Knows no rules; detect.scanning.origin draws the conclusion.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from enum import IntEnum

@@ -15,8 +15,6 @@ Sources of the form: F. Yu, V. Koltun, "Multi-Scale Context Aggregation by Dilat
 (2016); Y. Wu et al., "Google's Neural Machine Translation System" (2016), parts of words.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 from pipeguard.detect.model.network_weights import MAX_PARTS, NetworkWeights, unpack_network

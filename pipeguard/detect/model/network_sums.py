@@ -4,8 +4,6 @@ The texts of a batch are one row, with gaps between them, so that nothing is com
 padding. The axes of arrays are the parts of words and the channels.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, TypeAlias

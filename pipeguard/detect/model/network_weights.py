@@ -12,8 +12,6 @@ as it is in memory, shared by all processes. Numbers of several bytes have the l
 - The tensors: embeddings, of each layer weights and bias, then those of the outputs.
 """
 
-from __future__ import annotations
-
 import json
 import struct
 from array import array

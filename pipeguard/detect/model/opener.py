@@ -19,8 +19,6 @@ for orders, and opened text is not a finding yet.
 numpy (`opener_sums`). training/opener.py makes the weights.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cached_property
 

@@ -1,7 +1,5 @@
 """The arithmetic of detect.model.opener in numpy, the same as in `_opener.c`."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np

@@ -3,8 +3,6 @@
 detect.model.opener explains them; `_opener.c` has the same numbers.
 """
 
-from __future__ import annotations
-
 import json
 
 from pipeguard.records import NamedTuple

@@ -7,8 +7,6 @@ somebody else's words, and be no order itself; a licence gives its reader orders
 detect.scanning.rating and detect.model.cascade draw the conclusions.
 """
 
-from __future__ import annotations
-
 from functools import cache, lru_cache
 
 from pipeguard.detect.matching.confirm import Finder

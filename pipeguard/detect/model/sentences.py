@@ -3,8 +3,6 @@
 Knows no models.
 """
 
-from __future__ import annotations
-
 import math
 import unicodedata
 from collections.abc import Iterator, Sequence

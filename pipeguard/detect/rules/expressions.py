@@ -3,8 +3,6 @@
 Knows nothing of rules; detect.rules.rule checks the expressions that come out.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from typing import Any

@@ -6,8 +6,6 @@ classifier's through OF_ORDER, a pattern's through BY_CHECKS and IN_READING (or 
 each through IN_STRING, IN_TEXT, and IN_MESSAGE of detect.counting.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 

@@ -4,8 +4,6 @@ The table in detect.text.decoders decodes encoded stretches of the text, for the
 `folded` and `squeezed`.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """The assignment of rules to engines and databases."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain

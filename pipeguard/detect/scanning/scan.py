@@ -4,8 +4,6 @@ A pass of Hyperscan over a block tells which rules could match in it. Only there
 expressions run. The same pass finds the signs of encodings and of further readings.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from functools import cached_property, partial
 

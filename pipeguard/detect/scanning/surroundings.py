@@ -3,8 +3,6 @@
 Knows no rules but their boundaries and exceptions; detect.scanning.facts draws conclusions.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from string import ascii_letters, digits

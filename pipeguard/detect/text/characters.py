@@ -3,8 +3,6 @@
 Sources: Unicode UAX 9 (direction), UTS 51 (flags), block E0000 (tags).
 """
 
-from __future__ import annotations
-
 import re
 from binascii import unhexlify
 from collections.abc import Iterator

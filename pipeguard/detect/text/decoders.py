@@ -4,8 +4,6 @@ Works on UTF-8 bytes. The cost is linear in the text for any input: Python calls
 budget, which says so if it is exceeded.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Mapping
 from functools import cached_property

@@ -1,7 +1,5 @@
 """The file of each line of a diff, and the text written in it. Knows Git's format."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from functools import lru_cache
 

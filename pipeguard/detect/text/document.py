@@ -4,8 +4,6 @@ Rules search the buffer; matches are reported by path and code points, and only 
 computed. Knows JSON values; detect.text.layouts decides which strings are read.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache

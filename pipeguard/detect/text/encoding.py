@@ -1,7 +1,5 @@
 """The interface of an encoding: a sign that finds it, and a decoder. Knows no encodings."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterable, Iterator
 

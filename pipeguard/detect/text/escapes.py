@@ -4,8 +4,6 @@ Percent-encoding (RFC 3986, section 2.1), backslash escapes (RFC 8259, section 7
 references (HTML, 13.5) and quoted-printable (RFC 2045, section 6.7).
 """
 
-from __future__ import annotations
-
 import re
 from binascii import a2b_qp, unhexlify
 from collections.abc import Iterator

@@ -10,8 +10,6 @@ One walk lays out a value, and notes the way to each string by the containers ar
 `_layout.c` is five to ten times as fast; if it was not built, `lay_out_in_python` runs.
 """
 
-from __future__ import annotations
-
 from array import array
 from collections.abc import Iterable, Iterator
 from functools import lru_cache

@@ -5,8 +5,6 @@ the reader of the file. If one is never closed, no literal is found after it.
 Knows how literals and comments begin and end in some twenty languages, and no rules.
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

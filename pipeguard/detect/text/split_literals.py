@@ -4,8 +4,6 @@
 each other, and no programming language; rules know the meaning of the joined text.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import chain
 from re import Match

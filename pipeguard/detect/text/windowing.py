@@ -1,7 +1,5 @@
 """The blocks in which a text is scanned. Knows lengths, and the cells of tables."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from pipeguard.unicode.folding import Range

@@ -4,8 +4,6 @@ Reversed or in ROT13 any text differs from itself, so a text is only read that w
 watched word in that disguise. Knows letters and lists of words; rules know what the words mean.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator

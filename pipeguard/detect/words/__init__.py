@@ -6,8 +6,6 @@ word. Begin with `credentials.txt`, whose head lists the users of each table. An
 in the module that uses it.
 """
 
-from __future__ import annotations
-
 import re
 from typing import Any, cast
 

@@ -4,8 +4,6 @@ The classes are for policy, the descriptions for people. Decides nothing: policy
 for a class of drift, and rules decide whether a text is poisoned.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -3,8 +3,6 @@
 Knows JSON. Knows neither tools, nor the storage of pins, nor the meaning of drift.
 """
 
-from __future__ import annotations
-
 import re
 
 from pipeguard.firewall.protocol.json_values import (

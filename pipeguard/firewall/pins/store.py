@@ -5,8 +5,6 @@ which of them is current. A server chooses how many definitions it has and how l
 they are limited by the memory that they take. Judges nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from enum import Enum
 from threading import Lock

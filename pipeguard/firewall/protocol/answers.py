@@ -1,7 +1,5 @@
 """The shape of an answer: the requirements of JSON-RPC and MCP for a result or an error."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from hashlib import sha256
 from itertools import islice

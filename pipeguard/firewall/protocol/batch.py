@@ -3,8 +3,6 @@
 Only the revision 2025-03-26 has batches (basic/index, "Batching"). Knows no text and no state.
 """
 
-from __future__ import annotations
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict, greatest
 from pipeguard.firewall.protocol import codes, framing

@@ -4,8 +4,6 @@ JSON-RPC 2.0, section 5.1, defines the standard's. Ours are outside the range th
 reserve (-32768 to -32000), so that they are never taken for a server's.
 """
 
-from __future__ import annotations
-
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601

@@ -1,7 +1,5 @@
 """Request ids as JSON tokens: `7` and `"7"` are two ids (JSON-RPC 2.0, section 4)."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 

@@ -3,8 +3,6 @@
 `_strict_json.c` writes them about eight times as fast. This module writes what it leaves.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from enum import Enum
 from json.encoder import encode_basestring

@@ -1,7 +1,5 @@
 """One JSON-RPC message, parsed strictly, with its bytes. Knows the envelope, and nothing of MCP."""
 
-from __future__ import annotations
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind
 from pipeguard.firewall.protocol import codes, ids, spelling, strict_json

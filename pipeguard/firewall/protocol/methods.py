@@ -1,7 +1,5 @@
 """The methods of all revisions of the protocol, and names that look like one of them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

@@ -6,8 +6,6 @@ rest) and the name of the place. The first row that matches wins. A text that no
 2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks extension.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from enum import Enum
 from fnmatch import fnmatchcase

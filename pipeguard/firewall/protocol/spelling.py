@@ -4,8 +4,6 @@ Some parsers ignore case (`Name` for `name`: modelcontextprotocol/go-sdk#805) or
 Rules and pins go by the exact name, so a look-alike would reach the peer unjudged.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping
 
 from pipeguard.errors import Refusal

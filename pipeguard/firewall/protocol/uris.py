@@ -4,8 +4,6 @@ Knows RFC 3986 (equivalence, section 6.2.2) and the changes that clients' URL pa
 before they send it (WHATWG URL, sections 4.4 and 4.5).
 """
 
-from __future__ import annotations
-
 import re
 from functools import lru_cache
 

@@ -3,8 +3,6 @@
 Policy and pins decide. Also reports oddities of a message. Judges no text and no definition.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pipeguard.errors import Refusal

@@ -5,8 +5,6 @@ A Session makes a case of each frame. `look` passes what one look shows to be pl
 `refuse` refuses what cannot be judged.
 """
 
-from __future__ import annotations
-
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Direction, Finding, MessageKind, PinChange
 from pipeguard.firewall.protocol.pending import PendingRequest

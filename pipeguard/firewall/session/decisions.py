@@ -3,8 +3,6 @@
 Each names the verdict by which the call waits or was stopped.
 """
 
-from __future__ import annotations
-
 from pipeguard.firewall.finding import Action, Verdict
 from pipeguard.firewall.protocol import codes, json_values, pending
 from pipeguard.firewall.session import refuse, replies, waiting

@@ -5,8 +5,6 @@ sends frames of its own, and `decisions`, about calls that wait for a person. A 
 on a clock that only goes forward; it is compared, never shown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from pipeguard.errors import Refusal

@@ -1,7 +1,5 @@
 """Finds what is in a message: threats in its texts, oddities, and obstacles to its use."""
 
-from __future__ import annotations
-
 from pipeguard.firewall.finding import (
     Finding,
     have_private,

@@ -3,8 +3,6 @@
 A frame that `look` did not pass is parsed, once; the results of the look are used again.
 """
 
-from __future__ import annotations
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (

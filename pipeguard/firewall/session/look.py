@@ -5,8 +5,6 @@ inspect, it is at the members of a message whose value is known. What the look l
 frame stays in its case, and is used again.
 """
 
-from __future__ import annotations
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import MessageKind, Verdict
 from pipeguard.firewall.protocol import codes

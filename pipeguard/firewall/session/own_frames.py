@@ -4,8 +4,6 @@ Errors for a server that is gone or silent, cancellations, and notices that list
 a verdict of its own, which is recorded.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterable
 
 from pipeguard.firewall.finding import (

@@ -5,8 +5,6 @@ find nothing in them. `NOTICE` finds notices of any kind, whoever wrote them: te
 without them, so that none hides an order that it divides (detect.scanning.readings).
 """
 
-from __future__ import annotations
-
 import re
 
 from pipeguard.firewall.lazy_regex import lazy_regex

@@ -4,8 +4,6 @@ It also answers messages that `judge` blocked (`answer_request`). It knows who w
 answer, and only as much of the frame as could be read.
 """
 
-from __future__ import annotations
-
 from contextlib import suppress
 
 from pipeguard.errors import Refusal

@@ -4,8 +4,6 @@ No other module says how to let something pass. The policy decides on rules of p
 exception helps; rules that it does not decide on are listed here. Others get an exception.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from enum import Enum
 from functools import cache

@@ -6,8 +6,6 @@ for a model contains no command, because a model has a shell: commands are in th
 A server is told only the event: rule and place would help an attacker.
 """
 
-from __future__ import annotations
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex

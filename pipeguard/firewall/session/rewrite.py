@@ -3,8 +3,6 @@
 Knows values and pointers, and no rules. `firewall.session.judge` judges the rest.
 """
 
-from __future__ import annotations
-
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable

@@ -1,7 +1,5 @@
 """From findings to a verdict: the frame to forward, and the reply."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from pipeguard.firewall.finding import (

@@ -1,7 +1,5 @@
 """Calls that a person decides on: the grant, the wait for it, and the end of the wait."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pipeguard.firewall.finding import (
