@@ -238,19 +238,20 @@ class ConversationState:
             requests = self.pending[Direction.TO_SERVER].list_forwarded()
         return [each.id_token for each in requests if lasting or each.method not in NEVER_OVERDUE]
 
-    def abandon(self) -> tuple[list[PendingRequest], list[PendingRequest]]:
+    def abandon(self) -> tuple[list[PendingRequest], list[PendingRequest], set[str]]:
         """Remove and return all forwarded requests, because the server is gone.
 
         Returns:
-            The client's requests and the server's. A request that is being judged at this moment
-            stays: its judge answers it.
+            The client's requests and the server's, and the ids of calls that wait for a person. A
+            request that is being judged at this moment stays: its judge answers it.
         """
         with self._lock:
             lists = [self.pending[way].list_forwarded() for way in Direction]
+            held = {request.id_token for request in lists[0] if request.is_held}
             for pending, requests in zip(self.pending.values(), lists, strict=True):
                 for request in requests:
                     pending.drop(request)
-        return lists[0], lists[1]
+        return lists[0], lists[1], held
 
     def expire(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
         """Remove and return the client's requests that have waited longer than the timeout."""

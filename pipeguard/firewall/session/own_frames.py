@@ -39,13 +39,14 @@ class ServerGone(NamedTuple):
 
     def happen(self, session: Session) -> Verdict:
         """Answer the requests that wait for it, in their order, and cancel its own."""
-        waiting, asked = session.state.abandon()
+        waiting, asked, held = session.state.abandon()
         ending = f"ended before it answered ({self.ending})"
         what = ending if self.ending else "hung up before it answered"
         why = f"the server {session.guard.name} {what}"
         own = list[Verdict]()
         for request in waiting:
-            may_have_acted = request.method == "tools/call" and request.id_token not in self.unsent
+            is_sent = request.id_token not in self.unsent and request.id_token not in held
+            may_have_acted = request.method == "tools/call" and is_sent
             note = f"{why}; {replies.MAY_HAVE_ACTED}" if may_have_acted else why
             own.append(_make_error(session, request, self.now, codes.PEER_GONE, note))
         own += (_cancel(session, request.id_token, "the server hung up") for request in asked)
