@@ -318,7 +318,10 @@ def test_it_is_answered_by_the_question_alone_once_the_client_is_asked(
     assert session.take(WaitEnded(held, 60.0, "nobody repeated it")).reply is None
 
 
-@pytest.mark.parametrize("check", ["Detection.restore", "Flows.record_request", "find_leaks"])
+@pytest.mark.parametrize(
+    "check",
+    ["detector.Detection.restore", "flows.ledger.Flows.record_request", "detector.find_leaks"],
+)
 def test_a_call_that_waited_is_answered_once_if_a_check_breaks_then(
     store: Path, asking: Conversation, check: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,7 +329,7 @@ def test_a_call_that_waited_is_answered_once_if_a_check_breaks_then(
     observing = combine(None, None)._replace(mode=Mode.OBSERVE)  # under which it may go on
     asking.session.guard.adopt(observing)
     with monkeypatch.context() as patch:
-        patch.setattr(f"pipeguard.detect.detector.{check}", broken)
+        patch.setattr(f"pipeguard.detect.{check}", broken)
         refused = look_for_decision(asking.session, held, 3.0, is_last=False)
     assert refused is not None
     assert refused.forward is None

@@ -81,13 +81,16 @@ def test_another_thread_judges_with_engines_of_its_own() -> None:
     assert session.state.has_received(TO_SERVER)
 
 
-@pytest.mark.parametrize("check", ["Detection.restore", "Flows.record_request", "find_leaks"])
+@pytest.mark.parametrize(
+    "check",
+    ["detector.Detection.restore", "flows.ledger.Flows.record_request", "detector.find_leaks"],
+)
 def test_a_request_whose_check_breaks_is_answered_once_and_its_id_is_free(
     check: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = new_session()
     with monkeypatch.context() as patch:
-        patch.setattr(f"pipeguard.detect.detector.{check}", _break)
+        patch.setattr(f"pipeguard.detect.{check}", _break)
         verdict = to_server(session, call(1, "a"))
     assert (verdict.forward, member(verdict.reply, "id")) == (None, 1)
     assert own(session, ServerGone(2.0)) == [], "it is not answered again at the end"
