@@ -17,6 +17,7 @@ from pipeguard.detect.commands import (
     effects,
     interpret,
     nested_commands,
+    path_normalisation,
     powershell,
     programs,
     shell_output,
@@ -211,7 +212,7 @@ def _command_readers() -> Iterator[Part]:
         yield _entry(f"command.output-of-{program}", PRINTING_PROGRAMS, program, _watched_printing)
     for disguise in DISGUISES:
         yield _entry(f"command.powershell-{disguise}", DISGUISES, disguise, _watched_undoing)
-    yield _function("command.shell-output", interpret, "find_output", lambda _pipeline: None)
+    yield _function("command.shell-output", shell_output, "find_output", lambda _pipeline: None)
     yield _function("command.escapes", shell_output, "_unescape", lambda match: match[0])
     yield _function("command.powershell", powershell, "_undisguise", lambda text: text)
     yield _function("command.sql", sql, "_lines", lambda _text: [])
@@ -225,7 +226,7 @@ def _command_readers() -> Iterator[Part]:
 
 def _command_interpreters() -> Iterator[Part]:
     """Parts that read what programs of a command line do with their arguments."""
-    yield _function("command.powershell-lines", interpret, "is_windows", lambda _text: False)
+    yield _function("command.powershell-lines", powershell, "is_windows", lambda _text: False)
     yield _function("command.globs", interpret, "match_file", lambda word: word)
     yield _function("command.wrappers", interpret, "unwrap_command", lambda words: (words, False))
     yield _function("command.long-pipelines", nested_commands, "pipeline_lines", _first_line)
@@ -249,7 +250,7 @@ def _first_line(commands: list[str]) -> list[str]:
 def _value_readers() -> Iterator[Part]:
     """Parts that read a value that is not a command."""
     yield _function(
-        "command.paths", argument_values, "path_lines", lambda *_, **__: [], _gives_something
+        "command.paths", path_normalisation, "path_lines", lambda *_, **__: [], _gives_something
     )
     yield _function("command.injections", argument_values, "injects_command", lambda _value: False)
     yield _function("command.options", argument_values, "read_options", lambda *_: [])
