@@ -25,8 +25,7 @@ def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     monkeypatch.setattr("sys.platform", "linux")
-    for module in ("bubblewrap", "container_engines"):
-        monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(program.parent),))
+    monkeypatch.setattr("pipeguard.isolation.bubblewrap.FOLDERS", (str(program.parent),))
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setenv("PIPEGUARD_POLICY", str(tmp_path / "policy.yaml"))
     (tmp_path / "policy.yaml").write_text("{}\n")

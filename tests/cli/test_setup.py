@@ -14,7 +14,7 @@ from pipeguard.auth.place import Place
 from pipeguard.auth.secrets import store
 from pipeguard.cli import cli
 from pipeguard.cli.setup import command
-from pipeguard.clients import files, undoing
+from pipeguard.clients import files
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
@@ -141,7 +141,7 @@ def test_without_records_all_entries_are_opened_at_once(
         edits.append(of)
         return edit_entries(*of)
 
-    monkeypatch.setattr(undoing, "edit_entries", edit)
+    monkeypatch.setattr("pipeguard.clients.edit.edit_entries", edit)
     done = run("--undo", "cursor", "--yes")
     assert (done.exit_code, "Restored the entries in ~" in done.output) == (0, True)
     assert len(edits) == 1

@@ -34,8 +34,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     text = ENTRIES.replace("   // mine", "").replace("LAUNCHER", str(tmp_path / "bin/pipeguard"))
     path.write_text(text)
     monkeypatch.setattr("sys.platform", "linux")
-    for module in ("bubblewrap", "container_engines"):
-        monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(tmp_path / "bin"),))
+    monkeypatch.setattr("pipeguard.isolation.bubblewrap.FOLDERS", (str(tmp_path / "bin"),))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.chdir(home)

@@ -32,8 +32,7 @@ def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (home / ".cursor/mcp.json").write_text(json.dumps({"mcpServers": {"files": entry}}))
     folder = tmp_path / "bin"
     folder.mkdir()
-    for module in ("bubblewrap", "container_engines"):
-        monkeypatch.setattr(f"pipeguard.isolation.{module}.FOLDERS", (str(folder),))
+    monkeypatch.setattr("pipeguard.isolation.bubblewrap.FOLDERS", (str(folder),))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
     monkeypatch.setenv("PATH", str(folder))

@@ -303,6 +303,7 @@ MAPPING = r"""
 import re, sys
 from pathlib import Path
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.rulebook.cache import load_engines
 engine = load_engines().to_client
 engine.scan("The library opens at nine.", str, Surface.TO_CLIENT)
 print("ready", flush=True)
