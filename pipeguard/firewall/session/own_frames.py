@@ -122,5 +122,7 @@ def _cancel(session: Session, id_token: str, why: str) -> Verdict:
 def _make(session: Session, method: str | None, frame: bytes, why: str) -> Verdict:
     findings = (_FINDING._replace(note=f"PipeGuard sent it: {why}"),)
     event = f"{session.run}.p{session.state.count_own()}"
-    passes = Direction.TO_CLIENT, frame, Action.ALLOW, frame, None
-    return Verdict(*passes, findings, event, MessageKind.NOTIFICATION, method)
+    kind = MessageKind.NOTIFICATION
+    return Verdict(
+        Direction.TO_CLIENT, frame, Action.ALLOW, frame, None, findings, event, kind, method
+    )
