@@ -29,8 +29,8 @@ _CHOSEN = lazy_regex(
     rb"(?=.*[0-9])(?=.*[a-z]).[^!#$%&*+?@^~]*[!#$%&*+?@^~].*"
     rb"|(?:[a-z]{3,}[-_.+=])?(?:[A-Z][a-z]+[-_.+=]?){1,5}[0-9]{2,6}"
 )
-# Parts of what nobody chose for a password: of tests and manuals, a hash, an address, a query, a
-# comparison.
+# Parts of values that nobody chose as a password: words of tests and manuals, a hash, an address, a
+# query, a comparison.
 _NOT_CHOSEN = lazy_regex(
     rb"""(?ix)
     p[a@4][s5$]{2} | sec(?:ur|ret) | strong | te?mp | test | admin | user | account | wrong

@@ -1,10 +1,10 @@
 r"""PipeGuard's own files, programs and variables in a command, a program or a call.
 
-Whoever changes what PipeGuard allows, trusts or records opens everything else. So two questions
-decide: is one of ours named, and is every program, function or tool known only to read? What names
-one of ours counts as a change of it unless all are. A command is a line, as in
-detect.commands.interpret, with `/` for each backslash and FILE for each of our files; `\x1f` is a
-blank within a word. Expressions ignore case.
+An agent that could change what PipeGuard allows, trusts or records could open everything else. Two
+questions decide: does the text name something of PipeGuard's, and is every program, function or
+tool in it known to do nothing but read? If it does, and one of them is not, the text counts as a
+change. A command is a line, as in detect.commands.interpret, with `/` for each backslash and FILE
+for each of PipeGuard's files; `\x1f` is a blank within a word. Expressions ignore case.
 """
 
 import re
@@ -26,10 +26,10 @@ def _compile(pattern: str) -> re.Pattern[str]:
     return lazy_regex(pattern, re.IGNORECASE | re.MULTILINE | re.VERBOSE)
 
 
-# -- is one of ours named? -----------------------------------------------------------------------
+# -- does it name something of PipeGuard's? --------------------------------------------------------
 
-# Signs that a text may name one of ours. Only the first search of a line is tried: what follows
-# another one follows it, too, and a long row of them would take quadratic time.
+# Signs that a text may do so. Of several searches on a line, only the first is tried: whatever
+# follows a later one follows it, too, and trying each would take quadratic time.
 _SIGNS = _compile(
     r"""pipe[^a-z]{0,12}guard | xdg_\w{4,6}_home | (?:\.\w{0,6}|\bp\w{0,8})[*?\[]
     | [*?\]][\w/]{0,8}guard\b | /[*?]+/policy
@@ -119,7 +119,7 @@ _SEARCH = r"""(?:
 
 _POWERSHELL = r"(?:(?:powershell|pwsh|cmd)(?:\.exe)?(?:\s+[-/]\w+)*\s)"
 
-# A line that names one of ours.
+# A line that names something of PipeGuard's.
 _NAMES = _compile(
     rf"""{FILE} | {_PROGRAM}
     | ^{_OURS}\s(?!{_READING}(?![\w-]))(?:[^\s|<>]|$)
