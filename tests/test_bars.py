@@ -22,20 +22,20 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_301,
-    ("firewall",): 44_041,
+    ("firewall",): 44_040,
     ("detect",): 149_623,
     ("rulebook",): 10_639,
     ("identity",): 6_049,
-    ("config", "state", "auth"): 59_388,
+    ("config", "state", "auth"): 59_169,
     ("transports",): 47_663,
-    ("launch", "isolation"): 71_119,
+    ("launch", "isolation"): 71_100,
     ("runtime",): 16_985,
     ("gateway",): 63_156,
     ("clients", "assess", "doctor", "demo"): 57_530,
     ("ui",): 29_819,
     ("cli",): 39_658,
 }
-TOKENS_CAP = 602_971  # of all rooms
+TOKENS_CAP = 602_732  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -147,8 +147,6 @@ def _current_folder() -> str:
 
 def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
     """Combine the user's file and the project's, which can only tighten."""
-    if user is None and project is None:
-        return Policy()
     user = user or PolicyFile()
     project = project or PolicyFile()
     drift = user.drift_allow or frozenset()

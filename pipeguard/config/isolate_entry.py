@@ -1,28 +1,21 @@
 """Writes an entry of `isolate` into the user's policy file, whose comments and order stay."""
 
-from __future__ import annotations
-
+import datetime
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from pipeguard.config.container import with_items
+from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntry
 from pipeguard.config.policy_edit import prove, read_policy, says
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.tree import Edit, UneditableError, Value, apply_edits
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import PolicyError
 
-if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Iterable, Mapping, Sequence
-
-    from pipeguard.config.isolate_key import IsolateEntry
-
 _KEY = "isolate"
-LISTS = ("read", "write", "hosts", "loopback")
-FLAGS = ("keep_home", "roots")
 WIDEST = 1_000_000  # characters of a line: never broken
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pipeguard.config.policy_globs import parse_choice, parse_glob
+from pipeguard.config.policy_globs import parse_choice, parse_glob, read_keys
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -21,6 +21,8 @@ ENGINES = ("auto", "bubblewrap", "container", "none")
 OF_ONE_SERVER = (*ENGINES, "learn")  # in the servers' own file: learning is for one server
 LIMITS = ("memory", "processes", "files", "file-size", "cpu", "scratch")
 ROOTS = ("read", "write")
+LISTS = ("read", "write", "hosts", "loopback")  # keys of an entry, and those that are not lists
+FLAGS = ("roots", "keep_home")
 MAX_ITEMS = 1000
 
 
@@ -112,24 +114,27 @@ def _read(keys: Mapping[str, YamlEntry], engines: tuple[str, ...] = ENGINES) -> 
     roots = parse_choice(keys.get("roots"), {name: name for name in ROOTS})
     limits = keys["limits"].fields(LIMITS) if "limits" in keys else {}
     return IsolateEntry(
-        parse_glob(keys.get("server")),
-        parse_glob(keys["tag"]) if "tag" in keys else "",
-        engine or "auto",
-        _texts(keys.get("read")),
-        _texts(keys.get("write")),
-        roots or "",
-        _texts(keys.get("hosts")),
-        _texts(keys.get("loopback")),
-        bool(keep),
-        tuple(f"{name}={value.text() or ''}" for name, value in limits.items()),
+        engine=engine or "auto",
+        roots=roots or "",
+        keep_home=bool(keep),
+        limits=tuple(f"{name}={value.text() or ''}" for name, value in limits.items()),
+        **read_keys(keys, _READERS),
     )
 
 
-def _texts(entry: YamlEntry | None) -> tuple[str, ...]:
-    if entry is None:
-        return ()
+def _texts(entry: YamlEntry) -> tuple[str, ...]:
     items = entry.items()
     if len(items) > MAX_ITEMS:
         entry.wrong(f"more than {MAX_ITEMS} items")
         return ()
     return tuple(text for item in items if (text := item.text()))
+
+
+_READERS = {
+    "server": parse_glob,
+    "tag": parse_glob,
+    "read": _texts,
+    "write": _texts,
+    "hosts": _texts,
+    "loopback": _texts,
+}

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.directories import read, read_own
@@ -21,6 +20,7 @@ from pipeguard.config.policy_globs import (
     parse_path,
     parse_place,
     parse_rule,
+    read_keys,
 )
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
@@ -59,7 +59,7 @@ TIMEOUT_SECONDS = (1.0, float(DAY_SECONDS))
 # Drift that a policy may let through: it asks nothing new of the model, and the new text is scanned
 # like any other definition. The others are refused, with the reason.
 HARMLESS = (Drift.WORDING, Drift.NAME_ONLY, Drift.PARAMETER_REMOVED, Drift.OUTPUT_SCHEMA)
-HARMFUL: Mapping[Drift, str] = {
+HARMFUL = {
     Drift.INSTRUCTION_ADDED: "an attack on an approved tool gives the model a new order",
     Drift.REQUIRED_PARAMETER_ADDED: "the model must fill it with whatever it asks for",
     Drift.ANNOTATION_FLIPPED: "annotations decide whether clients ask the user",
@@ -97,7 +97,7 @@ class PolicyFile(NamedTuple):
     mode: Mode | None = None
     trust: Trust | None = None
     layer: Layer = Layer()
-    limits: Mapping[str, float] = MappingProxyType({})
+    limits: Mapping[str, float] = {}
     drift_allow: frozenset[Drift] | None = None
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
@@ -239,16 +239,26 @@ _OWN = {
 _LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
-_ACTIONS: Mapping[str, Action] = {action.name.lower(): action for action in Action}
-_SEVERITIES: Mapping[str, Severity] = {level.name.lower(): level for level in Severity}
-_CONFIDENCES: Mapping[str, Confidence] = {level.name.lower(): level for level in Confidence}
+_ACTIONS = {action.name.lower(): action for action in Action}
+_SEVERITIES = {level.name.lower(): level for level in Severity}
+_CONFIDENCES = {level.name.lower(): level for level in Confidence}
 _NUMBER = lazy_regex(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
-_SIZES: Mapping[str, int] = {
+_SIZES = {
     "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
 }  # fmt: skip
-_SIZE_EXPECTED = "a size such as 16 MiB or 512 KiB, or a number of bytes"
-_DAYS: Mapping[str, int] = {"d": 1, "w": 7}
-_TIMES: Mapping[str, int] = {"": 1, "s": 1, "min": 60, "h": 3600}
+_DAYS = {"d": 1, "w": 7}
+_TIMES = {"": 1, "s": 1, "min": 60, "h": 3600}
+_PARTS_OF_SELECTOR = {
+    "rule": parse_rule,
+    "place": parse_place,
+    "server": parse_glob,
+    "tool": parse_glob,
+    "severity": lambda entry: entry.choice(_SEVERITIES),
+    "confidence": lambda entry: entry.choice(_CONFIDENCES),
+    "content": parse_content,
+    "path": parse_path,
+    "host": parse_host,
+}
 
 
 class _PolicyReader:
@@ -275,7 +285,12 @@ class _PolicyReader:
             defaults=self.scope is PolicyScope.USER,
         )
         read = {
-            "frame_bytes": _count(limits.get("frame"), FRAME_BYTES, _SIZES, _SIZE_EXPECTED),
+            "frame_bytes": _count(
+                limits.get("frame"),
+                FRAME_BYTES,
+                _SIZES,
+                "a size such as 16 MiB or 512 KiB, or a number of bytes",
+            ),
             "pending": _count(limits.get("pending"), PENDING),
             "notifications": _count(limits.get("notifications"), NOTIFICATIONS),
             "timeout_seconds": read_seconds(limits.get("timeout")),
@@ -326,17 +341,9 @@ class _PolicyReader:
             )
         if "rule" in keys and "pack" in keys:
             keys["pack"].wrong("name a rule or a pack, not both")
-        rule = parse_rule(keys.get("rule"))
+        where = Selector(**read_keys(keys, _PARTS_OF_SELECTOR))
         if "pack" in keys:
-            rule = f"{parse_rule(keys['pack'])}.*"
-        where = Selector(
-            rule=rule,
-            place=parse_place(keys.get("place")),
-            server=parse_glob(keys.get("server")),
-            tool=parse_glob(keys.get("tool")),
-            severity=parse_choice(keys.get("severity"), _SEVERITIES),
-            confidence=parse_choice(keys.get("confidence"), _CONFIDENCES),
-        )
+            where = where._replace(rule=f"{parse_rule(keys['pack'])}.*")
         return None if action is None else ActionEntry(where, action)
 
     def _exceptions(self, entry: YamlEntry | None) -> tuple[Exempt, ...]:
@@ -345,15 +352,7 @@ class _PolicyReader:
 
     def exception(self, entry: YamlEntry) -> Exempt:
         keys = entry.fields(_EXCEPTION, required=("rule", "why"))
-        where = Selector(
-            rule=parse_rule(keys.get("rule")),
-            place=parse_place(keys.get("place")),
-            server=parse_glob(keys.get("server")),
-            tool=parse_glob(keys.get("tool")),
-            content=parse_content(keys.get("content")),
-            path=parse_path(keys.get("path")),
-            host=parse_host(keys.get("host")),
-        )
+        where = Selector(**read_keys(keys, _PARTS_OF_SELECTOR))
         if "rule" in keys and not where.rule.strip(".*?"):
             keys["rule"].wrong("an exception is for one rule or a few, not for all rules")
         if {where.place, where.server, where.tool} == {"*"} and not where.content:
@@ -434,7 +433,7 @@ def _drift(entry: YamlEntry) -> Drift | None:
 def _count(
     entry: YamlEntry | None,
     bounds: tuple[int, int],
-    units: Mapping[str, int] = MappingProxyType({"": 1}),
+    units: Mapping[str, int] = {"": 1},
     expected: str = "a whole number, as 10000",
 ) -> int | None:
     number = _measure(entry, bounds, units, expected)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from pipeguard.config.strict_yaml import YamlEntry
 
@@ -23,10 +23,17 @@ def parse_choice(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
     return None if entry is None else entry.choice(words)
 
 
-def parse_glob(entry: YamlEntry | None) -> str:
-    """A glob, `*` without an entry; a glob that can match nothing is wrong."""
-    text = entry.text() if entry is not None else None
-    if entry is None or text is None:
+def read_keys(
+    keys: Mapping[str, YamlEntry], readers: Mapping[str, Callable[[YamlEntry], object]]
+) -> dict[str, Any]:
+    """The values of the keys that are there, each read by the function of its name."""
+    return {name: read(keys[name]) for name, read in readers.items() if name in keys}
+
+
+def parse_glob(entry: YamlEntry) -> str:
+    """A glob; one that can match nothing is wrong."""
+    text = entry.text()
+    if text is None:
         return "*"
     if text != text.strip():
         entry.wrong("a glob neither begins nor ends with a space")
@@ -35,21 +42,19 @@ def parse_glob(entry: YamlEntry | None) -> str:
     return text
 
 
-def parse_rule(entry: YamlEntry | None) -> str:
+def parse_rule(entry: YamlEntry) -> str:
     """A glob of rules; a rule is a pack, a dot and a name."""
     text = parse_glob(entry)
-    if entry is not None and not _RULE_GLOB.fullmatch(text):
+    if not _RULE_GLOB.fullmatch(text):
         entry.wrong(
             "a rule is a pack, a dot and a name, such as `secrets.github-token`; globs are allowed"
         )
     return text
 
 
-def parse_place(entry: YamlEntry | None) -> str:
+def parse_place(entry: YamlEntry) -> str:
     """A glob of places; a glob that no place fits is wrong."""
     text = parse_glob(entry)
-    if entry is None:
-        return text
     from pipeguard.firewall.protocol.places import find_places, known_places
 
     if find_places(text):
@@ -60,18 +65,16 @@ def parse_place(entry: YamlEntry | None) -> str:
     return text
 
 
-def parse_content(entry: YamlEntry | None) -> str:
-    """A fingerprint, empty without an entry."""
-    text = entry.text() if entry is not None else None
-    if entry is not None and text is not None and not _CONTENT.fullmatch(text):
+def parse_content(entry: YamlEntry) -> str:
+    """A fingerprint, or several."""
+    text = entry.text()
+    if text is not None and not _CONTENT.fullmatch(text):
         entry.wrong("expected the 32 digits of a fingerprint, which `pipeguard allow EVENT` writes")
     return text or ""
 
 
-def parse_path(entry: YamlEntry | None) -> str:
-    """A glob of paths, empty without an entry."""
-    if entry is None:
-        return ""
+def parse_path(entry: YamlEntry) -> str:
+    """A glob of paths."""
     text = parse_glob(entry)
     if not text.strip("*?/") and text != "/":
         entry.wrong("it would match every file: name a folder or a file, such as `/srv/docs/*`")
@@ -80,10 +83,8 @@ def parse_path(entry: YamlEntry | None) -> str:
     return text
 
 
-def parse_host(entry: YamlEntry | None) -> str:
-    """A glob of hosts, empty without an entry."""
-    if entry is None:
-        return ""
+def parse_host(entry: YamlEntry) -> str:
+    """A glob of hosts."""
     text = parse_glob(entry)
     if not _HOST_GLOB.fullmatch(text) or not text.strip("*?."):
         entry.wrong("expected a host in lower case, such as `docs.example.com` or `*.example.com`")

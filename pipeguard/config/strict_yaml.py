@@ -7,7 +7,6 @@ the type it expects; errors are collected, so that a person sees all of them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import TypeVar
 
 import yaml
@@ -20,7 +19,6 @@ MAX_SHOWN = 30  # errors of one file
 SHOWN_CHARACTERS = 60  # of a value in an error
 _YAML = "tag:yaml.org,2002:"
 _SCALARS = frozenset(_YAML + name for name in ("str", "int", "float", "bool", "timestamp"))
-NO_KEYS: Mapping[str, str] = MappingProxyType({})
 _Choice = TypeVar("_Choice")
 
 
@@ -74,17 +72,13 @@ class Document:
         try:
             return yaml.compose(text.removeprefix("\ufeff"), yaml.SafeLoader)
         except yaml.MarkedYAMLError as error:
-            raise PolicyError(
-                f"{self.source} is not valid YAML:\n  {describe_problem(error)}"
-            ) from None
-        except yaml.YAMLError as error:
-            what = " ".join(str(error).split())
-            raise PolicyError(f"{self.source} is not valid YAML:\n  {what}") from None
+            what = describe_problem(error)
         except RecursionError:
             raise PolicyError(f"{self.source} is nested too deeply.") from None
-        except (ValueError, OverflowError) as error:
-            # From within PyYAML: an escape beyond Unicode, a version of thousands of digits
-            raise PolicyError(f"{self.source} is not valid YAML:\n  {error}") from None
+        # PyYAML raises the last two for an escape beyond Unicode, a version of thousands of digits.
+        except (yaml.YAMLError, ValueError, OverflowError) as error:
+            what = " ".join(str(error).split())
+        raise PolicyError(f"{self.source} is not valid YAML:\n  {what}")
 
 
 class YamlEntry:
@@ -113,7 +107,7 @@ class YamlEntry:
         self,
         allowed: Iterable[str],
         required: Iterable[str] = (),
-        elsewhere: Mapping[str, str] = NO_KEYS,
+        elsewhere: Mapping[str, str] = {},
     ) -> dict[str, YamlEntry]:
         """The values of a mapping by key; an unknown or repeated key is wrong.
 

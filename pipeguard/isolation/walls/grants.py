@@ -11,7 +11,7 @@ from contextlib import suppress
 from os.path import dirname, exists, isabs, isdir, lexists, realpath
 from typing import NamedTuple
 
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntry, find_entries
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress import addresses, hosts, recording
 from pipeguard.isolation.learning.reduction import SHARED
@@ -25,8 +25,6 @@ from pipeguard.unicode.display import visible
 MAX_LISTED = 4
 READ, WRITE, PORT = "isolation.read", "isolation.write", "isolation.port"
 PATHS = ("read", "write")
-LISTS = (*PATHS, "hosts", "loopback")
-FLAGS = ("roots", "keep_home")
 BY_HAND = (
     " It has to be named by hand, under `isolate` in the file that `pipeguard policy path` names."
 )
@@ -81,7 +79,6 @@ def plan_grant(
     """
     from glob import escape
 
-    from pipeguard.config.isolate_key import find_entries
     from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 
     entries: tuple[IsolateEntry, ...] = ()
