@@ -1,7 +1,5 @@
 """Runs all checks over a target, and gives one value for every report."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace

@@ -1,7 +1,5 @@
 """The baseline: a file of fingerprints, so that a check fails only on new findings."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The checks, found in their folder."""
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterator
 from functools import cache

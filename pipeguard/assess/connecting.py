@@ -4,8 +4,6 @@ Each started server gets an empty home folder, which is removed afterwards, and 
 credentials. This is not a sandbox: the server runs with your rights. But listing costs no secret.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

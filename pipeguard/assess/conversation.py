@@ -4,8 +4,6 @@ The frames go through a Session as they do in `wrap`, so its findings match the 
 Nothing is pinned or recorded.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """One command for several findings that have the same cure. Knows the commands that checks give."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from pipeguard.assess.target import AssessmentTarget

@@ -3,8 +3,6 @@
 Knows the command lines of package runners; runs nothing and contacts no registry.
 """
 
-from __future__ import annotations
-
 import re
 import shlex
 from collections.abc import Iterator, Sequence

@@ -3,27 +3,19 @@
 Its servers are behind `pipeguard serve`, which guards each of them.
 """
 
-from __future__ import annotations
-
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeguard.clients.catalog import ConfigScope, FileSpec, Shape
 from pipeguard.clients.entries import Config, ServerEntry, read_config
 from pipeguard.clients.machine import ConfigFile
 from pipeguard.config.directories import config_folder
 from pipeguard.errors import PipeGuardError
-from pipeguard.identity.server_name import identify_remote, identify_server
-from pipeguard.runtime.start import running_guards
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from pipeguard.identity.server_name import Launched
-    from pipeguard.runtime.start import RunningGuard
-    from pipeguard.state.store import Store
+from pipeguard.identity.server_name import Launched, identify_remote, identify_server
+from pipeguard.runtime.start import RunningGuard, running_guards
+from pipeguard.state.store import Store
 
 GATEWAY = "pipeguard-serve"  # in place of a client's id
 FILE_NAME = "pipeguard.yaml"

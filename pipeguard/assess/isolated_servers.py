@@ -1,13 +1,12 @@
 """The servers of this machine's clients, with how each is isolated."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.assess.gateway_file import GATEWAY, gateway_configs, is_of_gateway, reads_file
 from pipeguard.assess.isolation import (
@@ -26,15 +25,10 @@ from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import ServerCommand, ServerPreview
-from pipeguard.runtime.start import running_guards
+from pipeguard.runtime.start import RunningGuard, running_guards
 from pipeguard.state.activity import list_runs
+from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pipeguard.runtime.start import RunningGuard
-    from pipeguard.state.store import Store
 
 _STARTED_BARE = (GuardState.OPEN, GuardState.CANNOT)  # by its entry, without PipeGuard
 CLOCK_SECONDS = 1.0  # by which a process's start, counted since boot, may seem later

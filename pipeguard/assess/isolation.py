@@ -1,7 +1,5 @@
 """The isolation of a server, and its grants."""
 
-from __future__ import annotations
-
 import datetime
 import os.path
 import re

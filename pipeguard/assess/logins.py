@@ -1,18 +1,13 @@
 """Servers whose last answer asked for a login, as the audit tells. Connects to none."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from pipeguard.auth.server import login_command
 from pipeguard.installation import installed_extras
 from pipeguard.state.activity import WANTS_TOKEN, find_login_requests
 from pipeguard.state.exceptions import AuditedEvent, to_event
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pipeguard.state.store import Store
+from pipeguard.state.store import Store
 
 
 class NeededLogin(NamedTuple):

@@ -1,7 +1,5 @@
 """The reach of a server by its tools or, if it was not connected to, by its name."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cache, reduce

@@ -3,8 +3,6 @@
 Knows positions, commas and lines, not the meaning of an entry. The caller proves the result.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property

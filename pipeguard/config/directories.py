@@ -4,8 +4,6 @@ Knows folders and rights, not the contents of files. On Linux it follows the XDG
 specification by itself: platformdirs takes 7 ms to import, and a server is waiting.
 """
 
-from __future__ import annotations
-
 import os
 import stat
 import sys

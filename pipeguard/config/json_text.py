@@ -4,8 +4,6 @@ Strict otherwise (RFC 8259): no single quotes, bare keys, NaN or missing commas.
 parser is the standard library's, on the text without its comments.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Mapping, Sequence

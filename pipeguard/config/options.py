@@ -5,12 +5,7 @@ The reader here accepts plain spellings only, and leaves everything else, such a
 `--help`, to the full parser.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 # Name, metavar (empty for a flag), "+" if it may be repeated, help; {transports} becomes the names
 # of runtime.transports.

@@ -3,11 +3,10 @@
 Each is read again before it is returned, and must have the intended meaning.
 """
 
-from __future__ import annotations
-
+import datetime
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeguard.config.container import Container
 from pipeguard.config.policy_file import (
@@ -27,10 +26,6 @@ from pipeguard.config.tree import (
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
-
-if TYPE_CHECKING:
-    import datetime
-    from collections.abc import Callable
 
 _KEY = "exceptions"
 

@@ -4,8 +4,6 @@ The scan finds the positions of keys, values and headers (TOML 1.0, the ABNF). T
 parser is `tomllib`, and edits compare the two, so that a wrong scan is a refusal and no damage.
 """
 
-from __future__ import annotations
-
 import re
 import tomllib
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """The user's policy file: its path, and a quick look for a subject in it."""
 
-from __future__ import annotations
-
 import os
 
 from pipeguard.config.directories import config_folder

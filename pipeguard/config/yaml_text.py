@@ -4,8 +4,6 @@ Every scalar stays a text as it is written. A node with an anchor, an alias or a
 marked as shared, and is never edited.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping, Sequence
 

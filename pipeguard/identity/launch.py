@@ -5,19 +5,13 @@ Knows how clients' configurations start servers, and which programs merely start
 `isolation.packages` isolates a package, `assess.checks.packages` asks for exact versions.
 """
 
-from __future__ import annotations
-
 from collections import deque
+from collections.abc import Sequence
 from enum import Enum
-from typing import TYPE_CHECKING
 
 from pipeguard.identity import launchers
 from pipeguard.identity.launchers import WORDS
 from pipeguard.identity.words import absolute, program_name, source_name
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 
 MOST_STARTERS = 20  # of one line; each keeps the words after it
 

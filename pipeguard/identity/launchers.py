@@ -3,8 +3,6 @@
 `WORDS` has the tables that are sets of words; those by program are below.
 """
 
-from __future__ import annotations
-
 from os.path import dirname
 
 from pipeguard.detect.words import Words

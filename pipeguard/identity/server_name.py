@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity import launchers
@@ -27,9 +27,6 @@ from pipeguard.identity.words import (
     strip_versions,
 )
 from pipeguard.records import NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 GENERIC = "mcp"  # a package of this name, as `@playwright/mcp`, is named by its scope
 LONGEST = 50  # characters of a name, without the digits that tell equal names apart

@@ -3,17 +3,12 @@
 Knows the forms of words, not their meaning to a program. Reads no file and connects to no address.
 """
 
-from __future__ import annotations
-
 import os.path
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from pipeguard.detect.words import credentials
 from pipeguard.identity.launchers import WORDS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # Expressions as texts: most commands need none of them, and compiling all takes 4 ms.
 _VERSION = r"(?<![A-Za-z0-9])v?\d+(?:\.\d+)+(?:[-+.]?(?:rc|alpha|beta|dev|post)[\w.]*)?"

@@ -111,13 +111,6 @@ class ContainerEngine(NamedTuple):
             yield from ("--ulimit", f"{name}={soft}:{hard}")
 
 
-def _delete_remains(folder: str, identity: str) -> None:
-    """Make the runtimes that have a container in their folder delete it."""
-    for runtime in RUNTIMES:
-        if os.path.exists(os.path.join(folder, runtime, identity)):
-            _run((runtime, "delete", "--force", identity))
-
-
 def _run(command: tuple[str, ...], content: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run a program of podman's with this input."""
     return subprocess.run(

@@ -7,7 +7,6 @@ tried with the package itself; none gives a file of the user's.
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from pipeguard.isolation.profile import Profile
@@ -32,7 +31,7 @@ class ShippedProfile(NamedTuple):
     packages: Sequence[str]
     hosts: Sequence[str] = ()
     keeps_home: bool = False
-    variables: Mapping[str, str] = MappingProxyType({})
+    variables: Mapping[str, str] = {}
     npm_parts: Sequence[str] = ()
     serves_git: bool = False
     needs: str = ""

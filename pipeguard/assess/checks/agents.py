@@ -1,7 +1,5 @@
 """Agents that call tools without asking: settings of clients, as their files say."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Servers that are harmless by themselves, but not together."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Permissions of clients' files."""
 
-from __future__ import annotations
-
 import os
 import stat
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The setup of `pipeguard serve`: what it trusts, what agents may request, who can connect."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from pipeguard.assess.checks.network import find_address, list_processes

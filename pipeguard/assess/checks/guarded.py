@@ -1,7 +1,5 @@
 """Servers without a guard, and weakened guards."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

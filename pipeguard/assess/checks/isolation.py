@@ -1,7 +1,5 @@
 """Servers whose process is not isolated, and isolation that is weakened."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Servers that can be taken for one another."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import TypeVar

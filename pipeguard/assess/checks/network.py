@@ -1,7 +1,5 @@
 """Connections without TLS, and servers that listen on every address."""
 
-from __future__ import annotations
-
 import ipaddress
 import re
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Claims and definitions of servers that were connected to."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Commands that run code that was not reviewed."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from pipeguard.assess.fetched import Fetch, VersionPin, find_fetched

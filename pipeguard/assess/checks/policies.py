@@ -1,7 +1,5 @@
 """Policies that stop less than PipeGuard does by default."""
 
-from __future__ import annotations
-
 import datetime
 from collections.abc import Iterator
 from pathlib import Path

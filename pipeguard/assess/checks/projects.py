@@ -1,7 +1,5 @@
 """Files in a repository that start something for everybody who opens it."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterator

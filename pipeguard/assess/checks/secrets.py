@@ -1,7 +1,5 @@
 """Secrets in clients' files."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

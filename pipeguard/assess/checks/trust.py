@@ -1,7 +1,5 @@
 """Trusted and pending definitions, and the state of the audit."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

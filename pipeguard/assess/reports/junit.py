@@ -1,7 +1,5 @@
 """JUnit's XML for CI systems: a case for each check, failed by each of its findings."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from xml.etree import ElementTree as Xml

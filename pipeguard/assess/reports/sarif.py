@@ -1,7 +1,5 @@
 """SARIF 2.1.0 (OASIS), for code scanning: one run, a rule for each check with findings."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

@@ -1,7 +1,5 @@
 """A table for people at a terminal."""
 
-from __future__ import annotations
-
 import shlex
 import shutil
 import textwrap

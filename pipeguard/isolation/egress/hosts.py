@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address
-from types import MappingProxyType
 from typing import NamedTuple, Self
 
 from pipeguard.errors import PolicyError
@@ -151,9 +150,9 @@ class HostRules(NamedTuple):
         private: those of `hosts` that may lead to an address of a private network.
     """
 
-    hosts: Mapping[Host, frozenset[int]] = MappingProxyType({})
+    hosts: Mapping[Host, frozenset[int]] = {}
     loopback: frozenset[int] = frozenset()
-    private: Mapping[Host, frozenset[int]] = MappingProxyType({})
+    private: Mapping[Host, frozenset[int]] = {}
 
     @classmethod
     def parse(cls, entries: Iterable[str], loopback: Iterable[int] = ()) -> Self:
