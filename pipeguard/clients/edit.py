@@ -12,6 +12,7 @@ from pipeguard.clients.entries import Keys, ServerEntry
 from pipeguard.clients.rewrite import NewFields
 from pipeguard.config.tree import (
     Edit,
+    Edits,
     Node,
     NodeKind,
     Style,
@@ -92,7 +93,7 @@ class _EntryEditor:
         self._syntax = syntax
         self._text = text
 
-    def of_map(self, node: Node, new: NewFields) -> list[Edit]:
+    def of_map(self, node: Node, new: NewFields) -> Edits:
         """Return the edits that give a map its new fields."""
         edits = []
         gone = []
@@ -115,7 +116,7 @@ class _EntryEditor:
         remaining = [member.key for member in node.members if member not in gone]
         return edits + self._additions(node, new, remaining, placed)
 
-    def of_value(self, node: Node, new: Value) -> list[Edit]:
+    def of_value(self, node: Node, new: Value) -> Edits:
         """Return the edits that give a field its new value."""
         old = node.data()
         if old == new and type(old) is type(new):
@@ -138,7 +139,7 @@ class _EntryEditor:
         space = " " if node.start == node.end and self._text[node.start - 1] == ":" else ""
         return [Edit(node.start, node.end, space + self._syntax.literal(new))]
 
-    def _replaced_start(self, node: Node, old: Sequence[Value], new: Sequence[Value]) -> list[Edit]:
+    def _replaced_start(self, node: Node, old: Sequence[Value], new: Sequence[Value]) -> Edits:
         """Return a block list without its first items, or with others in their place."""
         same = 0
         while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
@@ -151,7 +152,7 @@ class _EntryEditor:
 
     def _additions(
         self, node: Node, new: NewFields, remaining: Sequence[str], placed: set[str]
-    ) -> list[Edit]:
+    ) -> Edits:
         """Return the edits that add fields: each after the field that it names, or last."""
         by_index: dict[int, dict[str, Value]] = {}
         for key, value in new.fields.items():
@@ -204,9 +205,7 @@ def prove_data(syntax: Syntax, text: str, expected: object) -> None:
 
 
 def _without(text: str, tree: Node, paths: Sequence[Keys]) -> list[str]:
-    spans = sorted(
-        (span for path in paths for span in regions(tree, path, text)), key=lambda span: span.start
-    )
+    spans = sorted(span for path in paths for span in regions(tree, path, text))
     parts = []
     position = 0
     for span in spans:

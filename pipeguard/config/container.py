@@ -11,6 +11,7 @@ from pipeguard.config.json_text import Json, leading_gap
 from pipeguard.config.toml_text import Toml
 from pipeguard.config.tree import (
     Edit,
+    Edits,
     Member,
     Node,
     NodeKind,
@@ -181,7 +182,7 @@ class Container:
             raise UneditableError("an entry does not begin on a line of its own.")
         return [Span(start, line_end(self.text, member.end))]
 
-    def _exchanged_in_brackets(self, gone: Sequence[str | int], new: Sequence[str]) -> list[Edit]:
+    def _exchanged_in_brackets(self, gone: Sequence[str | int], new: Sequence[str]) -> Edits:
         members = [self._members[key] for key in gone]
         edits = []
         if new:
@@ -192,11 +193,11 @@ class Container:
         node.members = list(self._members.values())
         return edits + Json().remove(node, members, self.text)
 
-    def _exchanged_lines(self, gone: Sequence[str | int], new: Sequence[str]) -> list[Edit]:
+    def _exchanged_lines(self, gone: Sequence[str | int], new: Sequence[str]) -> Edits:
         spans = [span for key in gone for span in self._spans(key)]
         edits = []
         if new:
-            first, *spans = sorted(spans, key=lambda span: span.start)
+            first, *spans = sorted(spans)
             edits.append(Edit(first.start, first.end, self._join(new)))
         elif len(gone) == len(self._members) and not self.node.regions:
             return [Edit(self.node.start, self.node.end, "{}")]

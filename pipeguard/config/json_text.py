@@ -12,12 +12,15 @@ from typing import NoReturn
 
 from pipeguard.config.tree import (
     MOST_DEPTH,
+    Cursor,
     Edit,
+    Edits,
     Member,
     Node,
     NodeKind,
     UnreadableError,
     Value,
+    apply_edits,
     find_line,
     line_start,
     next_line,
@@ -72,12 +75,7 @@ class Json:
     def independent_data(self, text: str) -> Value:
         """Parse as `Syntax` does: with the standard library, on the text as plain JSON."""
         _, extras = self._document(text)
-        parts: list[str] = []
-        position = 0
-        for start, end in sorted(extras):
-            parts += (text[position:start], " ")
-            position = end
-        plain = "".join((*parts, text[position:]))
+        plain = apply_edits(text, (Edit(*extra, " ") for extra in extras))
         try:
             data: Value = json.loads(plain, parse_int=_integer) if plain.strip() else {}
         except ValueError as error:
@@ -101,7 +99,7 @@ class Json:
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
-    ) -> list[Edit]:
+    ) -> Edits:
         """Implement `Syntax`."""
         if after is None:
             pairs = ", ".join(self._pairs(new, text, None))
@@ -111,7 +109,7 @@ class Json:
         pairs = "".join(f",{gap}{pair}" for pair in self._pairs(new, text, after))
         return [Edit(after.end, after.end, pairs)]
 
-    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> Edits:
         """Implement `Syntax`: each member with one comma, and its line if it becomes empty."""
         edits = []
         stays = [member not in gone for member in node.members]
@@ -125,7 +123,7 @@ class Json:
             edits += _cut(text, member.start, member.end, member.comma)
         return edits
 
-    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
+    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> Edits:
         """Implement `Syntax`: in the list's layout, on one line or with a line for each item."""
         items = [self.literal(item) for item in new]
         start = node.start + 1
@@ -155,7 +153,7 @@ def _document(
     return reader.document(), reader.extras
 
 
-def _cut(text: str, start: int, end: int, comma: int | None) -> list[Edit]:
+def _cut(text: str, start: int, end: int, comma: int | None) -> Edits:
     """Remove a member and the comma after it."""
     if comma is None:
         return [_whole_line(text, start, end)]
@@ -212,7 +210,7 @@ def _integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= MOST_DIGITS else float(digits)
 
 
-class _JsonReader:
+class _JsonReader(Cursor):
     """One pass over a text.
 
     Attributes:
@@ -222,9 +220,8 @@ class _JsonReader:
     def __init__(
         self, text: str, *, comments: bool, trailing_commas: bool, cuts: bool = False
     ) -> None:
+        super().__init__(text)
         self.extras: list[tuple[int, int]] = []
-        self._text = text
-        self._position = 0
         self._comments = comments
         self._trailing_commas = trailing_commas
         self._cuts = cuts
@@ -233,11 +230,11 @@ class _JsonReader:
 
     def document(self) -> Node:
         self._skip()
-        if self._position == len(self._text):  # nothing, or only comments: no servers
-            return Node(NodeKind.MAP, 0, len(self._text))
+        if self.position == len(self.text):  # nothing, or only comments: no servers
+            return Node(NodeKind.MAP, 0, len(self.text))
         node = self._value(0)
         self._skip()
-        if self._position < len(self._text):
+        if self.position < len(self.text):
             self._wrong("there is text after the end")
         return node
 
@@ -245,67 +242,65 @@ class _JsonReader:
         self._count()
         if depth > MOST_DEPTH:
             return self._skipped_value()
-        character = self._text[self._position : self._position + 1]
-        if character == "{":
-            return self._container(NodeKind.MAP, "}", depth)
-        if character == "[":
-            return self._container(NodeKind.LIST, "]", depth)
-        start = self._position
-        if character == '"':
+        start = self.position
+        if self.take("{"):
+            return self._container(NodeKind.MAP, start, "}", depth)
+        if self.take("["):
+            return self._container(NodeKind.LIST, start, "]", depth)
+        if self.text.startswith('"', start):
             value = self._string()
-            return Node(NodeKind.TEXT, start, self._position, value)
-        token = _SCALAR.match(self._text, start)
-        word = _WORD.match(self._text, start)
+            return Node(NodeKind.TEXT, start, self.position, value)
+        token = _SCALAR.match(self.text, start)
+        word = _WORD.match(self.text, start)
         if not token or not word or token.end() < word.end():
             self._wrong("a value is missing or invalid")
-        self._position = token.end()
-        return Node(NodeKind.OTHER, start, self._position, _scalar(token[0]))
+        self.position = token.end()
+        return Node(NodeKind.OTHER, start, self.position, _scalar(token[0]))
 
     def _skipped_value(self) -> Node:
         """A value that is nested too deeply, without its contents."""
         if not self._cuts:
             self._wrong("it is nested too deeply")
-        start = self._position
+        start = self.position
         depth = 0
-        while (token := _SKIPPED.match(self._text, self._position)) is not None:
+        while token := _SKIPPED.match(self.text, self.position):
             count = len(token[0]) if token[0][0] in "[]{}" else 0
             if token[0][0] in "]}" and count >= depth:
-                self._position += depth
+                self.position += depth
                 break  # the end of this list or map, or for a scalar of the one around it
-            self._position = token.end()
+            self.position = token.end()
             depth += -count if token[0][0] in "]}" else count
-        return Node(NodeKind.OTHER, start, self._position)
+        return Node(NodeKind.OTHER, start, self.position)
 
-    def _container(self, kind: NodeKind, closing: str, depth: int) -> Node:
-        node = Node(kind, self._position, 0)
+    def _container(self, kind: NodeKind, start: int, closing: str, depth: int) -> Node:
+        node = Node(kind, start, 0)
         comma = None
-        self._open.append(self._position)
-        self._position += 1
+        self._open.append(start)
         while True:
             self._skip()
-            if self._take(closing):
+            if self.take(closing):
                 break
             if comma is None and (node.members or node.items):
                 self._wrong("a comma is missing")
-            start = self._position
+            start = self.position
             key = ""
             if kind is NodeKind.MAP:
                 key = self._string()
                 self._skip()
-                if not self._take(":"):
+                if not self.take(":"):
                     self._wrong("a colon is missing")
                 self._skip()
             value = self._value(depth + 1)
             self._skip()
-            position = self._position
-            comma = position if self._take(",") else None
+            position = self.position
+            comma = position if self.take(",") else None
             if kind is NodeKind.MAP:
                 node.members.append(Member(key, start, value.end, value, comma))
             else:
                 node.items.append(value)
         self._trailing(comma)
         self._open.pop()
-        node.end = self._position
+        node.end = self.position
         return node
 
     def _count(self) -> None:
@@ -314,25 +309,18 @@ class _JsonReader:
             self._wrong(f"it has more than {MOST_PARTS:,} values and comments")
 
     def _string(self) -> str:
-        match = _STRING.match(self._text, self._position)
+        match = self.match(_STRING)
         if not match:
             self._wrong(
                 "a text is not closed, or has an unescaped control character"
-                if self._text[self._position : self._position + 1] == '"'
+                if self.text.startswith('"', self.position)
                 else "a key in double quotes is missing"
             )
-        self._position = match.end()
         if "\\" not in match[0]:
             return match[0][1:-1]
         text = json.loads(match[0])
         assert isinstance(text, str)  # noqa: S101  the expression matches nothing else
         return text
-
-    def _take(self, character: str) -> bool:
-        if self._text.startswith(character, self._position):
-            self._position += 1
-            return True
-        return False
 
     def _trailing(self, comma: int | None) -> None:
         if comma is None:
@@ -344,24 +332,22 @@ class _JsonReader:
         self.extras.append((comma, comma + 1))
 
     def _skip(self) -> None:
-        while self._text[self._position : self._position + 1] in _SKIPPED_FIRST:
-            blank = _BLANK.match(self._text, self._position)
-            self._position = blank.end() if blank else self._position
-            comment = _COMMENT.match(self._text, self._position)
+        while self.text[self.position : self.position + 1] in _SKIPPED_FIRST:
+            self.match(_BLANK)
+            comment = self.match(_COMMENT)
             if not comment:
                 return
             if not self._comments:
-                self._wrong("there is a comment, which this client refuses")
+                self._wrong("there is a comment, which this client refuses", comment.start())
             self._count()
             self.extras.append(comment.span())
-            self._position = comment.end()
 
     def _wrong(self, what: str, position: int | None = None) -> NoReturn:
-        at = self._position if position is None else position
-        if is_cut := at == len(self._text) and bool(self._open):
+        at = self.position if position is None else position
+        if is_cut := at == len(self.text) and bool(self._open):
             at = self._open[-1]
-        column = at - line_start(self._text, at) + 1
-        place = f"line {find_line(self._text, at)}, column {column}"
+        column = at - line_start(self.text, at) + 1
+        place = f"line {find_line(self.text, at)}, column {column}"
         if not is_cut:
             raise UnreadableError(f"{place}: {what}.")
         brackets = "1 bracket is" if len(self._open) == 1 else f"{len(self._open)} brackets are"

@@ -122,7 +122,7 @@ def with_mode(path: str, mode: Mode, today: datetime.date) -> str:
 def _with_mode(text: str, mode: Mode) -> str:
     root = Yaml().read(text)
     member = root.member("mode")
-    if member is not None:
+    if member:
         return apply_edits(text, [Edit(member.value.start, member.value.end, mode.value)])
     start = root.members[0].start if root.members else len(text)
     gap = "" if not text[:start] or text[:start].endswith("\n") else "\n"

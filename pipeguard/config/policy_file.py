@@ -173,8 +173,8 @@ def parse_policy(
 
     document = Document(text, source)
     reader = _PolicyReader(scope, now, today)
-    file = reader.file(document.root) if document.root is not None else PolicyFile()
-    if document.root is not None and document.root.is_mapping:
+    file = reader.file(document.root) if document.root else PolicyFile()
+    if document.root and document.root.is_mapping:
         check(document.root)
     document.finish()
     return file
@@ -212,10 +212,10 @@ def written_exceptions(
     reader = _PolicyReader(PolicyScope.USER, 0.0, today)
     written = list[WrittenException]()
     entry = root.known_fields(("exceptions",)).get("exceptions")
-    for position, item in enumerate(entry.items() if entry is not None else ()):
+    for position, item in enumerate(entry.items() if entry else ()):
         until = item.known_fields(("until",)).get("until")
         exempt = reader.exception(item)
-        day = (until.text() if until is not None else None) or ""
+        day = (until.text() if until else None) or ""
         has_ended = exempt.until is not None and exempt.until <= reader.now
         written.append(WrittenException(position, item.line, exempt, day, has_ended))
     return tuple(written)
@@ -265,7 +265,7 @@ class _PolicyReader:
     """Turns the keys of a policy into values; a wrong value is noted at its entry and left out."""
 
     def __init__(self, scope: PolicyScope, now: float, today: datetime.date) -> None:
-        self.scope = scope
+        self.is_project = scope is PolicyScope.PROJECT
         self.now = now
         self.today = today
         self.notes: list[str] = []
@@ -282,7 +282,7 @@ class _PolicyReader:
             tools_allow=self._tools(tools.get("allow")),
             tools_block=self._tools(tools.get("block")),
             tools_ask=self._tools(tools.get("ask")),
-            defaults=self.scope is PolicyScope.USER,
+            defaults=not self.is_project,
         )
         read = {
             "frame_bytes": _count(
@@ -316,7 +316,7 @@ class _PolicyReader:
 
     def _own(self, entry: YamlEntry | None) -> YamlEntry | None:
         """An entry that only the user's own file may have; None, and wrong, in a project's."""
-        if entry is None or self.scope is PolicyScope.USER:
+        if entry is None or not self.is_project:
             return entry
         entry.wrong(f"a project's file may only tighten, {_OWN[entry.key.rpartition('.')[2]]}")
         return None
@@ -324,7 +324,7 @@ class _PolicyReader:
     def _choice(self, entry: YamlEntry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
         """One of several words; `loose` is refused in a project's file."""
         choice = parse_choice(entry, words)
-        if entry and choice == loose and self.scope is PolicyScope.PROJECT:
+        if entry and choice == loose and self.is_project:
             word = next(name for name, value in words.items() if value == loose)
             entry.wrong(f"a project's file may only tighten, and `{word}` loosens. Remove it.")
         return choice
@@ -334,7 +334,7 @@ class _PolicyReader:
         if "action" not in keys:
             return None
         action = keys["action"].choice(_ACTIONS)
-        if action is Action.ALLOW and self.scope is PolicyScope.PROJECT:
+        if action is Action.ALLOW and self.is_project:
             keys["action"].wrong(
                 "a project's file may only tighten. To exclude something from an entry below this"
                 " one, write `warn`."
@@ -388,13 +388,13 @@ class _PolicyReader:
 
     def _keep_days(self, entry: YamlEntry | None) -> int | None:
         entry = self._own(entry)
-        if entry is not None and entry.text() == "forever":
+        if entry and entry.text() == "forever":
             return 0
         return _count(entry, KEEP_DAYS, _DAYS, "a time such as 90 d or 12 w, or forever")
 
     def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
         globs = _each(entry, parse_glob)
-        if entry is not None and entry.key == "tools.allow" and not globs:
+        if entry and entry.key == "tools.allow" and not globs:
             entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
         return globs
 
@@ -423,7 +423,7 @@ def _drift(entry: YamlEntry) -> Drift | None:
     text = entry.text()
     words = {drift.value: drift for drift in Drift if drift in HARMLESS or drift.value == text}
     drift = entry.choice(words)
-    if drift is not None and drift in HARMFUL:
+    if drift in HARMFUL:
         harmless = ", ".join(item.value for item in HARMLESS)
         why = HARMFUL[drift]
         entry.wrong(f"`{drift.value}` never passes: {why}. Allowed are: {harmless}.")
@@ -452,7 +452,7 @@ def _measure(
     entry: YamlEntry | None, bounds: tuple[float, float], units: Mapping[str, int], expected: str
 ) -> float | None:
     """A number between two bounds in the smallest of several units; other values are wrong."""
-    text = entry.text() if entry is not None else None
+    text = entry.text() if entry else None
     if entry is None or text is None:
         return None
     match = _NUMBER.fullmatch(text)

@@ -13,7 +13,9 @@ from typing import NoReturn
 from pipeguard.config.json_text import Json
 from pipeguard.config.tree import (
     MOST_DEPTH,
+    Cursor,
     Edit,
+    Edits,
     Member,
     Node,
     NodeKind,
@@ -48,7 +50,6 @@ _LONG_KEY = re.compile(
     r"(?<![\w-])(?:(?:[A-Za-z0-9_-]++|\"[^\"\n]*+\"|'[^'\n]*+')[ \t]*+\.[ \t]*+)"
     rf"{{{MOST_DEPTH}}}"
 )
-_PLAIN_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 
 
 class Toml(Json):
@@ -95,11 +96,11 @@ class Toml(Json):
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
-    ) -> list[Edit]:
+    ) -> Edits:
         """Implement `Syntax`."""
         pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
-            if after is not None:
+            if after:
                 return [Edit(after.end, after.end, "".join(f", {pair}" for pair in pairs))]
             comma = ", " if node.members else " "
             return [Edit(node.start + 1, node.start + 1, " " + ", ".join(pairs) + comma)]
@@ -116,7 +117,7 @@ class Toml(Json):
         added = "".join(f"{newline(text)}{indent}{node.prefix}{pair}" for pair in pairs)
         return [Edit(end, end, added)]
 
-    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> Edits:
         """Implement `Syntax`: whole lines, and whole tables with their headers."""
         if node.style is Style.BRACKETS:
             return super().remove(node, gone, text)
@@ -137,7 +138,7 @@ def _without_table(node: Node, span: Span, text: str) -> Edit:
 
 
 def _key(key: str) -> str:
-    return key if _PLAIN_KEY.match(key) else quote(key).replace("\x7f", "\\u007f")
+    return key if _BARE_KEY.fullmatch(key) else quote(key).replace("\x7f", "\\u007f")
 
 
 def _without_dates(value: object) -> Value:
@@ -148,34 +149,33 @@ def _without_dates(value: object) -> Value:
     return value if isinstance(value, str | int | bool) else str(value)
 
 
-class _Scan:
+class _Scan(Cursor):
     """One pass over a text that `tomllib` accepts."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._position = 0
+        super().__init__(text)
         self._open: list[list[Span]] = []  # the regions of the tables that a statement extends
 
     def document(self) -> Node:
-        root = Node(NodeKind.MAP, 0, len(self._text), style=Style.LINES)
+        root = Node(NodeKind.MAP, 0, len(self.text), style=Style.LINES)
         table = root
-        self._skip(_LINES)
-        while self._position < len(self._text):
-            if self._text.startswith("[", self._position):
+        self.match(_LINES)
+        while self.position < len(self.text):
+            if self.text.startswith("[", self.position):
                 table = self._header(root)
             else:
                 self._statement(table)
-            self._skip(_LINES)
+            self.match(_LINES)
         return root
 
     def _header(self, root: Node) -> Node:
-        start = self._position
-        brackets = 2 if self._text.startswith("[[", start) else 1
-        self._position += brackets
+        start = self.position
+        brackets = 2 if self.text.startswith("[[", start) else 1
+        self.position += brackets
         keys = self._keys()
-        self._position += brackets
+        self.position += brackets
         node = root
-        span = Span(start, self._position)
+        span = Span(start, self.position)
         self._open = []
         for index, (key, key_start) in enumerate(keys):
             last = index == len(keys) - 1
@@ -197,17 +197,17 @@ class _Scan:
         return node
 
     def _statement(self, table: Node) -> None:
-        start = self._position
+        start = self.position
         keys = self._keys()
-        self._skip(_SPACE)
-        self._position += 1  # the equals sign
-        self._skip(_SPACE)
+        self.match(_SPACE)
+        self.position += 1  # the equals sign
+        self.match(_SPACE)
         value = self._value(0)
-        span = Span(start, self._position)
+        span = Span(start, self.position)
         node = table
         prefix = ""
         for (key, key_start), (_, next_start) in pairwise(keys):
-            prefix = self._text[start:next_start]
+            prefix = self.text[start:next_start]
             member = node.member(key)
             if member is None:
                 inner = Node(NodeKind.MAP, start, span.end, style=Style.LINES, prefix=prefix)
@@ -223,61 +223,50 @@ class _Scan:
     def _keys(self) -> list[tuple[str, int]]:
         keys = []
         while True:
-            self._skip(_SPACE)
-            start = self._position
-            match = _STRING.match(self._text, start) or _BARE_KEY.match(self._text, start)
+            self.match(_SPACE)
+            start = self.position
+            match = self.match(_STRING) or self.match(_BARE_KEY)
             if not match:
                 self._wrong()
-            self._position = match.end()
             is_quoted = match[0][0] in "\"'"
             keys.append((str(_scalar(match[0])) if is_quoted else match[0], start))
-            self._skip(_SPACE)
-            if not self._text.startswith(".", self._position):
+            self.match(_SPACE)
+            if not self.take("."):
                 return keys
-            self._position += 1
 
     def _value(self, depth: int) -> Node:
         if depth > MOST_DEPTH:
             self._wrong()
-        start = self._position
-        if self._text.startswith("[", start):
-            return self._array(depth)
-        if self._text.startswith("{", start):
-            return self._table(depth)
-        match = (
-            _STRING.match(self._text, start)
-            or _DATE_WITH_SPACE.match(self._text, start)
-            or _BARE.match(self._text, start)
-        )
+        start = self.position
+        if self.take("["):
+            return self._array(start, depth)
+        if self.take("{"):
+            return self._table(start, depth)
+        match = self.match(_STRING) or self.match(_DATE_WITH_SPACE) or self.match(_BARE)
         if not match:
             self._wrong()
-        self._position = match.end()
         kind = NodeKind.TEXT if match[0][0] in "\"'" else NodeKind.OTHER
-        return Node(kind, start, self._position, _scalar(match[0]))
+        return Node(kind, start, self.position, _scalar(match[0]))
 
-    def _array(self, depth: int) -> Node:
-        node = Node(NodeKind.LIST, self._position, 0)
-        self._position += 1
-        self._skip(_LINES)
-        while not self._text.startswith("]", self._position):
+    def _array(self, start: int, depth: int) -> Node:
+        node = Node(NodeKind.LIST, start, 0)
+        self.match(_LINES)
+        while not self.take("]"):
             node.items.append(self._value(depth + 1))
-            self._skip(_LINES)
-            if self._text.startswith(",", self._position):
-                self._position += 1
-                self._skip(_LINES)
-        self._position += 1
-        node.end = self._position
+            self.match(_LINES)
+            if self.take(","):
+                self.match(_LINES)
+        node.end = self.position
         return node
 
-    def _table(self, depth: int) -> Node:
-        node = Node(NodeKind.MAP, self._position, 0)
-        self._position += 1
-        self._skip(_LINES)
-        while not self._text.startswith("}", self._position):
-            start = self._position
+    def _table(self, opened: int, depth: int) -> Node:
+        node = Node(NodeKind.MAP, opened, 0)
+        self.match(_LINES)
+        while not self.take("}"):
+            start = self.position
             keys = self._keys()
-            self._position += 1  # the equals sign
-            self._skip(_SPACE)
+            self.position += 1  # the equals sign
+            self.match(_SPACE)
             value = self._value(depth + 1)
             inner = node
             for key, _ in keys[:-1]:
@@ -291,21 +280,16 @@ class _Scan:
                 inner = member.value
             last = Member(keys[-1][0], start, value.end, value)
             inner.members.append(last)
-            self._skip(_LINES)
-            if self._text.startswith(",", self._position):
-                last.comma = self._position
-                self._position += 1
-                self._skip(_LINES)
-        self._position += 1
-        node.end = self._position
+            self.match(_LINES)
+            comma = self.position
+            if self.take(","):
+                last.comma = comma
+                self.match(_LINES)
+        node.end = self.position
         return node
 
-    def _skip(self, what: re.Pattern[str]) -> None:
-        match = what.match(self._text, self._position)
-        self._position = match.end() if match else self._position
-
     def _wrong(self) -> NoReturn:
-        line = find_line(self._text, self._position)
+        line = find_line(self.text, self.position)
         raise UnreadableError(f"line {line}: it is written in a way that is not understood.")
 
 

@@ -65,6 +65,9 @@ class Edit(NamedTuple):
     text: str
 
 
+Edits = list[Edit]
+
+
 @dataclass(slots=True, eq=False)
 class Node:
     """A value and its position.
@@ -181,14 +184,34 @@ class Syntax(Protocol):
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
-    ) -> list[Edit]:
+    ) -> Edits:
         """Insert new members after one of a map, or before all of them."""
 
-    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> Edits:
         """Remove members of a map."""
 
-    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
+    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> Edits:
         """Insert new items at the beginning of a list."""
+
+
+class Cursor:
+    """A position in a text, which moves over what is read."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.position = 0
+
+    def take(self, token: str) -> bool:
+        """Move over a token; False if another one is here."""
+        is_here = self.text.startswith(token, self.position)
+        self.position += len(token) * is_here
+        return is_here
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        """Move over what a pattern matches here; None if it does not match."""
+        if match := pattern.match(self.text, self.position):
+            self.position = match.end()
+        return match
 
 
 def plain(value: Value) -> Value:
@@ -272,7 +295,7 @@ def regions(tree: Node, path: Iterable[str | int], text: str) -> list[Span]:
         return [Span(node.start, node.end)]
     spans = node.regions or [Span(node.start, node.end)]
     joined: list[Span] = []
-    for span in sorted(spans, key=lambda span: span.start):
+    for span in sorted(spans):
         # TOML's statements begin with their line; YAML's blocks with their first key.
         start = line_start(text, span.start) if node.regions else span.start
         whole = Span(start, line_end(text, span.end))
@@ -294,7 +317,7 @@ def whole_lines(text: str, start: int, end: int) -> Span:
     return Span(begin, line_end(text, end))
 
 
-def without_lines(text: str, node: Node, gone: Sequence[Member]) -> list[Edit]:
+def without_lines(text: str, node: Node, gone: Sequence[Member]) -> Edits:
     """Remove members of a map in the style LINES, except its first in the text.
 
     Members at its end are removed with the empty lines and comments that would be left after it.

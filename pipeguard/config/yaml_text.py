@@ -14,6 +14,7 @@ from pipeguard.config.strict_yaml import describe_problem
 from pipeguard.config.tree import (
     MOST_DEPTH,
     Edit,
+    Edits,
     Member,
     Node,
     NodeKind,
@@ -84,7 +85,7 @@ class Yaml(Json):
 
     def insert(
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
-    ) -> list[Edit]:
+    ) -> Edits:
         """Implement `Syntax`: in a block, on the lines after the member before."""
         if node.style is Style.BRACKETS or not node.members:
             return super().insert(node, after, text, new)
@@ -96,7 +97,7 @@ class Yaml(Json):
         end = line_end(text, after.end)
         return [Edit(end, end, f"{newline(text)}{indent}{pairs}")]
 
-    def remove(self, node: Node, gone: Sequence[Member], text: str) -> list[Edit]:
+    def remove(self, node: Node, gone: Sequence[Member], text: str) -> Edits:
         """Implement `Syntax`: whole lines; the next member moves to the place of the first."""
         if node.style is Style.BRACKETS:
             return super().remove(node, gone, text)
@@ -111,7 +112,7 @@ class Yaml(Json):
         later = [member for member in gone if member.start > begin]
         return edits + without_lines(text, node, later) if later else edits
 
-    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> list[Edit]:
+    def prepend(self, node: Node, text: str, new: Sequence[Value]) -> Edits:
         """Implement `Syntax`."""
         if node.style is Style.BRACKETS:
             return super().prepend(node, text, new)
