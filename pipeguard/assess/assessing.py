@@ -95,7 +95,7 @@ class Assessment:
     def file(self, finding: PostureFinding) -> str:
         """The path from the repository's top, or with ~; empty if the finding is in no file."""
         path = shorten(finding.file, self.target.base)
-        is_short = path and finding.file is not None and path != finding.file.as_posix()
+        is_short = path and finding.file and path != finding.file.as_posix()
         return visible(f"~/{path}" if is_short and not self.target.is_repository else path)
 
     def where(self, finding: PostureFinding) -> str:

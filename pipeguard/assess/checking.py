@@ -1,13 +1,12 @@
 """The checks, found in their folder."""
 
 import importlib
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Protocol, cast
 
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding
+from pipeguard.assess.values import Findings, PostureCheck
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import suggestion
 
@@ -17,7 +16,7 @@ class Family(Protocol):
 
     CHECKS: tuple[PostureCheck, ...]
 
-    def look(self, target: AssessmentTarget) -> Iterator[PostureFinding]:
+    def look(self, target: AssessmentTarget) -> Findings:
         """Everything that its checks find."""
 
 

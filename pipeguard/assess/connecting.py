@@ -293,7 +293,7 @@ def _remote_channel(
 def _headers(server: ServerEntry) -> Sequence[str]:
     """The entry's headers, without references that only its client can resolve."""
     headers: Mapping[str, str] = server.headers
-    if server.guard is not None:
+    if server.guard:
         named = server.guard.headers
         headers = {name: server.env.get(variable, "") for name, variable in named.items()}
     expanded = {name: os.path.expandvars(value) for name, value in headers.items()}
@@ -339,7 +339,7 @@ def call_guarded(
         client: the name of the client that calls.
         limit_seconds: for all of it.
     """
-    assert server.guard is not None  # noqa: S101  the caller's
+    assert server.guard  # noqa: S101  the caller's
     words = [*OWN_LAUNCHER, *server.words[len(server.guard.launcher) :]]
     root = server.project or machine.project or machine.home
     named = {name: os.environ[name] for name in server.env_names if name in os.environ}

@@ -78,7 +78,7 @@ def _fetches(starter: Starter) -> Iterator[Fetch]:
     if program == "uv" or words & _BEFORE_NO_PACKAGE:
         first = ""
     for what in dict.fromkeys((*",".join(named).split(","), first)):
-        if (fetch := _fetch(program, what)) is not None:
+        if fetch := _fetch(program, what):
             yield fetch
 
 

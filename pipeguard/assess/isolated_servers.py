@@ -56,7 +56,7 @@ class ServerHere(NamedTuple):
     def name(self) -> str:
         """The value of its guard's `--name`, as in the audit; or else the name of its entry."""
         guard = self.server.guard
-        return guard.name if guard is not None and guard.name else self.server.name
+        return guard.name if guard and guard.name else self.server.name
 
     @property
     def names(self) -> frozenset[str]:
@@ -102,9 +102,7 @@ def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
     for server in (server for config in configs for server in config.servers):
         isolation = entry_isolation(source, server)
         is_through = server.guard is not None or is_of_gateway(server)
-        if isolation is not None and (
-            is_through or judge(server, GuardOptions()).state in _STARTED_BARE
-        ):
+        if isolation and (is_through or judge(server, GuardOptions()).state in _STARTED_BARE):
             extent = entry_extent(server, isolation, machine)
             found.append(ServerHere(server, isolation, extent))
     return tuple(found)

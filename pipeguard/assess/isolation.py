@@ -23,10 +23,9 @@ from pipeguard.state.paths import existing_store
 from pipeguard.state.store import open_store
 
 _GIVES = {"--read": "read", "--write": "write", "--connect": "hosts", "--loopback": "loopback"}
-_OPTIONS = {**_GIVES, ISOLATE: "engine", "--policy": "policy", "--tag": "tag"}
 _REMOTE = ("//", "\\\\")  # how a path on another machine begins, which would learn of the look
 _PATH = re.compile(r"(?:/|~/|\.{1,2}/)")
-_Said = Mapping[str, Sequence[str]]  # grants of an entry or the policy, by the policy's names
+_Said = Mapping[str, Sequence[str]]  # what an entry or the policy says, by the options of `wrap`
 
 
 class IsolationSource(NamedTuple):
@@ -73,9 +72,9 @@ def entry_isolation(source: IsolationSource, server: ServerEntry) -> EntryIsolat
     """
     if not server.own_words or gateway_launcher(server.words):
         return None
-    said = _said_by_gateway(server) if is_of_gateway(server) else _said_by_options(server)
+    said = _find_said(server)
     policy = _policy(source, server, said)
-    by_entry = said.get("engine", ("",))[-1]
+    by_entry = said.get(ISOLATE, ("",))[-1]
     by_policy = policy[0].engine if policy else ""
     engine = by_entry or by_policy or Isolation.NONE
     given = dict.fromkeys(
@@ -84,24 +83,20 @@ def entry_isolation(source: IsolationSource, server: ServerEntry) -> EntryIsolat
     return EntryIsolation(engine, by_entry, by_policy, tuple(given))
 
 
-def _said_by_options(server: ServerEntry) -> _Said:
+def _find_said(server: ServerEntry) -> _Said:
+    """Find what an entry says about isolation: in its command, or in the gateway's file."""
     said: dict[str, list[str]] = {}
-    for option in wrap_options(server.words):
-        if option.name in _OPTIONS:
-            said.setdefault(_OPTIONS[option.name], []).append(option.value)
+    if not is_of_gateway(server):
+        for option in wrap_options(server.words):
+            said.setdefault(option.name, []).append(option.value)
+    elif isinstance(fields := server.fields.get("isolate"), Mapping):
+        said = {option: list_values(fields.get(name)) for option, name in _GIVES.items()}
+        said[ISOLATE] = [str(fields.get("engine") or Isolation.AUTO)]
     return said
 
 
-def _said_by_gateway(server: ServerEntry) -> _Said:
-    fields = server.fields.get("isolate")
-    if not isinstance(fields, Mapping):
-        return {}
-    engine = {"engine": [str(fields.get("engine") or Isolation.AUTO)]}
-    return engine | {name: list_values(fields.get(name)) for name in _GIVES.values()}
-
-
 def _of_policy(entry: IsolateEntry) -> _Said:
-    return {name: getattr(entry, name) for name in _GIVES.values()}
+    return {option: getattr(entry, name) for option, name in _GIVES.items()}
 
 
 def _policy(
@@ -113,10 +108,10 @@ def _policy(
     if server.guard is None:
         return ()
     name = server.guard.name or identify_server(server.own_words, _folder(source, server)).name
-    chosen = by_entry.get("policy", ()) if source.root is None else ()
+    chosen = by_entry.get("--policy", ()) if source.root is None else ()
     policy = [Path(_find_home(path, str(source.machine.home))) for path in chosen]
     entries = isolate_entries(policy[0]) if policy else source.entries
-    return find_entries(name, entries, by_entry.get("tag", ()))
+    return find_entries(name, entries, by_entry.get("--tag", ()))
 
 
 def _folder(source: IsolationSource, server: ServerEntry) -> str:
@@ -136,7 +131,7 @@ def _folders(source: IsolationSource, server: ServerEntry) -> tuple[str, ...]:
     For a repository only the words count: the folders are not looked up on this machine.
     """
     words = [word for word in server.own_words[1:] if "\0" not in word and word[:2] not in _REMOTE]
-    if source.root is not None:
+    if source.root:
         return tuple(word for word in words if word == "." or _PATH.match(word))
     command = ServerCommand((server.own_words[0], *words))
     return command.list_folders(_folder(source, server), str(source.machine.home))
@@ -151,29 +146,19 @@ def _describe_grants(
     if command.is_container:
         yield "its own container"
         return
-    read = [_find_home(text, home_folder) for each in sources for text in each.get("read", ())]
+    read = [_find_home(text, home_folder) for each in sources for text in each.get("--read", ())]
     for path in _folders(source, server):
         if not any(Path(path).is_relative_to(each) for each in read):
             yield short_path(path, home_folder)
-    for name, form in (("write", "{}"), ("read", "{}, to read"), ("hosts", "{}")):
+    for name, form in (("--write", "{}"), ("--read", "{}, to read"), ("--connect", "{}")):
         for each in sources:
             yield from (form.format(short_path(text, home_folder)) for text in each.get(name, ()))
     if engine not in (Isolation.NONE, Isolation.LEARN):
         with suppress(PipeGuardError):
-            if (shipped := command.shipped_profile) is not None:
+            if shipped := command.shipped_profile:
                 yield from shipped.hosts
     for each in sources:
-        yield from (f"port {port} here" for port in each.get("loopback", ()))
-
-
-def holds_home(text: str, home_folder: str) -> bool:
-    """True if a path is the home folder, in any spelling, or one of its parents."""
-    home = Path(os.path.normpath(home_folder))
-    if text == "~" or text.startswith("~/"):
-        text = str(home) + text[1:]
-    text = re.sub(r"\A\$(?:HOME\b|\{HOME\}|\{env:HOME\})", lambda _: str(home), text)
-    path = Path(os.path.normpath(text))  # no link is followed: nothing that is named is looked for
-    return path == home or path in home.parents
+        yield from (f"port {port} here" for port in each.get("--loopback", ()))
 
 
 def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
@@ -214,7 +199,7 @@ def extent_if_isolated(server: ServerEntry, machine: Machine) -> ServerPreview:
         server: its entry, guarded or not.
         machine: the machine of the entry.
     """
-    guarded = _options(server) if server.guard is not None else None
+    guarded = _options(server) if server.guard else None
     names = (*server.env, *server.env_names)  # which `setup` passes as `--env`
     options = guarded or WrapOptions(server.words, {}, {"--env": names}, ())
     return _preview(server, options, HOW, machine)
@@ -236,7 +221,7 @@ def _stored_name(server: ServerEntry, folder: str) -> str:
     wanted = guard.name or "" if guard else server.name  # which `setup` writes
     path = existing_store()
     with suppress(PipeGuardError):
-        if path is not None:
+        if path:
             with open_store(path) as store:
                 return store.name_server(wanted, who, register=False)
     return wanted or who.name
@@ -245,11 +230,11 @@ def _stored_name(server: ServerEntry, folder: str) -> str:
 def _options(server: ServerEntry) -> WrapOptions | None:
     """The options that start it; None if only the full parser could read them."""
     guard = server.guard
-    if guard is not None:
+    if guard:
         return read(server.words[len(guard.launcher) + 1 :])
     said = server.fields.get("isolate")
     fields = said if isinstance(said, Mapping) else {}
-    lists = {option: list_values(fields.get(name)) for option, name in _GIVES.items()}
+    lists = {**_find_said(server)}
     limits = fields.get("limits")
     items = limits.items() if isinstance(limits, Mapping) else ()
     lists["--limit"] = [f"{name}={value}" for name, value in items]

@@ -73,7 +73,7 @@ class Reached:
 def labels(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, bool]:
     """Capabilities of a server's tools, declared or suggested by the server's name."""
     offered = target.find_definitions(server)
-    if offered is not None and not offered.problem:
+    if offered and not offered.problem:
         return offered.labels, True
     address = (server.own_url or "").partition("://")[2]
     name = address or identify_server(server.own_words).name
@@ -96,7 +96,7 @@ def find_reach(target: AssessmentTarget) -> tuple[Reached, ...]:
     for server in target.servers:
         union, from_tools = labels(target, server)
         offered = target.find_definitions(server)
-        offers = offered.offers if offered is not None else ()
+        offers = offered.offers if offered else ()
         enforced = given_in_words(target, server)
         rows.append(
             Reached(
@@ -136,7 +136,7 @@ def find_taken(target: AssessmentTarget, server: ServerEntry) -> tuple[Label, st
         is_offline = extent is not None and extent.is_offline
     if not is_offline:
         return Label.NONE, ""
-    if container is not None or extent is None or _sees_files(extent):
+    if container or extent is None or _sees_files(extent):
         return _OUT, "no network"
     return _OUT | _IN, "no network and no file of yours"
 
@@ -145,7 +145,7 @@ def _find_held(target: AssessmentTarget, server: ServerEntry) -> EntryIsolation 
     """Return the isolation of a server that is isolated; None for others."""
     isolation = target.isolation(server)
     is_guarded = target.judge(server).state is GuardState.GUARDED
-    return isolation if isolation is not None and isolation.is_held and is_guarded else None
+    return isolation if isolation and isolation.is_held and is_guarded else None
 
 
 def _enforce(target: AssessmentTarget, server: ServerEntry) -> ServerPreview | None:
@@ -157,7 +157,7 @@ def _enforce(target: AssessmentTarget, server: ServerEntry) -> ServerPreview | N
     touches = entry_extent(server, isolation, target.machine)
     if touches.problem:
         return None
-    engine = Isolation.CONTAINER if touches.container is not None else isolation.engine
+    engine = Isolation.CONTAINER if touches.container else isolation.engine
     if touches.container is None and target.problem_with_engine(engine):
         return None
     return touches

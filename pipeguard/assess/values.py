@@ -6,7 +6,7 @@ No value contains a secret: a check gives a secret's position, never its text.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -55,6 +55,9 @@ class PostureFinding:
         parts = (self.check, shorten(self.file, base), self.client, self.server, self.key)
         text = "\0".join(parts).encode("utf-8", "surrogatepass")
         return hashlib.sha256(text).hexdigest()[:_FINGERPRINT_DIGITS]
+
+
+Findings = Iterator[PostureFinding]
 
 
 class PostureCheck(NamedTuple):
@@ -121,6 +124,6 @@ def shorten(path: Path | None, base: Path | None) -> str:
     """Make a path relative to a folder, with slashes; whole if it is elsewhere; empty for none."""
     if path is None:
         return ""
-    if base is not None and path.is_relative_to(base):
+    if base and path.is_relative_to(base):
         return path.relative_to(base).as_posix()
     return path.as_posix()

@@ -45,6 +45,7 @@ from pipeguard.unicode.display import suggestion
 
 FOLDER = Path(__file__).parent
 SYSTEMS = ("linux", "macos", "windows")
+BySystem = Mapping[str, tuple[str, ...]]  # places, by the system
 # The keys with which a file's own values replace the client's.
 FILE_KEYS = ("format", "allows", "servers", "named", "shape")
 ALLOWED = ("comments", "trailing-commas", "bom")
@@ -145,7 +146,7 @@ class FileSpec(NamedTuple):
 
     client: str
     scope: ConfigScope
-    places: Mapping[str, tuple[str, ...]]
+    places: BySystem
     first: bool
     format: str
     allows: frozenset[str]
@@ -193,7 +194,7 @@ class Client(NamedTuple):
     before: str = ""
     after: str = ""
     list_command: str = ""
-    folders: Mapping[str, Mapping[str, tuple[str, ...]]] = {}
+    folders: Mapping[str, BySystem] = {}
     present: Mapping[str, tuple[str, ...]] = {}
     managed: Mapping[str, tuple[str, ...]] = {}
     files: tuple[FileSpec, ...] = ()
@@ -290,7 +291,7 @@ def _shape(data: Mapping[str, Any]) -> Shape:
     return Shape(**values)
 
 
-def _by_system(places: Any) -> Mapping[str, tuple[str, ...]]:
+def _by_system(places: Any) -> BySystem:
     """Places for each system, from one text, a list, or a mapping by system."""
     if not isinstance(places, Mapping):
         places = dict.fromkeys(SYSTEMS, places)

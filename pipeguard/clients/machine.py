@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from operator import itemgetter
 from os.path import dirname, exists, expanduser, isabs, lexists, realpath, relpath
@@ -109,7 +110,7 @@ def find(machine: Machine, chosen: Iterable[Client] | None = None) -> list[Confi
     )
 
 
-def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> list[ConfigFile]:
+def find_in_repository(root: Path) -> list[ConfigFile]:
     """Every project file in a folder and below it; in hidden folders too, but not in packages.
 
     Names match in any case, as on systems that ignore it, and for all systems: people who clone the
@@ -119,7 +120,7 @@ def find_in_repository(root: Path, chosen: Iterable[Client] | None = None) -> li
         InputError: there are more folders than the limit.
     """
     places: dict[tuple[str, ...], list[FileSpec]] = {}
-    for _, spec in _specs(chosen):
+    for _, spec in _specs(None):
         for place in _project_places(spec):
             places.setdefault(tuple(place.lower().split("/")), []).append(spec)
     return _join(
@@ -187,7 +188,7 @@ def find_specs(client: Client, path: Path) -> tuple[FileSpec, ...]:
 def is_present(machine: Machine, client: Client) -> bool:
     """True if the client seems to be installed: a file or a folder of its own exists."""
     places = client.present.get(machine.system, ())
-    return any(True for each in places for _ in _expand(machine, client, each, None)) or any(
+    return any(_expand(machine, client, places, None)) or any(
         paths(machine, client, spec) for spec in client.files
     )
 
@@ -195,7 +196,7 @@ def is_present(machine: Machine, client: Client) -> bool:
 def managing_file(machine: Machine, client: Client) -> Path | None:
     """The administrator's file that replaces the client's servers, if there is one."""
     places = client.managed.get(machine.system, ())
-    return next((path for each in places for path in _expand(machine, client, each, None)), None)
+    return next(_expand(machine, client, places, None), None)
 
 
 def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
@@ -205,8 +206,8 @@ def paths(machine: Machine, client: Client, spec: FileSpec) -> list[Path]:
     found = []
     folders = _upwards(machine.project) if is_projects else (None,)
     for folder in folders:
-        existing = (path for each in places for path in _expand(machine, client, each, folder))
-        found += [*dict.fromkeys(existing)][: 1 if spec.first else None]
+        existing = dict.fromkeys(_expand(machine, client, places, folder))
+        found += [*existing][: 1 if spec.first else None]
     return found
 
 
@@ -226,21 +227,21 @@ def is_in_repository(path: Path) -> bool:
     return repository(Path(realpath(path)).parent) is not None
 
 
-def _expand(machine: Machine, client: Client, place: str, project: Path | None) -> Iterator[Path]:
-    """The existing paths of a place."""
-    path = _resolve(machine, client, place, project)
-    if path is None:
-        return
-    if "*" not in path:
-        if lexists(path) or _is_hidden(path):
+def _expand(
+    machine: Machine, client: Client, places: Iterable[str], project: Path | None
+) -> Iterator[Path]:
+    """The existing paths of places."""
+    for place in places:
+        path = _resolve(machine, client, place, project)
+        if path is None:
+            continue
+        # Only the place may contain patterns: brackets in a folder's own name are literal.
+        base = dirname(path.partition("*")[0])
+        if "*" in path:
+            with suppress(OSError, ValueError):
+                yield from sorted(Path(base).glob(relpath(path, base)))
+        elif lexists(path) or _is_hidden(path):
             yield Path(path)
-        return
-    # Only the place may contain patterns: brackets in a folder's own name are literal.
-    base = dirname(path.partition("*")[0])
-    try:
-        yield from sorted(Path(base).glob(relpath(path, base)))
-    except (OSError, ValueError):
-        return
 
 
 def _is_hidden(path: str) -> bool:
@@ -255,25 +256,17 @@ def _is_hidden(path: str) -> bool:
 
 
 def _resolve(machine: Machine, client: Client, place: str, project: Path | None) -> str | None:
-    missing = False
-
-    def variable(match: re.Match[str]) -> str:
-        nonlocal missing
-        value = machine.environment.get(match[1], "")
-        missing = missing or not value
-        return value
-
-    def folder(match: re.Match[str]) -> str:
-        nonlocal missing
-        value = _folder(machine, client, match[1], project)
-        missing = missing or value is None
-        return value or ""
-
-    # Variables first: a folder's own name must not be read as one.
-    path = _FOLDER.sub(folder, _VARIABLE.sub(variable, place))
-    if missing or not isabs(expanduser(path)):
+    """The path that a place names here; None if a variable or folder in it has no value."""
+    if not all(map(machine.environment.get, _VARIABLE.findall(place))):
         return None
-    return str(Path(expanduser(path)))
+    # Variables first: a folder's own name must not be read as one.
+    path = _VARIABLE.sub(lambda match: machine.environment[match[1]], place)
+    names = _FOLDER.findall(path)
+    folders = {name: _folder(machine, client, name, project) for name in names}
+    if None in folders.values():
+        return None
+    path = expanduser(_FOLDER.sub(lambda match: str(folders[match[1]]), path))
+    return str(Path(path)) if isabs(path) else None
 
 
 def _folder(machine: Machine, client: Client, name: str, project: Path | None) -> str | None:

@@ -50,5 +50,5 @@ def _compile_modules() -> None:
         package = find_spec(name.partition(".")[0])
         if spec is None or package is None or not package.submodule_search_locations:
             continue
-        if spec.cached is not None and not Path(spec.cached).exists():
+        if spec.cached and not Path(spec.cached).exists():
             compile_dir(package.submodule_search_locations[0], quiet=2)

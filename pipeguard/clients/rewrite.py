@@ -121,6 +121,7 @@ class JudgedServer(NamedTuple):
         return self.is_to_do and self.isolates
 
 
+Judgements = Iterator[JudgedServer]
 TO_DO = (GuardState.OPEN, GuardState.STALE)
 NOT_ISOLATED = "not-isolated"  # the code of a guarded server that is to be isolated, too
 
@@ -218,7 +219,7 @@ def _cannot(server: ServerEntry, code: str, why: str) -> JudgedServer:
     return JudgedServer(server, GuardState.CANNOT, code, why)
 
 
-def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
+def _judgements(server: ServerEntry, options: GuardOptions) -> Judgements:
     """Yield the judgements that apply to an entry, the decisive one first; none if it is open."""
     if server.guard:
         yield from _of_guard(server, server.guard, options)
@@ -247,9 +248,7 @@ def _judgements(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedSe
         )
 
 
-def _of_guard(
-    server: ServerEntry, guard: GuardedCommand, options: GuardOptions
-) -> Iterator[JudgedServer]:
+def _of_guard(server: ServerEntry, guard: GuardedCommand, options: GuardOptions) -> Judgements:
     if guard.is_stale:
         why = f"its launcher no longer exists: {guard.launcher[0]}"
         yield JudgedServer(server, GuardState.STALE, "stale-launcher", why)
@@ -277,7 +276,7 @@ def is_to_isolate(server: ServerEntry, options: GuardOptions) -> bool:
     return is_asked and bool(server.own_words) and not is_isolated(server.guard)
 
 
-def _of_isolation(server: ServerEntry, options: GuardOptions) -> Iterator[JudgedServer]:
+def _of_isolation(server: ServerEntry, options: GuardOptions) -> Judgements:
     if why := obstacle(server, options.entries):
         yield _cannot(server, CANNOT_ISOLATE, why + instead(server))
 
@@ -290,7 +289,7 @@ def _of_gateway(server: ServerEntry, launcher: Sequence[str]) -> JudgedServer:
     return _cannot(server, "stale-launcher", why)
 
 
-def _not_the_users(server: ServerEntry) -> Iterator[JudgedServer]:
+def _not_the_users(server: ServerEntry) -> Judgements:
     shape = server.shape
     for key in shape.kinds:
         if (kind := str(server.fields.get(key))) in shape.builtin:
@@ -300,7 +299,7 @@ def _not_the_users(server: ServerEntry) -> Iterator[JudgedServer]:
             yield JudgedServer(server, GuardState.LEFT, "not-yours", why)
 
 
-def _of_command(server: ServerEntry, command: str) -> Iterator[JudgedServer]:
+def _of_command(server: ServerEntry, command: str) -> Judgements:
     if not command.strip():
         yield _cannot(server, "odd", "its command is empty")
     looks_like_path = command.startswith(("/", ".", "~", "$", "\\", "%")) or command[1:2] == ":"
@@ -314,7 +313,7 @@ def _of_command(server: ServerEntry, command: str) -> Iterator[JudgedServer]:
         yield _cannot(server, "download-run", _WHY_NOT_PIPED)
 
 
-def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[JudgedServer]:
+def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Judgements:
     shape = server.shape
     for key, why in shape.foreign.items():
         if key in server.fields:
@@ -346,7 +345,7 @@ def _of_address(server: ServerEntry, url: str, options: GuardOptions) -> Iterato
             yield _cannot(server, "variable", why)
 
 
-def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Iterator[JudgedServer]:
+def _of_login(server: ServerEntry, url: str, options: GuardOptions) -> Judgements:
     if options.no_login or options.is_logged_in(url):
         return
     shape = server.shape

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pipeguard.isolation.engines import Isolation, choose_engine
     from pipeguard.isolation.extent import ITS_PROGRAM, Extent
     from pipeguard.isolation.profile import short_path
-    from pipeguard.isolation.servers.command import ServerCommand
+    from pipeguard.isolation.servers.command import ServerCommand, holds_home
     from pipeguard.isolation.servers.engine_trial import (
         find_engine_problem,
         try_engines,
@@ -47,7 +47,7 @@ _NAMES = {
     "engines": "Isolation choose_engine",
     "extent": "Extent ITS_PROGRAM",
     "profile": "short_path",
-    "servers.command": "ServerCommand",
+    "servers.command": "ServerCommand holds_home",
     "servers.engine_trial": "find_engine_problem try_engines try_landlock",
     "servers.entry_check": "check_entry check_policy check_proxy missing_paths",
     "servers.extent_report": "extent_rows list_given row_lines summarise wrap_text",
@@ -56,7 +56,6 @@ _NAMES = {
     "servers.starter": "ServerStarter",
     "walls.grants": "NothingThereError WallGrant find_wall_grant list_grants plan_grant",
 }
-_MODULES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = [
     "ITS_PROGRAM",
     "Extent",
@@ -77,6 +76,7 @@ __all__ = [
     "extent_rows",
     "find_engine_problem",
     "find_wall_grant",
+    "holds_home",
     "list_given",
     "list_grants",
     "missing_paths",
@@ -94,8 +94,9 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     """Load a name of the door (PEP 562)."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'pipeguard.isolation' has no attribute {name!r}")
-    from importlib import import_module
+    for module, names in _NAMES.items():
+        if name in names.split():
+            from importlib import import_module
 
-    return getattr(import_module(f"pipeguard.isolation.{_MODULES[name]}"), name)
+            return getattr(import_module(f"pipeguard.isolation.{module}"), name)
+    raise AttributeError(f"module 'pipeguard.isolation' has no attribute {name!r}")

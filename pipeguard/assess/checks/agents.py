@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeguard.assess.checks.projects import APPROVAL_KEYS
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.clients.catalog import ConfigScope, FileSpec, clients
 from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
 from pipeguard.clients.machine import paths
@@ -20,13 +20,13 @@ from pipeguard.firewall.finding import Severity
 (UNASKED,) = CHECKS = read_checks("agents")
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check the settings of every client; in a repository, only those that it contains."""
     for server in target.servers:
         if server.scope is not ConfigScope.PROJECT:  # else it is the project that answers
             yield from _find_trusted(target, server)
     machine = target.machine
-    if target.root is not None:
+    if target.root:
         machine = machine._replace(project=target.root)
     for client in clients().values():
         for spec, value in client.unasked:
@@ -36,7 +36,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
                 yield from _find_setting(path, client.name, spec, value)
 
 
-def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Findings:
     """Find a server whose tools the client calls without asking."""
     for key in APPROVAL_KEYS:
         value = server.fields.get(key)
@@ -56,13 +56,13 @@ def list_settings() -> Iterator[str]:
     yield from dict.fromkeys(listed)
 
 
-def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Iterator[PostureFinding]:
+def _find_setting(path: Path, name: str, spec: FileSpec, value: object) -> Findings:
     try:
         content, _ = read(str(path), MAX_FILE_BYTES, InputError)
     except InputError:
         return  # nor can its client read it
     reading = read_text(content, spec)
-    node = reading.tree.at(spec.servers[0]) if reading.tree is not None else None
+    node = reading.tree.at(spec.servers[0]) if reading.tree else None
     data = None if node is None else node.data()
     if isinstance(value, list):  # any of these among others
         data = [item for item in data if item in value] if isinstance(data, Sequence) else []

@@ -1,13 +1,12 @@
 """Servers that are harmless by themselves, but not together."""
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeguard.assess.cures import join_setups, setup_command
 from pipeguard.assess.gateway_file import GATEWAY
 from pipeguard.assess.reach import find_taken, labels
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureCheck, PostureFinding, read_checks
+from pipeguard.assess.values import Findings, PostureCheck, PostureFinding, read_checks
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.rewrite import TO_DO
@@ -50,7 +49,7 @@ class _LabelledServer(NamedTuple):
     has: str
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check the servers of each client together."""
     by_client: dict[str, list[_LabelledServer]] = {}
     for server in target.servers:

@@ -2,18 +2,17 @@
 
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.clients.entries import Config
 from pipeguard.clients.masking import is_secret
 
 WRITABLE, READABLE = CHECKS = read_checks("files")
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check every file; only on systems with POSIX permissions."""
     if os.name != "posix":
         return
@@ -21,7 +20,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield from _of(config, shared=target.is_repository)
 
 
-def _of(config: Config, *, shared: bool) -> Iterator[PostureFinding]:
+def _of(config: Config, *, shared: bool) -> Findings:
     try:
         path = Path(os.path.realpath(config.path))  # Path.resolve raises on a loop of links
         status = path.stat()

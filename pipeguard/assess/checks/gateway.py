@@ -1,18 +1,16 @@
 """The setup of `pipeguard serve`: what it trusts, what agents may request, who can connect."""
 
-from collections.abc import Iterator
-
 from pipeguard.assess.checks.network import find_address, list_processes
 from pipeguard.assess.gateway_file import GATEWAY, is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, PostureFinding, read_checks
 from pipeguard.clients.entries import Config
 from pipeguard.detect.checks.addresses import is_loopback
 
 FIRST_USE, PROPOSES, IN_CLEAR = CHECKS = read_checks("gateway")
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check the gateway's file, and gateways that run."""
     for server in target.servers:
         if is_of_gateway(server) and server.fields.get("trust") == "first-use":
@@ -25,11 +23,11 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield from filter(None, (in_clear(words) for _, words in list_processes()))
 
 
-def _proposing(config: Config) -> Iterator[PostureFinding]:
+def _proposing(config: Config) -> Findings:
     """Report settings with which agents may propose servers."""
     tree = None if config.problem else config.tree()
-    member = tree.member("management") if tree is not None else None
-    data = member.value.data() if member is not None else None
+    member = tree.member("management") if tree else None
+    data = member.value.data() if member else None
     if member is None or not isinstance(data, dict):
         return
     allowed = [key for key in ("add", "remove") if str(data.get(key)).lower() == "true"]

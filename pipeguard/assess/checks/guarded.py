@@ -1,11 +1,10 @@
 """Servers without a guard, and weakened guards."""
 
 import re
-from collections.abc import Iterator
 
 from pipeguard.assess.cures import setup_command
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, PostureFinding, read_checks
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, GuardState, ServerEntry
 from pipeguard.clients.rewrite import login_command
@@ -28,7 +27,7 @@ _FINDING = (
 )
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check all servers, and all files."""
     for config in target.configs:
         if config.problem:
@@ -52,7 +51,7 @@ def _find_broken(config: Config) -> PostureFinding:
     return BROKEN.with_severity(Severity.LOW).at(config.path, message, line=line)
 
 
-def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _of(target: AssessmentTarget, server: ServerEntry) -> Findings:
     judged = target.judge(server)
     setup = setup_command(target, server)
     if judged.state is GuardState.OPEN:
@@ -65,7 +64,7 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFindin
         yield CANNOT.at(server, f"It is not guarded: {judged.why}.", fix=fix)
 
 
-def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _flags(target: AssessmentTarget, server: ServerEntry) -> Findings:
     if server.guard is None:
         return
     is_projects = server.scope is ConfigScope.PROJECT
@@ -83,7 +82,7 @@ def _flags(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFin
             yield FLAGS.with_severity(Severity.HIGH).at(server, f"{what}.", line=line, key=word)
 
 
-def _of_project(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _of_project(target: AssessmentTarget, server: ServerEntry) -> Findings:
     """Find variables with which a project would choose the guard's policy, pins or rules."""
     for name in _FINDING:
         if name in server.env:

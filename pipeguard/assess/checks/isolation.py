@@ -1,20 +1,19 @@
 """Servers whose process is not isolated, and isolation that is weakened."""
 
 import re
-from collections.abc import Iterator
 
 from pipeguard.assess.checks.guarded import FLAGS
 from pipeguard.assess.cures import setup_command
 from pipeguard.assess.gateway_file import is_of_gateway
-from pipeguard.assess.isolation import EntryIsolation, holds_home
+from pipeguard.assess.isolation import EntryIsolation
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.guarding import ISOLATE, wrap_options
 from pipeguard.clients.isolating import obstacle
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.finding import Severity
-from pipeguard.isolation import Isolation, ServerCommand, choose_engine, describe_excess
+from pipeguard.isolation import Isolation, ServerCommand, choose_engine, describe_excess, holds_home
 
 NOT_ISOLATED, MACHINE_GIVEN = CHECKS = read_checks("isolation")
 _ENGINE_SOCKET = re.compile(r"/(?:docker|podman|containerd|crio)\.sock\Z")
@@ -24,7 +23,7 @@ _CONTAINED = "The command and defaults of its container decide its network, righ
 _STARTED = (GuardState.GUARDED, GuardState.OPEN, GuardState.STALE)
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check all servers that are started here, if they could be isolated."""
     can_isolate = _has_engine()
     for server in target.servers:
@@ -42,7 +41,7 @@ def _has_engine() -> bool:
     return True
 
 
-def _open(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _open(target: AssessmentTarget, server: ServerEntry) -> Findings:
     held = target.isolation(server)
     if held is None or held.is_held:
         return
@@ -70,7 +69,7 @@ def _because(isolation: EntryIsolation) -> str:
     )
 
 
-def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _given_away(target: AssessmentTarget, server: ServerEntry) -> Findings:
     """Find options of an entry that turn isolation off, or weaken it."""
     for option in wrap_options(server.words):
         what = _weakness(target, option.name, option.value)
@@ -81,11 +80,11 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Iterator[Postu
             yield check.at(server, f"{what}.", line=line, key=key)
 
 
-def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Findings:
     """Find arguments with which an entry opens the machine, unless isolation refuses them."""
     held = target.isolation(server)
     words = server.own_words
-    if not words or (held is not None and held.is_held):
+    if not words or (held and held.is_held):
         return
     opens = _describe_option if ServerCommand(words).is_container else _describe_argument
     for before, word, after in zip(("", *words), words, (*words[1:], ""), strict=False):

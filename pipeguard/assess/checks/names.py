@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import TypeVar
 
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.firewall.finding import Severity
 from pipeguard.unicode.folding import fold
@@ -16,7 +16,7 @@ _Item = TypeVar("_Item")
 _DIGITS = str.maketrans("0135", "oles")
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check every pair of names."""
     by_name: dict[str, list[ServerEntry]] = {}
     for server in target.servers:
@@ -33,7 +33,7 @@ def _pairs(items: Sequence[_Item]) -> Iterator[tuple[_Item, _Item]]:
         yield items[0], item
 
 
-def _of_one_name(target: AssessmentTarget, servers: list[ServerEntry]) -> Iterator[PostureFinding]:
+def _of_one_name(target: AssessmentTarget, servers: list[ServerEntry]) -> Findings:
     for first, second in _pairs(servers):
         if _is_same(first, second):
             continue
@@ -49,7 +49,7 @@ def _of_one_name(target: AssessmentTarget, servers: list[ServerEntry]) -> Iterat
             yield DIFFERENT.at(second, message, key=first.client)
 
 
-def _alike(by_name: dict[str, list[ServerEntry]]) -> Iterator[PostureFinding]:
+def _alike(by_name: dict[str, list[ServerEntry]]) -> Findings:
     by_looks: dict[str, list[str]] = {}
     for name in by_name:
         by_looks.setdefault(_looks(name), []).append(name)

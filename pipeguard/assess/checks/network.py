@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_url
 from pipeguard.detect.checks.addresses import is_loopback
@@ -23,7 +23,7 @@ _HOST_VARIABLE = re.compile(r"(?i)(?:\w+_)?(?:HOST|BIND|LISTEN|ADDRESS|BIND_ADDR
 _TOKENS = ("--token-env", "--token-file")
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check every address, every command, and our own listeners."""
     for server in target.servers:
         yield from _in_clear(target, server)
@@ -32,7 +32,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield from _running()
 
 
-def _in_clear(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _in_clear(target: AssessmentTarget, server: ServerEntry) -> Findings:
     places = [("url", server.url or "")] if server.url else []
     places += [(f"args.{i}", word) for i, word in enumerate(server.args) if _is_clear(word)]
     for span, url in places:
@@ -50,7 +50,7 @@ def _in_clear(target: AssessmentTarget, server: ServerEntry) -> Iterator[Posture
         )
 
 
-def _listening(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _listening(target: AssessmentTarget, server: ServerEntry) -> Findings:
     if any(word.partition("=")[0] in _TOKENS for word in server.args):
         return
     before = server.command or ""
@@ -91,7 +91,7 @@ def find_address(verb: str, words: list[str]) -> str:
     return address or next((w[9:] for w in words if w.startswith("--listen=")), "")
 
 
-def _running() -> Iterator[PostureFinding]:
+def _running() -> Findings:
     """Check our own listeners that are running."""
     for process, words in list_processes():
         address = find_address("wrap", words)

@@ -1,11 +1,10 @@
 """Claims and definitions of servers that were connected to."""
 
-from collections.abc import Iterator
 from itertools import product
 
 from pipeguard.assess.connecting import find_pins
 from pipeguard.assess.target import AssessmentTarget, Contents, Flagged
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.firewall.finding import Action, Confidence, Severity
 
@@ -13,7 +12,7 @@ FLAGGED, SILENT, SHADOW, DRIFTED = CHECKS = read_checks("offered")
 _MOST_NAMES = 5
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check every server that was connected to."""
     by_tool: dict[tuple[str, str], list[ServerEntry]] = {}
     for server in target.servers:
@@ -27,9 +26,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
     yield from _find_shared(by_tool)
 
 
-def _of(
-    target: AssessmentTarget, server: ServerEntry, offered: Contents
-) -> Iterator[PostureFinding]:
+def _of(target: AssessmentTarget, server: ServerEntry, offered: Contents) -> Findings:
     if offered.problem:
         yield SILENT.at(server, offered.problem)
     stored_as = find_pins(target, server)[0] if offered.drifted else ""
@@ -58,7 +55,7 @@ def _flag(server: ServerEntry, flagged: Flagged) -> PostureFinding:
     )
 
 
-def _find_shared(by_tool: dict[tuple[str, str], list[ServerEntry]]) -> Iterator[PostureFinding]:
+def _find_shared(by_tool: dict[tuple[str, str], list[ServerEntry]]) -> Findings:
     pairs: dict[tuple[str, str, str], list[str]] = {}
     where: dict[tuple[str, str, str], ServerEntry] = {}
     for (client, tool), servers in by_tool.items():

@@ -1,10 +1,8 @@
 """Commands that run code that was not reviewed."""
 
-from collections.abc import Iterator
-
 from pipeguard.assess.fetched import Fetch, VersionPin, find_fetched
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.masking import masked_text
 from pipeguard.clients.rewrite import find_piped
@@ -15,7 +13,7 @@ from pipeguard.isolation import ServerCommand
 UNPINNED, PIPED = CHECKS = read_checks("packages")
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check every command."""
     for server in target.servers:
         words = server.own_words
@@ -30,7 +28,7 @@ def _is_fetched_once(target: AssessmentTarget, server: ServerEntry) -> bool:
     """True if PipeGuard fetches and keeps its package, as for an isolated server."""
     held = target.isolation(server)
     try:
-        return held is not None and held.is_held and bool(ServerCommand(server.own_words).package)
+        return bool(held and held.is_held and ServerCommand(server.own_words).package)
     except LaunchError:
         return False  # nor does it start
 

@@ -1,32 +1,30 @@
 """Policies that stop less than PipeGuard does by default."""
 
 import datetime
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-from pipeguard.assess.isolation import holds_home
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.policy import Layer, Mode
-from pipeguard.isolation import describe_excess
+from pipeguard.isolation import describe_excess, holds_home
 from pipeguard.rulebook.policy_rules import check_actions
 
 WRONG, OBSERVES, LOOSER = CHECKS = read_checks("policies")
 _EVERYTHING = "*"
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check the user's file and the project's, if they concern the target."""
     for path, scope in zip(target.policies, (PolicyScope.USER, PolicyScope.PROJECT), strict=True):
-        if path is not None:
+        if path:
             yield from _of(target, path, scope)
 
 
-def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Iterator[PostureFinding]:
+def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Findings:
     now, today = monotonic(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
     try:
         text = policy_text(str(path), scope)
@@ -43,7 +41,7 @@ def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Iterator[Po
         yield from _describe_grants(path, file, str(target.machine.home))
 
 
-def _find_loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
+def _find_loosened(path: Path, file: PolicyFile) -> Findings:
     if not file.layer.defaults:
         yield LOOSER.at(path, "Anything that no entry names passes.", key="defaults")
     yield from _actions(path, file.layer)
@@ -70,7 +68,7 @@ def _find_loosened(path: Path, file: PolicyFile) -> Iterator[PostureFinding]:
         yield LOOSER.with_severity(Severity.LOW).at(path, message, key="drift")
 
 
-def _describe_grants(path: Path, file: PolicyFile, home_folder: str) -> Iterator[PostureFinding]:
+def _describe_grants(path: Path, file: PolicyFile, home_folder: str) -> Findings:
     """Grants under `isolate` that leave little confined."""
     for entry in file.isolate:
         home = "nearly all your home"
@@ -84,7 +82,7 @@ def _describe_grants(path: Path, file: PolicyFile, home_folder: str) -> Iterator
             yield LOOSER.at(path, message, key=f"isolate {entry.server} {grant}")
 
 
-def _actions(path: Path, layer: Layer) -> Iterator[PostureFinding]:
+def _actions(path: Path, layer: Layer) -> Findings:
     for entry in layer.actions:
         where = entry.where
         if entry.action > Action.WARN:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pipeguard.assess.fetched import find_fetched
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import MAX_FILE_BYTES, ServerEntry
 from pipeguard.clients.reading import decode
@@ -36,7 +36,7 @@ _SETTINGS = (
 APPROVAL_KEYS = ("alwaysAllow", "autoApprove", "trust")
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check entries of projects, and the settings next to them."""
     for server in target.servers:
         if server.scope is ConfigScope.PROJECT:
@@ -46,7 +46,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield from _settings(root)
 
 
-def _of(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _of(target: AssessmentTarget, server: ServerEntry) -> Findings:
     own = _own_code(server)
     if own:
         yield STARTS.at(server, f"It runs `{own}`, which comes with the repository.")
@@ -89,7 +89,7 @@ def _texts(server: ServerEntry) -> Iterator[tuple[str, str]]:
         yield "url", server.url
 
 
-def _settings(root: Path) -> Iterator[PostureFinding]:
+def _settings(root: Path) -> Findings:
     for name, pattern in _SETTINGS:
         path = root / name
         if not path.is_file():

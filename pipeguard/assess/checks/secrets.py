@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pipeguard.assess.cures import setup_command
 from pipeguard.assess.gateway_file import is_of_gateway
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, read_checks
 from pipeguard.auth.secrets import find_references
 from pipeguard.clients.catalog import ConfigScope
 from pipeguard.clients.entries import Config, ServerEntry
@@ -99,7 +99,7 @@ def _references(server: ServerEntry) -> Iterator[tuple[str, _Value]]:
                 yield name, value
 
 
-def _unread(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFinding]:
+def _unread(target: AssessmentTarget, server: ServerEntry) -> Findings:
     """Report references in an entry that PipeGuard neither starts nor calls."""
     if is_of_gateway(server) or runs_pipeguard(server.words):
         return
@@ -113,13 +113,13 @@ def _unread(target: AssessmentTarget, server: ServerEntry) -> Iterator[PostureFi
         )
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check every value of every entry, including switched-off entries."""
     for server in target.all_servers:
         yield from _unread(target, server)
         values = [value for value in _values(server) if _REFERENCE.sub("", value.value).strip()]
         certain = _certain(target, values)
-        headers = server.guard.headers if server.guard is not None else {}
+        headers = server.guard.headers if server.guard else {}
         named = {variable: header for header, variable in headers.items()}  # as before the guard
         for index, value in enumerate(values):
             is_token = bool(_TOKEN.fullmatch(_bare(value.value)))
@@ -133,7 +133,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
             if is_token and server.scope is not ConfigScope.PROJECT:
                 severity = Severity.LOW
                 what = _OF_GATEWAY
-                fix = fix if server.guard is not None else ()
+                fix = fix if server.guard else ()
             yield CLEAR.with_severity(severity).at(
                 server,
                 f"{value.place} contains {what}.",

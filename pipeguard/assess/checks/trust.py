@@ -1,11 +1,10 @@
 """Trusted and pending definitions, and the state of the audit."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from pipeguard.assess.gateway_file import pins_name
 from pipeguard.assess.target import AssessmentTarget
-from pipeguard.assess.values import PostureFinding, read_checks
+from pipeguard.assess.values import Findings, PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.errors import StateError
 from pipeguard.state.store import Store, open_store
@@ -18,11 +17,11 @@ _SHOWED_NOTHING = "It was started, and showed no definitions."
 _NOT_STARTED = "It is guarded, but has not been started under the guard yet, or does not start."
 
 
-def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
+def look(target: AssessmentTarget) -> Findings:
     """Check the store, if there is one or a server is guarded."""
     if target.is_repository:
         return
-    guarded = [server for server in target.servers if server.guard is not None]
+    guarded = [server for server in target.servers if server.guard]
     if target.store is None:
         yield from (_unseen(target, server, _NOT_STARTED) for server in guarded)
         return
@@ -43,9 +42,7 @@ def look(target: AssessmentTarget) -> Iterator[PostureFinding]:
         yield BROKEN.at(target.store, f"{message}.", key=key, fix=fix)
 
 
-def _pins(
-    target: AssessmentTarget, store: Store, guarded: list[ServerEntry]
-) -> Iterator[PostureFinding]:
+def _pins(target: AssessmentTarget, store: Store, guarded: list[ServerEntry]) -> Findings:
     seen = store.servers()
     present = {pins_name(store, server) for server in target.all_servers}
     for name in seen:

@@ -42,7 +42,7 @@ def _case(assessment: Assessment, finding: PostureFinding, *, skip: bool) -> Xml
     case = Xml.Element(
         "testcase", classname="pipeguard.assess", name=_clean(f"{finding.check}: {where}")
     )
-    if finding.file is not None:
+    if finding.file:
         case.set("file", _clean(assessment.file(finding)))
         case.set("line", str(finding.line or 1))
     inner = Xml.SubElement(case, "skipped" if skip else "failure")

@@ -89,7 +89,7 @@ def _result(assessment: Assessment, finding: PostureFinding, index: int) -> dict
     }
     if not assessment.baseline:
         del result["baselineState"]  # nothing was compared (section 3.27.24)
-    if finding.file is not None:
+    if finding.file:
         place: dict[str, object] = {"artifactLocation": _artifact(assessment, finding.file)}
         if finding.line:
             place["region"] = {"startLine": finding.line}

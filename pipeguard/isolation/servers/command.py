@@ -1,6 +1,7 @@
 """A server's command line, as isolation reads it; starts nothing, and fetches nothing."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -92,7 +93,7 @@ class ServerCommand(NamedTuple):
 
         shipped = self.shipped_profile
         words = (*self.argv[1:], *named_paths(variables, shipped))
-        above = [word for word in words if _holds(word, home_folder)]
+        above = [word for word in words if holds_home(word, home_folder)]
         held = f"{' and '.join(above)} is not given as a whole: name folders in it." * bool(above)
         return " ".join(filter(None, (held, shipped.needs if shipped else "")))
 
@@ -114,7 +115,11 @@ class ServerCommand(NamedTuple):
         harden(self.argv, str(Path.cwd()), given, this_host(), {})
 
 
-def _holds(word: str, home_folder: str) -> bool:
-    """True if an argument is the user's home, or contains it."""
-    path = os.path.normpath(home_folder + word[1:] if word[:1] == "~" else word)
-    return os.path.isabs(path) and Path(path) in (Path(home_folder), *Path(home_folder).parents)
+def holds_home(text: str, home_folder: str) -> bool:
+    """True if a path is the home folder, in any spelling, or one of its parents."""
+    home = Path(os.path.normpath(home_folder))
+    if text == "~" or text.startswith("~/"):
+        text = str(home) + text[1:]
+    text = re.sub(r"\A\$(?:HOME\b|\{HOME\}|\{env:HOME\})", lambda _: str(home), text)
+    path = Path(os.path.normpath(text))  # no link is followed: nothing that is named is looked for
+    return path == home or path in home.parents
