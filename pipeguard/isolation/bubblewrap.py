@@ -21,7 +21,7 @@ from pipeguard.isolation import (
     seccomp,
     staging,
 )
-from pipeguard.isolation.covers import Doorway, covers_in_view
+from pipeguard.isolation.covers import Doorway, find_covers
 from pipeguard.isolation.sensitive import read_start
 from pipeguard.isolation.view import MAX_FILE_BYTES, FileView, Mount, MountKind, SandboxedCommand
 from pipeguard.launch.child import Child, Command, start
@@ -101,7 +101,7 @@ def start_confined(
         cgroups.remove_stale()
         group = cgroups.make_group(server.limits) or group
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    covers = covers_in_view(server.view)
+    covers = tuple(find_covers(server.view))
     doorway = Doorway(covers, say) if covers else None
     confinement = _confine(server, theirs.fileno(), group, doorway)
     try:

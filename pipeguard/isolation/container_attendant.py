@@ -141,7 +141,7 @@ def _attend(
     try:
         outlive_run((*watched, channel, record.lock))
         process = _await_process(record, watched)
-        if process is not None:
+        if process:
             _watch(process, ports, channel, watched)
         engine, warden = watched
         if _wait_for_end((warden,), 0):

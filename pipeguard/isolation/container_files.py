@@ -12,7 +12,7 @@ import secrets
 import socket
 import struct
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from os.path import dirname, isdir, join
 from pathlib import Path
@@ -21,7 +21,7 @@ from typing import NamedTuple
 
 from pipeguard.isolation.egress.sockets import DNS_ADDRESS
 from pipeguard.isolation.sensitive import is_in_any, is_inside
-from pipeguard.isolation.view import FileView, Mount, MountKind, innermost
+from pipeguard.isolation.view import FileView, Mount, MountKind, Variables, innermost
 
 NOT_STARTED = 126
 STEPS = 500
@@ -41,7 +41,7 @@ _OF_SHELL = {"PPID", "UID", "EUID", "BASHOPTS", "SHELLOPTS"}  # read-only in a s
 
 def preamble(
     argv: Sequence[str],
-    variables: Mapping[str, str],
+    variables: Variables,
     folder: str,
     *,
     links: Sequence[tuple[str, str]],
@@ -67,14 +67,12 @@ def preamble(
     return b"\n".join(os.fsencode(line) for line in (end, *lines, end, ""))
 
 
-def unsettable(variables: Mapping[str, str]) -> list[str]:
+def unsettable(variables: Variables) -> list[str]:
     """Names of variables that no shell can set."""
     return [name for name in variables if not _NAME.fullmatch(name) or name in _OF_SHELL]
 
 
-def _lines(
-    variables: Mapping[str, str], folder: str, links: Sequence[tuple[str, str]]
-) -> Iterator[str]:
+def _lines(variables: Variables, folder: str, links: Sequence[tuple[str, str]]) -> Iterator[str]:
     yield "unset text line end PWD OLDPWD SHLVL"
     yield "PATH=/usr/bin:/bin"
     yield from _waiting()

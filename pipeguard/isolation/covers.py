@@ -24,7 +24,7 @@ from typing import NamedTuple, NoReturn
 from pipeguard.isolation import mounting
 from pipeguard.isolation.mounting import open_folder
 from pipeguard.isolation.sensitive import is_inside
-from pipeguard.isolation.staging import STAGE, Staged, stage_view
+from pipeguard.isolation.staging import STAGE, stage_view
 from pipeguard.isolation.view import FileView, MountKind
 from pipeguard.launch import command, warden
 
@@ -55,23 +55,19 @@ class Cover(NamedTuple):
     pins: tuple[str, ...]
 
 
-def covers_in_view(view: FileView) -> tuple[Cover, ...]:
+def find_covers(view: FileView) -> Iterator[Cover]:
     """Paths of a view that must stay covered."""
-    return tuple(cover for staged in stage_view(view)[1] for cover in _folder_covers(staged))
-
-
-def _folder_covers(staged: Staged) -> Iterator[Cover]:
-    """Paths to keep covered in one granted folder."""
-    outer = staged.outer
-    if outer.source != outer.path:
-        return  # a kept home, which only the server writes
-    written = [mount.path for mount in staged.inside if mount.kind is MountKind.WRITE]
-    for mount in staged.inside:
-        is_hidden = mount.kind is MountKind.HIDDEN
-        is_fixed = mount.kind is MountKind.READ and outer.kind is MountKind.WRITE
-        if is_hidden or (is_fixed and mount.source == mount.path):
-            pins = tuple(path for path in written if is_inside(mount.path, path))
-            yield Cover(mount.path, is_hidden, outer.path, pins)
+    for staged in stage_view(view)[1]:
+        outer = staged.outer
+        if outer.source != outer.path:
+            continue  # a kept home, which only the server writes
+        written = [mount.path for mount in staged.inside if mount.kind is MountKind.WRITE]
+        for mount in staged.inside:
+            is_hidden = mount.kind is MountKind.HIDDEN
+            is_fixed = mount.kind is MountKind.READ and outer.kind is MountKind.WRITE
+            if is_hidden or (is_fixed and mount.source == mount.path):
+                pins = tuple(path for path in written if is_inside(mount.path, path))
+                yield Cover(mount.path, is_hidden, outer.path, pins)
 
 
 class CoverWatch:

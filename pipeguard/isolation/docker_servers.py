@@ -14,15 +14,16 @@ from collections import deque
 from os.path import basename, join, realpath
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeguard.detect.words import word_set
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.cgroups import MEMORY_FACTOR
 from pipeguard.isolation.sensitive import find_hidden, find_holder, is_in_any, is_inside
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from pipeguard.isolation.profile import Profile
-    from pipeguard.isolation.view import SandboxUser
+    from pipeguard.isolation.view import SandboxUser, Variables
 
 PROGRAMS = ("docker", "podman")
 _OTHER_NAMES = {"--net": "--network", "--net-alias": "--network-alias"}
@@ -49,17 +50,13 @@ _VALUES = (
 )
 
 
-def _split(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
 SHORT = dict(zip(_SHORT.split()[::2], _SHORT.split()[1::2], strict=True))
-FLAGS, VALUES = _split(_FLAGS), _split(_VALUES)
+FLAGS, VALUES = word_set(_FLAGS), word_set(_VALUES)
 # Before `run`: these do not change what a container may reach.
-_GLOBAL_VALUES = _split("--config --log-level -l")
-_GLOBAL_FLAGS = _split("--debug -D --tls --tlsverify")
+_GLOBAL_VALUES = word_set("--config --log-level -l")
+_GLOBAL_FLAGS = word_set("--debug -D --tls --tlsverify")
 # These choose who runs it: `-c` is docker's --context and podman's --connection, `-r` --remote.
-_ELSEWHERE = _split("--host -H --context -c --remote -r --url --connection")
+_ELSEWHERE = word_set("--host -H --context -c --remote -r --url --connection")
 _CHOOSERS = ("DOCKER_HOST", "DOCKER_CONTEXT", "CONTAINER_HOST", "CONTAINER_CONNECTION")
 _HERE = ("", "default")  # contexts of this machine
 _NO_ESCALATION = ("no-new-privileges", "no-new-privileges:true", "no-new-privileges=true")
@@ -77,9 +74,9 @@ _BOOLEANS = {  # as Go reads them (strconv.ParseBool)
     **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), "true"),
     **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), "false"),
 }
-_VOLUME_OPTIONS = _split("ro rw z Z cached delegated consistent nocopy copy private")
-_SOURCES, _TARGETS = _split("source src"), _split("target destination dst")
-_MOUNT_FIELDS = _split(
+_VOLUME_OPTIONS = word_set("ro rw z Z cached delegated consistent nocopy copy private")
+_SOURCES, _TARGETS = word_set("source src"), word_set("target destination dst")
+_MOUNT_FIELDS = word_set(
     "type source src target destination dst readonly ro rw consistency tmpfs-size tmpfs-mode"
     " volume-nocopy volume-subpath bind-nonrecursive bind-recursive relabel"
 )
@@ -138,7 +135,7 @@ def harden(
     folder: str,
     profile: Profile,
     host: SandboxUser,
-    variables: Mapping[str, str],
+    variables: Variables,
 ) -> Hardened:
     """Harden the command of a container's server.
 

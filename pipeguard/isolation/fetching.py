@@ -4,7 +4,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import which
@@ -29,7 +29,7 @@ from pipeguard.isolation.removal import remove_what_can_be
 from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.shipped import find_profile
-from pipeguard.isolation.view import SandboxUser
+from pipeguard.isolation.view import SandboxUser, Variables
 from pipeguard.launch.child import Child
 from pipeguard.launch.command import Command
 
@@ -54,7 +54,7 @@ FETCH_LIMITS = ResourceLimits(memory=8192 * MEBIBYTE, processes=4096, scratch=40
 def fetch_package(
     package: Package,
     root: Path,
-    variables: Mapping[str, str],
+    variables: Variables,
     start: Callable[[Command, Profile], Child],
     say: Callable[[str], None],
 ) -> tuple[Path, IO[str]]:
@@ -138,7 +138,7 @@ def _number(folder: Path) -> int:
 def install(
     package: Package,
     root: Path,
-    variables: Mapping[str, str],
+    variables: Variables,
     start: Callable[[Command, Profile], Child],
 ) -> Path:
     """Install a package into a new folder, and return the folder; the caller holds `lock`.
@@ -186,9 +186,7 @@ def _needs_of_interpreter(folder: Path) -> tuple[str, ...]:
     return find_runtime((str(folder / "bin" / "python"),), {}, str(folder), host).needed
 
 
-def _npm_parts(
-    package: Package, folder: Path, variables: Mapping[str, str]
-) -> Iterator[tuple[str, ...]]:
+def _npm_parts(package: Package, folder: Path, variables: Variables) -> Iterator[tuple[str, ...]]:
     """Commands that install the npm packages a known server would fetch on its first run."""
     shipped = find_profile(package.key)
     if shipped is None or which("npm", path=variables.get("PATH")) is None:
@@ -319,7 +317,7 @@ def refusal_reporter(say: Callable[[str], None]) -> Report:
     return report
 
 
-def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+def _environment(variables: Variables) -> dict[str, str]:
     """An environment without the server's own variables: an installer gets none of its secrets."""
     kept = {"PATH", "LANG", "HOME", "SSL_CERT_FILE", "SSL_CERT_DIR", "NODE_EXTRA_CA_CERTS"}
     found = {name: value for name, value in variables.items() if name in kept}
@@ -332,7 +330,7 @@ def _environment(variables: Mapping[str, str]) -> dict[str, str]:
         "PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD": "1",
     }
     bundle = next((path for path in BUNDLES if Path(path).exists()), None)
-    if bundle is not None:  # this system's authorities, such as a company's
+    if bundle:  # this system's authorities, such as a company's
         found |= {"PIP_CERT": bundle, "NODE_EXTRA_CA_CERTS": bundle}
     return found
 

@@ -8,11 +8,11 @@ them, in the folder that the server changes: settings included under a condition
 
 import os
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from os.path import isfile, join, realpath
 
 from pipeguard.isolation.sensitive import find_holder
-from pipeguard.isolation.view import Mount, MountKind, SandboxUser
+from pipeguard.isolation.view import Mount, MountKind, SandboxUser, Variables
 
 PLACE = "/etc/gitconfig"  # that git and its libraries read below a repository's own configuration
 EXCLUDES, IGNORED = "core.excludesFile", f"{PLACE}.ignore"
@@ -21,7 +21,7 @@ GIT_SECONDS = 5.0
 _VARIABLES = ("PATH", "XDG_CONFIG_HOME", "GIT_CONFIG_GLOBAL")
 
 
-def find_settings(host: SandboxUser, variables: Mapping[str, str], folder: str) -> Iterator[Mount]:
+def find_settings(host: SandboxUser, variables: Variables, folder: str) -> Iterator[Mount]:
     """The settings for a server: a file of ours, and a list of patterns.
 
     Args:
@@ -43,7 +43,7 @@ def find_settings(host: SandboxUser, variables: Mapping[str, str], folder: str) 
         yield Mount(MountKind.COPY, IGNORED, ignored)
 
 
-def _read_value(key: str, environment: Mapping[str, str], folder: str) -> str:
+def _read_value(key: str, environment: Variables, folder: str) -> str:
     """The value of a key in the user's own files; empty if it is not set."""
     kind = ("--type", "path") if key == EXCLUDES else ()
     # By -C: a relative entry of PATH must not lead into a folder that the server changes.

@@ -7,10 +7,11 @@ from that folder, which it can read and not change, without the registry.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from os.path import exists, isfile, join, realpath
 from typing import NamedTuple
 
+from pipeguard.detect.words import word_set
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import Starter, parse
@@ -26,27 +27,15 @@ MAX_FACTS_BYTES = 4 * 1024 * 1024
 # From the documentation of npm exec, of uv tool run and of pipx: options without a value, and
 # those with one that changes nothing here.
 _FLAGS = {
-    "npx": {"-y", "--yes", "-q", "--quiet", "--prefer-offline", "--prefer-online", "--offline"},
-    "uvx": {
-        "-q",
-        "--quiet",
-        "-v",
-        "--verbose",
-        "--no-progress",
-        "--refresh",
-        "-n",
-        "--no-cache",
-        "--isolated",
-        "--native-tls",
-        "--offline",
-        "--no-config",
-        "--prerelease=allow",
-        "-U",
-    },
-    "pipx": {"--verbose", "-v", "-q", "--quiet", "--no-cache", "--pypackages"},
+    "npx": word_set("-y --yes -q --quiet --prefer-offline --prefer-online --offline"),
+    "uvx": word_set(
+        "-q --quiet -v --verbose --no-progress --refresh -n --no-cache --isolated --native-tls"
+        " --offline --no-config --prerelease=allow -U"
+    ),
+    "pipx": word_set("--verbose -v -q --quiet --no-cache --pypackages"),
 }
 _PYTHONS = ("-p", "--python")  # of uvx and pipx
-_RUNNERS: Mapping[tuple[str, ...], str] = {
+_RUNNERS = {
     ("npx",): "npx",
     ("npm", "exec"): "npx",
     ("npm", "x"): "npx",

@@ -198,7 +198,7 @@ class RootsChannel:
     def read(self) -> bytes | None:
         """Wait for the server's next frame; None once the channel has ended."""
         frame = self._channel.read()
-        if frame is not None and METHOD.encode() in frame:
+        if frame and METHOD.encode() in frame:
             self._note(_read(frame))
         return frame
 

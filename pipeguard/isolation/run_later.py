@@ -12,6 +12,7 @@ from itertools import islice
 from os.path import abspath, basename, dirname, isdir, islink, join, lexists, realpath
 
 from pipeguard.isolation.sensitive import (
+    PATHS,
     find_holder,
     is_below,
     is_in_any,
@@ -174,43 +175,8 @@ def _number(data: bytes, place: int) -> tuple[int, int]:
     return total, place + 1
 
 
-RUN_LATER = (
-    GIT,
-    ".husky",
-    ".envrc",
-    ".vscode",
-    ".idea",
-    ".devcontainer",
-    ".mcp.json",
-    ".cursor",
-    ".claude",
-    ".codex",
-    ".gemini",
-)
+RUN_LATER = PATHS.RUN_LATER
 OF_GIT_SERVERS = ("hooks", "config")  # of `.git`, that a server of git itself only reads
-RUN_LATER_OF_HOME = (
-    "bin",
-    ".local/bin",
-    ".cargo/bin",
-    ".gitconfig",
-    ".config/git",
-    ".config/environment.d",
-    ".bash_aliases",
-    ".bash_logout",
-    ".zlogin",
-    ".zlogout",
-    ".xprofile",
-    ".xsession",
-    ".vimrc",
-    ".xsessionrc",
-    ".pam_environment",
-    ".tmux.conf",
-    ".config/tmux",
-    ".config/nvim",
-    ".emacs",
-    ".emacs.d",
-    ".local/share/systemd",
-)
 
 
 def find_run_later(
@@ -280,7 +246,7 @@ def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[s
 
 def _home_files(folder: str, home_folder: str) -> list[str]:
     """Paths in a folder that would be a home's files to run later."""
-    names = RUN_LATER_OF_HOME if folder == home_folder else ()
+    names = PATHS.in_order("RUN_LATER_IN_HOME") if folder == home_folder else ()
     return [join(folder, name) for name in names]
 
 

@@ -5,74 +5,37 @@ project that contains a script, the environment that a Python belongs to.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from os.path import abspath, basename, dirname, exists, isdir, isfile, join, realpath
 from typing import NamedTuple
 
+from pipeguard.detect.words import word_set
 from pipeguard.errors import LaunchError
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import Form, Launch, parse
 from pipeguard.identity.launchers import FOLDERS, STARTERS
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sensitive import is_in_any, is_inside, read_start
-from pipeguard.isolation.view import SYSTEM, SandboxUser
+from pipeguard.isolation.sensitive import PATHS, is_in_any, is_inside, read_start
+from pipeguard.isolation.view import SYSTEM, SandboxUser, Variables
 from pipeguard.launch.command import Command
 
-MARKERS = (
-    "package.json",
-    "pyproject.toml",
-    "setup.py",
-    "setup.cfg",
-    "deno.json",
-    "go.mod",
-    "Cargo.toml",
-    "Gemfile",
-    "composer.json",
-    "pom.xml",
-    "build.gradle",
-    ".git",
-)
 MOST_LINKS = 6  # of a first line that names a script with a first line
 FIRST_LINE_BYTES = 256  # the kernel reads no more either (binfmt_script(5))
 MAX_SETTINGS_BYTES = 65_536  # of a Python environment
 _PYTHON = lazy_regex(r"(?:python|pypy)[\d.]*")
 # Interpreter options that load code before the script.
-_LOADING = {
-    "-r",
-    "--require",
-    "--import",
-    "--loader",
-    "--experimental-loader",
-    "-cp",
-    "-classpath",
-    "--class-path",
-    "-p",
-    "--module-path",
-}
+_LOADING = word_set(
+    "-r --require --import --loader --experimental-loader -cp -classpath --class-path -p"
+    " --module-path"
+)
 # Never granted by an argument: folders of other users, and the machine's settings and data.
 _OF_OTHERS = ("/", "/opt", "/srv", "/var", "/home", "/Users", "/mnt", "/media")
 _OF_MACHINE = ("/etc", "/boot", "/proc", "/sys", "/dev", "/run", "/var/lib", "/var/spool", "/snap")
 # Interpreters, whose first argument is the program; some run a folder's program: `node FOLDER`.
 _RUN_FOLDERS = {"node", "python", "deno", "bun"}
-_INTERPRETERS = _RUN_FOLDERS | {
-    "sh",
-    "bash",
-    "dash",
-    "ash",
-    "zsh",
-    "ksh",
-    "fish",
-    "dotnet",
-    "java",
-    "ruby",
-    "perl",
-    "php",
-    "lua",
-    "Rscript",
-    "tsx",
-    "ts-node",
-    "osascript",
-}
+_INTERPRETERS = _RUN_FOLDERS | word_set(
+    "sh bash dash ash zsh ksh fish dotnet java ruby perl php lua Rscript tsx ts-node osascript"
+)
 
 
 class Runtime(NamedTuple):
@@ -101,9 +64,7 @@ def starting_folder(command: Command) -> str:
         ) from None
 
 
-def find_runtime(
-    argv: Sequence[str], env: Mapping[str, str], folder: str, host: SandboxUser
-) -> Runtime:
+def find_runtime(argv: Sequence[str], env: Variables, folder: str, host: SandboxUser) -> Runtime:
     """The files that a command needs.
 
     Args:
@@ -126,7 +87,7 @@ def runtime_of_package(
     argv: Sequence[str],
     given: Sequence[str],
     *,
-    env: Mapping[str, str],
+    env: Variables,
     folder: str,
     host: SandboxUser,
 ) -> Runtime:
@@ -241,11 +202,8 @@ def may_be_meant(path: str, host: SandboxUser) -> bool:
     return not is_home or is_inside(path, host.home)
 
 
-def _program(program: str, env: Mapping[str, str], folder: str) -> str:
-    if "/" in program:
-        path: str | None = abspath(join(folder, program))
-    else:
-        path = _on_path(program, env)
+def _program(program: str, env: Variables, folder: str) -> str:
+    path = abspath(join(folder, program)) if "/" in program else _on_path(program, env)
     if path is None:
         raise LaunchError(f"{program}: command not found in the server's PATH.", 127)
     if not isfile(path):
@@ -256,7 +214,7 @@ def _program(program: str, env: Mapping[str, str], folder: str) -> str:
     return path
 
 
-def _on_path(program: str, env: Mapping[str, str]) -> str | None:
+def _on_path(program: str, env: Variables) -> str | None:
     """The first executable file of this name on the PATH."""
     folders = env.get("PATH", os.defpath).split(os.pathsep)
     paths = (join(folder, program) for folder in folders)
@@ -264,7 +222,7 @@ def _on_path(program: str, env: Mapping[str, str]) -> str | None:
 
 
 def _of_program(
-    path: str, env: Mapping[str, str], folder: str, host: SandboxUser, links: int
+    path: str, env: Variables, folder: str, host: SandboxUser, links: int
 ) -> Iterator[str]:
     """The files that an executable needs: its own folder, its interpreter, its environment."""
     real = realpath(path)
@@ -274,13 +232,13 @@ def _of_program(
     if real != path:
         yield from _python_environment(real, host)
     interpreter = _interpreter(real, env, folder)
-    if interpreter is not None and links:
+    if interpreter and links:
         if not exists(join(dirname(real), "..", "pyvenv.cfg")):
             yield _project(real, host)
         yield from _of_program(interpreter, env, folder, host, links - 1)
 
 
-def _interpreter(path: str, env: Mapping[str, str], folder: str) -> str | None:
+def _interpreter(path: str, env: Variables, folder: str) -> str | None:
     """The interpreter in a script's first line; None for a binary."""
     word = _interpreter_word(path)
     found = word if word is None or "/" in word else _on_path(word, env)
@@ -409,7 +367,7 @@ def _project(path: str, host: SandboxUser) -> str:
         return before + "/node_modules"
     own = holder = dirname(path)
     while _may_be_given(holder, host):
-        if any(exists(join(holder, marker)) for marker in MARKERS):
+        if any(exists(join(holder, marker)) for marker in PATHS.PROJECT_MARKERS):
             return holder
         holder = dirname(holder)
     return own if _may_be_given(own, host) else path

@@ -24,7 +24,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import Runtime, find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
-from pipeguard.isolation.view import SandboxedCommand, SandboxUser, filter_environment
+from pipeguard.isolation.view import SandboxedCommand, SandboxUser, Variables, filter_environment
 from pipeguard.launch.child import Child, Command
 from pipeguard.state.paths import state_folder_text
 
@@ -122,7 +122,7 @@ class Sandbox:
         self.seen = seen
         self.profile = seen.profile
         self.view = seen.files
-        if kept_home is not None:
+        if kept_home:
             make_places(kept_home, self._host.home, self.view.mounts)
         self._variables = with_own_proxy(filter_environment(command.env, self.view), self._rules)
         self._argv = (runtime.path, *argv[1:])
@@ -235,7 +235,7 @@ def prepare_program(
 
 
 def add_secrets(
-    argv: tuple[str, ...], variables: Mapping[str, str]
+    argv: tuple[str, ...], variables: Variables
 ) -> tuple[tuple[str, ...], Mapping[str, str]]:
     """A command and its variables, with secrets replacing the references in its arguments.
 
@@ -315,7 +315,7 @@ def this_host() -> SandboxUser:
     return SandboxUser(home, user, uid, os.getgid(), sensitive, packages)
 
 
-def with_own_proxy(variables: Mapping[str, str], rules: HostRules) -> dict[str, str]:
+def with_own_proxy(variables: Variables, rules: HostRules) -> dict[str, str]:
     """Variables with PipeGuard's proxy instead of one that the server cannot connect to itself.
 
     Args:

@@ -1,137 +1,15 @@
 """Files that no grant of a folder gives: each has to be named by itself.
 
-Sources: the manual pages of ssh, gpg and bash, the documentation of AWS, gcloud, Azure, Kubernetes,
-Docker, npm, PyPI, Cargo, GitHub's, GitLab's and HashiCorp's command lines, of Chromium, Firefox,
-the Secret Service, and of the clients in `pipeguard/clients`.
+`paths.txt` lists them, with the sources, and other paths that isolation treats alike.
 """
 
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from os.path import islink, join, lexists, realpath
+from os.path import dirname, islink, join, lexists, realpath
 
-# In the home. Keys and logins first, then what is run or read at the next login, then browsers,
-# then clients' configurations, which hold servers' secrets and decide what is started.
-IN_HOME = (
-    ".ssh",
-    ".gnupg",
-    ".pki",
-    ".aws",
-    ".azure",
-    ".config/gcloud",
-    ".kube",
-    ".docker",
-    ".netrc",
-    ".git-credentials",
-    ".config/git/credentials",
-    ".npmrc",
-    ".yarnrc.yml",
-    ".pypirc",
-    ".config/pip",
-    ".cargo/credentials",
-    ".cargo/credentials.toml",
-    ".gem/credentials",
-    ".config/gh",
-    ".config/glab-cli",
-    ".config/hub",
-    ".terraform.d",
-    ".terraformrc",
-    ".vault-token",
-    ".config/op",
-    ".config/sops",
-    ".config/age",
-    ".password-store",
-    ".pgpass",
-    ".my.cnf",
-    ".config/rclone",
-    ".s3cfg",
-    ".boto",
-    ".databrickscfg",
-    ".snowflake",
-    ".oci",
-    ".config/doctl",
-    ".config/hcloud",
-    ".config/containers/auth.json",
-    ".local/share/keyrings",
-    ".local/share/kwalletd",
-    ".config/systemd",
-    ".config/autostart",
-    ".profile",
-    ".bash_profile",
-    ".bashrc",
-    ".bash_login",
-    ".bash_history",
-    ".zshrc",
-    ".zshenv",
-    ".zprofile",
-    ".zsh_history",
-    ".config/fish",
-    ".local/share/fish",
-    ".python_history",
-    ".node_repl_history",
-    ".psql_history",
-    ".mozilla",
-    ".config/google-chrome",
-    ".config/chromium",
-    ".config/BraveSoftware",
-    ".config/microsoft-edge",
-    ".config/vivaldi",
-    ".config/opera",
-    ".thunderbird",
-    ".librewolf",
-    ".config/Signal",
-    ".config/Slack",
-    ".config/discord",
-    ".bitcoin",
-    ".ethereum",
-    ".electrum",
-    ".claude",
-    ".claude.json",
-    ".config/Claude",
-    ".cursor",
-    ".config/Cursor",
-    ".vscode",
-    ".config/Code",
-    ".codex",
-    ".gemini",
-    ".codeium",
-    ".continue",
-    ".aider.conf.yml",
-    ".copilot",
-    ".config/zed",
-    ".config/goose",
-    ".config/opencode",
-    ".local/share/opencode",
-    ".cline",
-    ".config/pipeguard",
-    ".local/state/pipeguard",
-    ".cache/pipeguard",
-    ".local/share/pipeguard",
-    "Library/Keychains",
-    "Library/Application Support",
-    "Library/Cookies",
-    "Library/LaunchAgents",
-)
-# Of the machine: what holds its users' passwords, its sockets, and what is run later.
-OF_SYSTEM = (
-    "/etc/shadow",
-    "/etc/gshadow",
-    "/etc/sudoers",
-    "/etc/sudoers.d",
-    "/etc/ssh",
-    "/run",
-    "/boot",
-    "/var/run",
-    "/var/lib/docker",
-    "/var/lib/containers",
-    "/var/spool/cron",
-    "/etc/cron.d",
-    "/proc",
-    "/sys",
-    "/dev",
-    "/root/.ssh",
-    "/tmp/.X11-unix",  # noqa: S108  never made here
-    "/tmp/.ICE-unix",  # noqa: S108  never made here
-)
+from pipeguard.detect.words import Words
+
+PATHS = Words("paths", dirname(__file__))
 
 
 def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, ...]:
@@ -143,16 +21,18 @@ def sensitive_paths(home_folder: str, own_folders: Sequence[str]) -> tuple[str, 
     """
     real = realpath(home_folder)
     homes = dict.fromkeys((home_folder, real))
-    in_homes = (join(each, path) for each in homes for path in IN_HOME)
+    names = (*PATHS.in_order("SENSITIVE_IN_HOME"), "Library/Application Support")
+    in_homes = (join(each, path) for each in homes for path in names)
     own = (path for folder in own_folders for path in (folder, realpath(folder)))
-    return tuple(dict.fromkeys((*in_homes, *_link_targets(real), *own, *OF_SYSTEM)))
+    of_system = PATHS.in_order("SENSITIVE")
+    return tuple(dict.fromkeys((*in_homes, *_link_targets(real, names), *own, *of_system)))
 
 
-def _link_targets(home_folder: str) -> Iterator[str]:
+def _link_targets(home_folder: str, names: Sequence[str]) -> Iterator[str]:
     """The targets of links, such as a folder of "dotfiles"."""
-    above = {path[:end] for path in IN_HOME for end in range(len(path)) if path[end] == "/"}
+    above = {path[:end] for path in names for end in range(len(path)) if path[end] == "/"}
     moved = [each for each in above if islink(join(home_folder, each))]
-    for name in IN_HOME:
+    for name in names:
         path = join(home_folder, name)
         if islink(path) or is_in_any(name, moved):
             yield realpath(path)

@@ -14,7 +14,16 @@ from typing import NamedTuple
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile, ResourceLimits
 from pipeguard.isolation.run_later import find_run_later
-from pipeguard.isolation.sensitive import find_hidden, find_holder, is_in_any, is_inside, outermost
+from pipeguard.isolation.sensitive import (
+    PATHS,
+    find_hidden,
+    find_holder,
+    is_in_any,
+    is_inside,
+    outermost,
+)
+
+Variables = Mapping[str, str]  # of an environment
 
 
 class MountKind(Enum):
@@ -50,49 +59,10 @@ class Mount(NamedTuple):
         return self.kind is MountKind.WRITE and self.source == self.path
 
 
-# Of /etc: what the C library, TLS, locales, fonts and runtimes read. No key, password or host name.
-# Files are copied, because each mount takes as long as copying all of them.
-ETC_FILES = (
-    "ld.so.cache",
-    "ld.so.preload",
-    "localtime",
-    "timezone",
-    "locale.conf",
-    "locale.alias",
-    "default/locale",
-    "ssl/openssl.cnf",
-    "mime.types",
-    "magic",
-    "services",
-    "protocols",
-    "gai.conf",
-    "host.conf",
-    "os-release",
-    "debian_version",
-    "pki/tls/openssl.cnf",
-)
-ETC_FOLDERS = (
-    "ssl/certs",
-    "pki/tls/certs",
-    "pki/ca-trust",
-    "alternatives",
-    "fonts",
-    # that Debian's chromium, a script, reads
-    "chromium",
-    "chromium.d",
-)
+ETC_FILES = PATHS.in_order("ETC_FILES")
+ETC_FOLDERS = PATHS.in_order("ETC_FOLDERS")
 MAX_FILE_BYTES = 4 * 1024 * 1024  # of a copied file; ld.so.cache, the largest, has a tenth
-SYSTEM = (
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    "/libx32",
-    "/nix/store",
-    "/gnu/store",
-)
+SYSTEM = PATHS.in_order("SYSTEM")
 SCRATCH = ("/tmp", "/var/tmp", "/run")  # noqa: S108  the server's own
 NAMESERVER = "127.0.0.53"  # PipeGuard's own, inside the sandbox
 _XDG_FOLDERS = {"XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME"}
@@ -146,7 +116,7 @@ class SandboxedCommand(NamedTuple):
     """
 
     argv: tuple[str, ...]
-    variables: Mapping[str, str]
+    variables: Variables
     view: FileView
     host: SandboxUser
     limits: ResourceLimits
@@ -211,7 +181,7 @@ def innermost(path: str, mounts: Iterable[Mount]) -> Mount | None:
     return max(holders, key=lambda mount: len(mount.path), default=None)
 
 
-def filter_environment(variables: Mapping[str, str], view: FileView) -> dict[str, str]:
+def filter_environment(variables: Variables, view: FileView) -> dict[str, str]:
     """The environment of an isolated server, without variables that lead to paths it cannot see."""
     dropped = {
         "DBUS_SESSION_BUS_ADDRESS",
@@ -295,7 +265,10 @@ def _grants(
         real = realpath(path)
         is_link = islink(path)
         around = [granted[each] for each in _above(path) if each in granted]
-        if around and (is_link or _is_in_it(granted[path], around, is_fixed=path in fixed)):
+        is_fixed = path in fixed and MountKind.WRITE in around
+        # A changeable path in another one is a mount of its own, which no link can replace.
+        is_alike = granted[path] is not MountKind.WRITE and not is_fixed
+        if around and (is_link or is_alike):
             continue
         if folder := _link_above(path, real, granted, host):
             yield Mount(MountKind.LINK, folder, realpath(folder))
@@ -342,13 +315,6 @@ def _absent(
         is_covered = is_in_any(path, (mount.path for mount in hidden))
         if not is_named and not is_covered and is_in_any(path, granted):
             yield path
-
-
-def _is_in_it(kind: MountKind, around: Sequence[MountKind], *, is_fixed: bool) -> bool:
-    """True if a surrounding grant already gives a path in the same way."""
-    if kind is MountKind.WRITE:
-        return False  # in one that may be written too: a mount cannot be replaced by a link
-    return not is_fixed or MountKind.WRITE not in around
 
 
 def _pin_folders(mounts: Sequence[Mount]) -> Iterator[Mount]:

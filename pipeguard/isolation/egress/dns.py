@@ -155,7 +155,7 @@ def answer(
         code: NO_SUCH_NAME if it may not be reached.
     """
     record = b""
-    if address is not None and question.kind == TYPE_A:
+    if address and question.kind == TYPE_A:
         fixed = _NAME_OF_QUESTION, TYPE_A, CLASS_IN, TTL_SECONDS, len(address.packed)
         record = _ANSWER.pack(*fixed, address.packed)
     return _write(question.number, question.flags, code, question.raw, record)

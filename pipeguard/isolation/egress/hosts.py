@@ -30,6 +30,7 @@ _PORT = lazy_regex(r"[0-9]{1,5}", re.ASCII)
 
 Address = IPv4Address | IPv6Address
 Host = str | Address
+Ports = frozenset[int]
 LOCALHOST = "localhost"
 LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 
@@ -150,9 +151,9 @@ class HostRules(NamedTuple):
         private: those of `hosts` that may lead to an address of a private network.
     """
 
-    hosts: Mapping[Host, frozenset[int]] = {}
-    loopback: frozenset[int] = frozenset()
-    private: Mapping[Host, frozenset[int]] = {}
+    hosts: Mapping[Host, Ports] = {}
+    loopback: Ports = frozenset()
+    private: Mapping[Host, Ports] = {}
 
     @classmethod
     def parse(cls, entries: Iterable[str], loopback: Iterable[int] = ()) -> Self:
@@ -163,8 +164,8 @@ class HostRules(NamedTuple):
         Raises:
             HostError: an entry is not a host, or a port not a port; the message has it.
         """
-        hosts: dict[Host, frozenset[int]] = {}
-        private: dict[Host, frozenset[int]] = {}
+        hosts: dict[Host, Ports] = {}
+        private: dict[Host, Ports] = {}
         for count, entry in enumerate(entries, 1):
             if count > MAX_RULES:
                 raise HostError(f"more than {MAX_RULES:,} hosts")
@@ -180,7 +181,7 @@ class HostRules(NamedTuple):
             raise HostError(f"more than {MAX_PORTS} different ports")
         return rules
 
-    def allowed_ports(self, host: Host) -> frozenset[int]:
+    def allowed_ports(self, host: Host) -> Ports:
         """The ports at which a host may be reached; empty if it may not be."""
         if not isinstance(host, str):
             ports = self.hosts.get(host, frozenset())
@@ -194,12 +195,12 @@ class HostRules(NamedTuple):
         return isinstance(host, str) and port in _ports_of_name(self.private, host)
 
     @property
-    def ports(self) -> frozenset[int]:
+    def ports(self) -> Ports:
         """All ports in the rules, at which a sandbox listens for direct connections."""
         return self.loopback.union(*self.hosts.values())
 
 
-def _ports_of_name(table: Mapping[Host, frozenset[int]], name: str) -> frozenset[int]:
+def _ports_of_name(table: Mapping[Host, Ports], name: str) -> Ports:
     """The ports of a name, from its own rule and those of its parent domains."""
     ports = table.get(name, frozenset())
     while table and (name := name.partition(".")[2]):
@@ -217,7 +218,7 @@ def is_localhost(name: str) -> bool:
     return name == LOCALHOST or name.endswith(f".{LOCALHOST}")
 
 
-def parse_entry(entry: str) -> tuple[Host, frozenset[int]]:
+def parse_entry(entry: str) -> tuple[Host, Ports]:
     """The host of one entry without `=private`, or `*.` and a domain, and its ports.
 
     Raises:

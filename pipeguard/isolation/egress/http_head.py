@@ -139,6 +139,7 @@ _ONE_HOP = {
     b"proxy-authorization",
     b"proxy-authenticate",
 }
+Fields = list[tuple[bytes, bytes]]  # of a head: names and values
 _MUST_STAY = {b"host", b"content-length", b"transfer-encoding"}
 
 
@@ -213,11 +214,11 @@ def _field(line: bytes) -> tuple[bytes, bytes]:
     return match[1], match[2].strip(b" \t")
 
 
-def _values(fields: list[tuple[bytes, bytes]], name: bytes) -> list[bytes]:
+def _values(fields: Fields, name: bytes) -> list[bytes]:
     return [value for key, value in fields if key.lower() == name]
 
 
-def _body_length(fields: list[tuple[bytes, bytes]], version: bytes) -> int | None:
+def _body_length(fields: Fields, version: bytes) -> int | None:
     """The length of the body in bytes; None for chunks (RFC 9112, 6.3)."""
     lengths = _values(fields, b"content-length")
     codings = _values(fields, b"transfer-encoding")
@@ -249,7 +250,7 @@ def _target(url: bytes) -> tuple[HostAndPort, bytes]:
     raise _error("this is a proxy: the request needs a whole http URL without a login")
 
 
-def _check_host(fields: list[tuple[bytes, bytes]], target: HostAndPort, version: bytes) -> None:
+def _check_host(fields: Fields, target: HostAndPort, version: bytes) -> None:
     hosts = _values(fields, b"host")
     if len(hosts) > 1 or (not hosts and version != b"HTTP/1.0"):
         raise _error("a request has one Host header")
@@ -257,7 +258,7 @@ def _check_host(fields: list[tuple[bytes, bytes]], target: HostAndPort, version:
         raise _error("the Host header names another host than the URL")
 
 
-def _head(request_line: bytes, fields: list[tuple[bytes, bytes]]) -> bytes:
+def _head(request_line: bytes, fields: Fields) -> bytes:
     """The head for the host, without fields meant for the proxy."""
     named = {
         option.strip(b" \t").lower()

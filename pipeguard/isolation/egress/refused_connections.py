@@ -25,7 +25,7 @@ class RefusedConnections:
     """Reads the kernel's refusals in one sandbox's network, and reports them, in any thread.
 
     Args:
-        sockets: of `sockets.open_refused`; the caller closes them, after `close`.
+        sockets: of `EgressSockets.refused`; the caller closes them, after `close`.
         state: the current rules, and the receiver of reports.
     """
 

@@ -88,7 +88,7 @@ def _by_turns(addresses: Sequence[Address]) -> list[Address]:
     first = [address for address in addresses if isinstance(address, IPv4Address) is is_v4]
     other = [address for address in addresses if isinstance(address, IPv4Address) is not is_v4]
     turns = chain.from_iterable(zip_longest(first, other))
-    return [address for address in turns if address is not None]
+    return [address for address in turns if address]
 
 
 class RouteRefusedError(Exception):

@@ -9,7 +9,6 @@ import ctypes
 import os
 import socket
 import struct
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from itertools import islice
@@ -57,6 +56,7 @@ _FILTER_V6 = (
     (_RETURN, 0, 0, 0),
     (_RETURN, 0, 0, SEEN_BYTES),
 )
+Sockets = tuple[socket.socket, ...]
 
 
 class EgressSockets(NamedTuple):
@@ -69,13 +69,13 @@ class EgressSockets(NamedTuple):
         refused: sees direct connections to ports without a listener; empty if it cannot be made.
     """
 
-    proxy: tuple[socket.socket, ...] = ()
-    direct: tuple[socket.socket, ...] = ()
-    dns: tuple[socket.socket, ...] = ()
-    refused: tuple[socket.socket, ...] = ()
+    proxy: Sockets = ()
+    direct: Sockets = ()
+    dns: Sockets = ()
+    refused: Sockets = ()
 
     @property
-    def all(self) -> tuple[socket.socket, ...]:
+    def all(self) -> Sockets:
         """The sockets of every kind."""
         return (*self.proxy, *self.direct, *self.dns, *self.refused)
 
@@ -100,7 +100,8 @@ def open_sockets(ports: Iterable[int]) -> EgressSockets:
     direct = [_listener_at_all(port) for port in sorted(set(ports) - {PROXY_PORT})]
     names = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     names.bind(DNS_ADDRESS)
-    return EgressSockets((proxy,), tuple(direct), (names,), open_refused())
+    refused = (_open_socket(ETH_P_IP, _FILTER_V4), _open_socket(ETH_P_IPV6, _FILTER_V6))
+    return EgressSockets((proxy,), tuple(direct), (names,), tuple(filter(None, refused)))
 
 
 def _listener_at_all(port: int) -> socket.socket:
@@ -157,14 +158,6 @@ def receive_sockets(channel: socket.socket) -> EgressSockets:
         sock.setblocking(False)  # noqa: FBT003  a positional parameter
     received = iter(made)
     return EgressSockets(*(tuple(islice(received, count)) for count in counts))
-
-
-def open_refused() -> tuple[socket.socket, ...]:
-    """Sockets for IPv4 and IPv6, in the network of the caller, if they are allowed."""
-    if sys.platform != "linux":
-        return ()
-    made = (_open_socket(ETH_P_IP, _FILTER_V4), _open_socket(ETH_P_IPV6, _FILTER_V6))
-    return tuple(sock for sock in made if sock is not None)
 
 
 def _open_socket(protocol: int, instructions: tuple[tuple[int, ...], ...]) -> socket.socket | None:

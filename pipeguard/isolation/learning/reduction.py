@@ -16,31 +16,12 @@ from pipeguard.isolation.egress.addresses import is_metadata
 from pipeguard.isolation.egress.hosts import PRIVATE, HostRules, parse_authority
 from pipeguard.isolation.learning.observed import LISTED, WRITTEN, Observed
 from pipeguard.isolation.profile import Profile, parse_path, short_path
-from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside
+from pipeguard.isolation.sensitive import PATHS, find_holder, is_in_any, is_inside
 from pipeguard.isolation.view import SandboxUser
 
 ENOUGH = 3  # entries of a folder that make the folder
 MOST = 200  # of each kind: a person would not read more
-SHARED = {
-    "/",
-    "/bin",
-    "/boot",
-    "/etc",
-    "/home",
-    "/lib",
-    "/media",
-    "/mnt",
-    "/opt",
-    "/private",
-    "/root",
-    "/srv",
-    "/tmp",  # noqa: S108  never given
-    "/usr",
-    "/usr/local",
-    "/var",
-    "/var/lib",
-    "/var/tmp",  # noqa: S108  never given
-}
+SHARED = PATHS.SHARED
 KINDS = ("read", "write", "hosts", "loopback")  # lists in the policy
 _DEPTHS = {".config": 2, ".cache": 2, ".local": 3}  # of a program's own folder in a hidden one
 

@@ -33,7 +33,7 @@ def check_policy(entry: YamlEntry) -> None:
 def check_proxy(entry: YamlEntry) -> None:
     """Note an unusable proxy in the key `egress` of a policy, unless it is in the keyring."""
     proxy = entry.known_fields(("proxy",)).get("proxy")
-    text = proxy.text() if proxy is not None else None
+    text = proxy.text() if proxy else None
     if proxy is None or text in (None, NO_PROXY) or refers([text or ""]):
         return
     try:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 from pipeguard.config.effective_policy import wrap_isolation
@@ -82,7 +82,7 @@ class ServerFacts(NamedTuple):
 
 
 def preview_server(
-    options: WrapOptions, name: str, requested: str, variables: Mapping[str, str], folder: str
+    options: WrapOptions, name: str, requested: str, variables: view.Variables, folder: str
 ) -> ServerPreview:
     """Preview a server as it would be started here.
 
@@ -116,7 +116,7 @@ def _preview(
     entries: Iterable[IsolateEntry],
     *,
     engine: str,
-    variables: Mapping[str, str],
+    variables: view.Variables,
     folder: str,
 ) -> Extent:
     """The extent that a server would be started with; it is not a container itself.

@@ -3,7 +3,7 @@
 Reads no policy and starts nothing: `starter` and `preview` do.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from os.path import dirname, expanduser, realpath
 
 from pipeguard.config.isolate_key import IsolateEntry
@@ -105,7 +105,7 @@ def list_sources(
     )
 
 
-def named_paths(variables: Mapping[str, str], shipped: ShippedProfile | None) -> Iterator[str]:
+def named_paths(variables: view.Variables, shipped: ShippedProfile | None) -> Iterator[str]:
     """Paths in the variables of an entry, but for secrets and folders of programs.
 
     Args:
