@@ -19,7 +19,7 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_conf
 from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntries
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.gateway.discovery import read_own_text
 from pipeguard.gateway.servers_file import parse_servers
@@ -89,7 +89,7 @@ class ServerHere(NamedTuple):
         }
 
 
-def servers_here(entries: tuple[IsolateEntry, ...]) -> tuple[ServerHere, ...]:
+def servers_here(entries: IsolateEntries) -> tuple[ServerHere, ...]:
     """List the servers that are started here, in the order of their files, even without PipeGuard.
 
     Args:

@@ -13,7 +13,7 @@ from pipeguard.clients.entries import ServerEntry, list_values
 from pipeguard.clients.guarding import ISOLATE, gateway_launcher, wrap_options
 from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import Machine
-from pipeguard.config.isolate_key import IsolateEntry, find_entries
+from pipeguard.config.isolate_key import IsolateEntries, IsolateEntry, find_entries
 from pipeguard.config.options import WrapOptions, read
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import PipeGuardError, PolicyError
@@ -38,7 +38,7 @@ class IsolationSource(NamedTuple):
     """
 
     machine: Machine
-    entries: tuple[IsolateEntry, ...]
+    entries: IsolateEntries
     root: Path | None = None
 
 
@@ -99,9 +99,7 @@ def _of_policy(entry: IsolateEntry) -> _Said:
     return {option: getattr(entry, name) for option, name in _GIVES.items()}
 
 
-def _policy(
-    source: IsolationSource, server: ServerEntry, by_entry: _Said
-) -> tuple[IsolateEntry, ...]:
+def _policy(source: IsolationSource, server: ServerEntry, by_entry: _Said) -> IsolateEntries:
     """Return the policy's entries for a server that PipeGuard starts, by its name there."""
     if is_of_gateway(server):
         return find_entries(server.name, source.entries, list_values(server.fields.get("tags")))
@@ -161,7 +159,7 @@ def _describe_grants(
         yield from (f"port {port} here" for port in each.get("--loopback", ()))
 
 
-def isolate_entries(policy: Path | None) -> tuple[IsolateEntry, ...]:
+def isolate_entries(policy: Path | None) -> IsolateEntries:
     """Read the isolation settings of a user's policy file; empty if it is invalid."""
     if policy is None:
         return ()

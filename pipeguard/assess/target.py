@@ -24,7 +24,7 @@ from pipeguard.clients.machine import Machine, find, find_in_repository
 from pipeguard.clients.rewrite import GuardOptions, JudgedServer, judge
 from pipeguard.config.directories import usual_state_folder
 from pipeguard.config.effective_policy import project_policy_path
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntries
 from pipeguard.config.tree import Lines
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.detect.flows.tool_labels import Label
@@ -108,7 +108,7 @@ class AssessmentTarget:
         return self.contents.get(make_key(server))
 
     @cached_property
-    def isolate_entries(self) -> tuple[IsolateEntry, ...]:
+    def isolate_entries(self) -> IsolateEntries:
         """Isolation settings of the user's policy."""
         return isolate_entries(self.policies[0])
 

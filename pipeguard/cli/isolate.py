@@ -196,7 +196,7 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
         raise SystemExit(NOTHING_THERE)
 
 
-_Found = tuple[tuple["IsolateEntry", ...], list["ServerHere"], "ServerFacts"]
+_Found = tuple[Sequence["IsolateEntry"], list["ServerHere"], "ServerFacts"]
 
 
 def _find(name: str, path: str | None = None) -> _Found:
@@ -433,7 +433,7 @@ def _package_fields(installed: Installed) -> dict[str, object]:
     }
 
 
-def entries_now(path: str | None = None) -> tuple[IsolateEntry, ...]:
+def entries_now(path: str | None = None) -> Sequence[IsolateEntry]:
     """Return the isolation settings of the user's policy; of another file, if it exists.
 
     Raises:

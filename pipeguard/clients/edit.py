@@ -62,7 +62,7 @@ def edit_entries(
             raise UneditableError(
                 f"{server.name}: PipeGuard cannot change the entry without touching others."
             )
-        edits += _EntryEditor(syntax, text).of_map(node, new)
+        edits += _edit_map(syntax, text, node, new)
     result = apply_edits(text, edits)
     _prove_entries(syntax, tree, result, wanted)
     changed = syntax.read(result)
@@ -86,90 +86,92 @@ def pieces(tree: Node, path: Keys, text: str) -> tuple[str, ...]:
     return tuple(span.of(text) for span in regions(tree, path, text))
 
 
-class _EntryEditor:
-    """Makes the edits for one entry, keeping as much of its text as possible."""
+def _edit_map(syntax: Syntax, text: str, node: Node, new: NewFields) -> Edits:
+    """Return the edits that give a map its new fields."""
+    edits = []
+    gone = []
+    placed = {member.key for member in node.members}
+    for member in node.members:
+        if member.key in new.fields:
+            edits += _edit_value(syntax, text, member.value, new.fields[member.key])
+            continue
+        heirs = [k for k in new.heirs.get(member.key, ()) if k in new.fields and k not in placed]
+        if heirs and not member.value.regions:
+            placed |= set(heirs)
+            fields = {key: new.fields[key] for key in heirs}
+            pairs = syntax.pairs(node, member, text, fields)
+            edits.append(Edit(member.start, member.end, pairs))
+        else:
+            gone.append(member)
+    edits += syntax.remove(node, gone, text) if gone else []
+    remaining = [member.key for member in node.members if member not in gone]
+    return edits + _add_fields(syntax, text, node, new=new, remaining=remaining, placed=placed)
 
-    def __init__(self, syntax: Syntax, text: str) -> None:
-        self._syntax = syntax
-        self._text = text
 
-    def of_map(self, node: Node, new: NewFields) -> Edits:
-        """Return the edits that give a map its new fields."""
-        edits = []
-        gone = []
-        placed = {member.key for member in node.members}
-        for member in node.members:
-            if member.key in new.fields:
-                edits += self.of_value(member.value, new.fields[member.key])
-                continue
-            heirs = [
-                k for k in new.heirs.get(member.key, ()) if k in new.fields and k not in placed
-            ]
-            if heirs and not member.value.regions:
-                placed |= set(heirs)
-                fields = {key: new.fields[key] for key in heirs}
-                pairs = self._syntax.pairs(node, member, self._text, fields)
-                edits.append(Edit(member.start, member.end, pairs))
-            else:
-                gone.append(member)
-        edits += self._syntax.remove(node, gone, self._text) if gone else []
-        remaining = [member.key for member in node.members if member not in gone]
-        return edits + self._additions(node, new, remaining, placed)
+def _edit_value(syntax: Syntax, text: str, node: Node, new: Value) -> Edits:
+    """Return the edits that give a field its new value."""
+    old = node.data()
+    if old == new and type(old) is type(new):
+        return []
+    if node.shared:
+        raise UneditableError("it has an anchor, an alias or a tag.")
+    if isinstance(new, Mapping) and node.kind is NodeKind.MAP:
+        return _edit_map(syntax, text, node, NewFields(new))
+    if isinstance(new, list) and node.kind is NodeKind.LIST and isinstance(old, list):
+        count = len(new) - len(old)
+        if count > 0 and new[count:] == old:
+            return syntax.prepend(node, text, new[:count])
+        if node.style is not Style.LINES and new and count < 0 and old[-count:] == new:
+            return [Edit(node.items[0].start, node.items[-count].start, "")]
+        if node.style is Style.LINES and old and new and new[-1] == old[-1]:
+            return _replace_start(syntax, text, node, old, new)
+    if node.regions:
+        raise UneditableError("it is a table of its own.")
+    # A null value in YAML may end right after its colon.
+    space = " " if node.start == node.end and text[node.start - 1] == ":" else ""
+    return [Edit(node.start, node.end, space + syntax.literal(new))]
 
-    def of_value(self, node: Node, new: Value) -> Edits:
-        """Return the edits that give a field its new value."""
-        old = node.data()
-        if old == new and type(old) is type(new):
-            return []
-        if node.shared:
-            raise UneditableError("it has an anchor, an alias or a tag.")
-        if isinstance(new, Mapping) and node.kind is NodeKind.MAP:
-            return self.of_map(node, NewFields(new))
-        if isinstance(new, list) and node.kind is NodeKind.LIST and isinstance(old, list):
-            count = len(new) - len(old)
-            if count > 0 and new[count:] == old:
-                return self._syntax.prepend(node, self._text, new[:count])
-            if node.style is not Style.LINES and new and count < 0 and old[-count:] == new:
-                return [Edit(node.items[0].start, node.items[-count].start, "")]
-            if node.style is Style.LINES and old and new and new[-1] == old[-1]:
-                return self._replaced_start(node, old, new)
-        if node.regions:
-            raise UneditableError("it is a table of its own.")
-        # A null value in YAML may end right after its colon.
-        space = " " if node.start == node.end and self._text[node.start - 1] == ":" else ""
-        return [Edit(node.start, node.end, space + self._syntax.literal(new))]
 
-    def _replaced_start(self, node: Node, old: Sequence[Value], new: Sequence[Value]) -> Edits:
-        """Return a block list without its first items, or with others in their place."""
-        same = 0
-        while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
-            same += 1
-        first = len(new) - same
-        unchanged = node.items[len(old) - same]
-        dash = self._text.rfind("-", node.start, unchanged.start)
-        edits = [Edit(node.start, dash, "")]
-        return edits + self._syntax.prepend(node, self._text, new[:first]) if first else edits
+def _replace_start(
+    syntax: Syntax, text: str, node: Node, old: Sequence[Value], new: Sequence[Value]
+) -> Edits:
+    """Return a block list without its first items, or with others in their place."""
+    same = 0
+    while same < min(len(old), len(new)) and old[-1 - same] == new[-1 - same]:
+        same += 1
+    first = len(new) - same
+    unchanged = node.items[len(old) - same]
+    dash = text.rfind("-", node.start, unchanged.start)
+    edits = [Edit(node.start, dash, "")]
+    return edits + syntax.prepend(node, text, new[:first]) if first else edits
 
-    def _additions(
-        self, node: Node, new: NewFields, remaining: Sequence[str], placed: set[str]
-    ) -> Edits:
-        """Return the edits that add fields: each after the field that it names, or last."""
-        by_index: dict[int, dict[str, Value]] = {}
-        for key, value in new.fields.items():
-            if key in placed or not key:
-                continue
-            anchor = new.after.get(key, "")
-            anchor = next((m for m, heirs in new.heirs.items() if anchor in heirs), anchor)
-            members = [member.key for member in node.members]
-            index = members.index(anchor) if anchor in members else -1
-            if anchor not in remaining and not (index >= 0 and anchor in new.heirs):
-                index = members.index(remaining[-1]) if remaining else -1
-            by_index.setdefault(index, {})[key] = value
-        edits = []
-        for index, fields in by_index.items():
-            after = node.members[index] if index >= 0 else None
-            edits += self._syntax.insert(node, after, self._text, fields)
-        return edits
+
+def _add_fields(
+    syntax: Syntax,
+    text: str,
+    node: Node,
+    *,
+    new: NewFields,
+    remaining: Sequence[str],
+    placed: set[str],
+) -> Edits:
+    """Return the edits that add fields: each after the field that it names, or last."""
+    by_index: dict[int, dict[str, Value]] = {}
+    for key, value in new.fields.items():
+        if key in placed or not key:
+            continue
+        anchor = new.after.get(key, "")
+        anchor = next((m for m, heirs in new.heirs.items() if anchor in heirs), anchor)
+        members = [member.key for member in node.members]
+        index = members.index(anchor) if anchor in members else -1
+        if anchor not in remaining and not (index >= 0 and anchor in new.heirs):
+            index = members.index(remaining[-1]) if remaining else -1
+        by_index.setdefault(index, {})[key] = value
+    edits = []
+    for index, fields in by_index.items():
+        after = node.members[index] if index >= 0 else None
+        edits += syntax.insert(node, after, text, fields)
+    return edits
 
 
 def _prove_entries(

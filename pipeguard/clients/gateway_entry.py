@@ -18,7 +18,6 @@ from pipeguard.config.tree import Syntax, Value, plain
 from pipeguard.config.yaml_text import Yaml
 
 NAME = "pipeguard"
-VERB = "serve"
 
 
 def with_gateway(
@@ -114,7 +113,7 @@ def _fields(servers: Sequence[ServerEntry], launcher: Sequence[str]) -> dict[str
     """The fields of the gateway's entry; with a name, and the switch, if its neighbours have it."""
     shape = servers[0].shape
     like = servers[0].fields
-    fields = new_fields(shape, [*launcher, VERB])
+    fields = new_fields(shape, [*launcher, "serve"])
     if isinstance(like.get("name"), str):
         fields["name"] = NAME
     on = {key: not off for key, off in shape.off.items() if key in like and isinstance(off, bool)}

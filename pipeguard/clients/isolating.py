@@ -2,11 +2,10 @@
 
 import re
 import shlex
-from collections.abc import Iterable
 
 from pipeguard.clients import catalog, guarding
 from pipeguard.clients.entries import ServerEntry
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntries
 from pipeguard.errors import PipeGuardError
 from pipeguard.isolation import Isolation, ServerCommand
 
@@ -22,7 +21,7 @@ def is_isolated(guard: guarding.GuardedCommand | None) -> bool:
     return guard is not None and guard.isolate not in (None, Isolation.NONE, Isolation.LEARN)
 
 
-def obstacle(server: ServerEntry, entries: Iterable[IsolateEntry] | None = None) -> str:
+def obstacle(server: ServerEntry, entries: IsolateEntries | None = None) -> str:
     """Explain why a server that is started here would not start isolated; empty if it would.
 
     Args:

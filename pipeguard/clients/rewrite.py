@@ -29,7 +29,7 @@ from pipeguard.clients.guarding import (
 from pipeguard.clients.isolating import CANNOT_ISOLATE, HOW, instead, is_isolated, obstacle
 from pipeguard.clients.launcher import isolate_launcher
 from pipeguard.clients.masking import has_secret, masked_url, split_parts
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntries
 from pipeguard.config.tree import Value
 from pipeguard.errors import InputError
 
@@ -81,7 +81,7 @@ class GuardOptions(NamedTuple):
     no_login: bool = False
     expose_urls: bool = False
     isolate: bool = False
-    entries: tuple[IsolateEntry, ...] | None = None
+    entries: IsolateEntries | None = None
     is_logged_in: Callable[[str], bool] = lambda _url: False
     renamed: Mapping[tuple[Path, Keys], str] = {}
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from pipeguard.config.json_text import Json, leading_gap
-from pipeguard.config.toml_text import Toml
+from pipeguard.config.toml_text import Toml, write_key
 from pipeguard.config.tree import (
     Edit,
     Edits,
@@ -156,10 +156,10 @@ class Container:
         entries = list(self._members)
         first = self.pieces(entries[0])[0] if entries else "["
         if not is_list and not first.lstrip().startswith("["):
-            return f"{self.node.prefix}{toml.key(name)} = {toml.literal(fields)}"
+            return f"{self.node.prefix}{write_key(name)} = {toml.literal(fields)}"
         keys = [str(key) for key in self.path] + ([] if is_list else [name])
-        header = ".".join(map(toml.key, keys))
-        lines = [f"{toml.key(key)} = {toml.literal(value)}" for key, value in fields.items()]
+        header = ".".join(map(write_key, keys))
+        lines = [f"{write_key(key)} = {toml.literal(value)}" for key, value in fields.items()]
         return newline(self.text).join((f"[[{header}]]" if is_list else f"[{header}]", *lines))
 
     def _start_of_line(self) -> str:

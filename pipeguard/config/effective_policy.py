@@ -31,7 +31,7 @@ from pipeguard.firewall.policy import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.config.isolate_key import IsolateEntries
     from pipeguard.config.options import WrapOptions
     from pipeguard.config.strict_yaml import YamlEntry
 
@@ -108,7 +108,7 @@ def load_wrap_policy(
     return combine(user, project)
 
 
-def wrap_isolation(options: WrapOptions) -> tuple[IsolateEntry, ...]:
+def wrap_isolation(options: WrapOptions) -> IsolateEntries:
     """Isolation settings of the user's policy file, for all servers.
 
     Raises:

@@ -1,14 +1,14 @@
 """Writes an entry of `isolate` into the user's policy file, whose comments and order stay."""
 
 import datetime
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
 import yaml
 
 from pipeguard.config.container import with_items
-from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntry
+from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntries, IsolateEntry
 from pipeguard.config.policy_edit import prove, read_policy, says
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.tree import Edit, UneditableError, Value, apply_edits
@@ -63,7 +63,7 @@ def _extend(text: str, at: int, given: IsolateEntry, merged: IsolateEntry) -> st
     return text
 
 
-def own_entries(server: str, entries: Sequence[IsolateEntry]) -> list[int]:
+def own_entries(server: str, entries: IsolateEntries) -> list[int]:
     """Paths of the entries that are for one server only, by its escaped name."""
     return [at for at, each in enumerate(entries) if each.server == server and not each.tag]
 

@@ -6,6 +6,7 @@ network that their connections go through.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,6 @@ from pipeguard.config.policy_globs import parse_choice, parse_glob, read_keys
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from pipeguard.config.strict_yaml import YamlEntry
 
 ENGINES = ("auto", "bubblewrap", "container", "none")
@@ -54,10 +53,11 @@ class IsolateEntry(NamedTuple):
     limits: tuple[str, ...] = ()
 
 
+IsolateEntries = Sequence[IsolateEntry]
 _KEYS = IsolateEntry._fields
 
 
-def isolate_entries(entry: YamlEntry | None) -> tuple[IsolateEntry, ...]:
+def isolate_entries(entry: YamlEntry | None) -> IsolateEntries:
     """Read the key; report errors at their entries, and leave these out."""
     return () if entry is None else tuple(_of_policy(item) for item in entry.items())
 
@@ -68,9 +68,7 @@ def egress_proxy(entry: YamlEntry | None) -> str | None:
     return keys["proxy"].text() if "proxy" in keys else None
 
 
-def find_entries(
-    name: str, entries: Iterable[IsolateEntry], tags: Iterable[str] = ()
-) -> tuple[IsolateEntry, ...]:
+def find_entries(name: str, entries: IsolateEntries, tags: Iterable[str] = ()) -> IsolateEntries:
     """The entries for a server, in order.
 
     Args:

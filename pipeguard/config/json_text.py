@@ -298,7 +298,11 @@ class _JsonReader(Cursor):
                 node.members.append(Member(key, start, value.end, value, comma))
             else:
                 node.items.append(value)
-        self._trailing(comma)
+        if comma is not None and not self._trailing_commas:
+            self._wrong(
+                "there is a comma before a closing bracket, which this client refuses", comma
+            )
+        self.extras += () if comma is None else [(comma, comma + 1)]
         self._open.pop()
         node.end = self.position
         return node
@@ -321,15 +325,6 @@ class _JsonReader(Cursor):
         text = json.loads(match[0])
         assert isinstance(text, str)  # noqa: S101  the expression matches nothing else
         return text
-
-    def _trailing(self, comma: int | None) -> None:
-        if comma is None:
-            return
-        if not self._trailing_commas:
-            self._wrong(
-                "there is a comma before a closing bracket, which this client refuses", comma
-            )
-        self.extras.append((comma, comma + 1))
 
     def _skip(self) -> None:
         while self.text[self.position : self.position + 1] in _SKIPPED_FIRST:

@@ -79,8 +79,6 @@ NEVER_EMPTY = ISOLATED | {"--isolate"}
 class WrapOptions:
     """The options given to `wrap`, their values still as text, and the server's command."""
 
-    __slots__ = ("command", "flags", "lists", "values")
-
     def __init__(
         self,
         command: Sequence[str],

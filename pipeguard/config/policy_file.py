@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.directories import read, read_own
-from pipeguard.config.isolate_key import IsolateEntry, egress_proxy, isolate_entries
+from pipeguard.config.isolate_key import IsolateEntries, egress_proxy, isolate_entries
 from pipeguard.config.policy_globs import (
     parse_choice,
     parse_content,
@@ -102,7 +102,7 @@ class PolicyFile(NamedTuple):
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
     ask_in_client: InClient | None = None
-    isolate: tuple[IsolateEntry, ...] = ()
+    isolate: IsolateEntries = ()
     egress_proxy: str | None = None
     notes: tuple[str, ...] = ()
 
@@ -239,7 +239,6 @@ _OWN = {
 _LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
 _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", "action")
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
-_ACTIONS = {action.name.lower(): action for action in Action}
 _SEVERITIES = {level.name.lower(): level for level in Severity}
 _CONFIDENCES = {level.name.lower(): level for level in Confidence}
 _NUMBER = lazy_regex(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
@@ -333,7 +332,7 @@ class _PolicyReader:
         keys = entry.fields(_ACTION, required=("action",))
         if "action" not in keys:
             return None
-        action = keys["action"].choice(_ACTIONS)
+        action = keys["action"].choice({each.name.lower(): each for each in Action})
         if action is Action.ALLOW and self.is_project:
             keys["action"].wrong(
                 "a project's file may only tighten. To exclude something from an entry below this"

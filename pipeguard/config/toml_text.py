@@ -74,19 +74,15 @@ class Toml(Json):
     def literal(self, value: Value) -> str:
         """Implement `Syntax`."""
         if isinstance(value, Mapping):
-            inner = (f"{_key(key)} = {self.literal(item)}" for key, item in value.items())
+            inner = (f"{write_key(key)} = {self.literal(item)}" for key, item in value.items())
             return "{ " + ", ".join(inner) + " }" if value else "{}"
         if isinstance(value, Sequence) and not isinstance(value, str):
             return "[" + ", ".join(map(self.literal, value)) + "]"
         return super().literal(value).replace("\x7f", "\\u007f")
 
-    def key(self, key: str) -> str:
-        """A key, quoted if it must be."""
-        return _key(key)
-
     def pairs(self, node: Node, member: Member, text: str, new: Mapping[str, Value]) -> str:
         """Implement `Syntax`."""
-        pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
+        pairs = [f"{write_key(key)} = {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
             return ", ".join(pairs)
         if member.value.regions:
@@ -98,7 +94,7 @@ class Toml(Json):
         self, node: Node, after: Member | None, text: str, new: Mapping[str, Value]
     ) -> Edits:
         """Implement `Syntax`."""
-        pairs = [f"{_key(key)} = {self.literal(value)}" for key, value in new.items()]
+        pairs = [f"{write_key(key)} = {self.literal(value)}" for key, value in new.items()]
         if node.style is Style.BRACKETS:
             if after:
                 return [Edit(after.end, after.end, "".join(f", {pair}" for pair in pairs))]
@@ -137,7 +133,8 @@ def _without_table(node: Node, span: Span, text: str) -> Edit:
     return Edit(lines.start, lines.end, "")
 
 
-def _key(key: str) -> str:
+def write_key(key: str) -> str:
+    """A key, quoted if it must be."""
     return key if _BARE_KEY.fullmatch(key) else quote(key).replace("\x7f", "\\u007f")
 
 

@@ -39,8 +39,6 @@ class Starter:
         rest: the words after its own.
     """
 
-    __slots__ = ("options", "program", "registry", "rest", "verbs", "word")
-
     def __init__(self, program: str, word: str) -> None:
         self.program = program
         self.word = word
@@ -63,8 +61,6 @@ class Launch:
         sources: packages, repositories and the like that define the program besides the word.
         mounts: folders of a container.
     """
-
-    __slots__ = ("folder", "form", "in_project", "mounts", "rest", "sources", "starters", "word")
 
     def __init__(self, folder: str, *, in_project: bool) -> None:
         self.starters: list[Starter] = []

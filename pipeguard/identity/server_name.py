@@ -128,8 +128,6 @@ class _Target:
         is_unique: whether its stem tells it from other servers.
     """
 
-    __slots__ = ("is_unique", "kind", "parts", "stem")
-
     def __init__(self, stem: str, kind: str, *parts: str, is_unique: bool = False) -> None:
         self.stem = stem
         self.kind = kind

@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from os.path import dirname, exists, isdir, join, realpath
 
 from pipeguard.isolation import (
@@ -23,7 +23,14 @@ from pipeguard.isolation import (
 )
 from pipeguard.isolation.covers import Doorway, find_covers
 from pipeguard.isolation.sensitive import read_start
-from pipeguard.isolation.view import MAX_FILE_BYTES, FileView, Mount, MountKind, SandboxedCommand
+from pipeguard.isolation.view import (
+    MAX_FILE_BYTES,
+    FileView,
+    Mount,
+    MountKind,
+    SandboxedCommand,
+    Say,
+)
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import Confinement
 
@@ -81,7 +88,7 @@ def _is_of_root(path: str) -> bool:
 
 
 def start_confined(
-    server: SandboxedCommand, say: Callable[[str], None]
+    server: SandboxedCommand, say: Say
 ) -> tuple[Child, socket.socket, ended_by_limit.Ended]:
     """Start a server isolated; return before it runs.
 

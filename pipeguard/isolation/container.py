@@ -45,7 +45,6 @@ FOUND = "container"  # in the folder of isolation
 TRIAL_SECONDS = 20.0
 MAX_SAID_BYTES = 4000
 MOST_SAID = 300
-_TRUE = ("/bin/true",)
 REMOVAL_SECONDS = 3 * ORPHAN_SECONDS
 NO_ESCALATION = ("--cap-drop", "ALL", "--security-opt", "no-new-privileges")
 RULES = ("/.pipeguard-landlock", "/.pipeguard-rules")  # its program and input
@@ -221,7 +220,7 @@ def find_engine(host: SandboxUser, folder: str, *, is_new_trial: bool = False) -
 def _trial(engine: ContainerEngine, host: SandboxUser, folder: str) -> str | None:
     """Run `true` in a container; return the problem, if any."""
     view = build_view(profile.Profile(), host, (), "/", None)
-    server = SandboxedCommand(_TRUE, {}, view, host, profile.ResourceLimits(), ())
+    server = SandboxedCommand(("/bin/true",), {}, view, host, profile.ResourceLimits(), ())
     try:
         child, channel, end = start_contained(engine, server, folder)
     except (LaunchError, OSError) as error:

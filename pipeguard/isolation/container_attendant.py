@@ -31,6 +31,7 @@ RECORDS = "containers"  # in the folder of isolation
 PREFIX = "pipeguard-"
 PAUSE_SECONDS = 0.005
 JOIN_SECONDS = 10.0
+Descriptors = Sequence[int]
 ORPHAN_SECONDS = 5.0  # for a container to appear that an engine began to make before it ended
 
 assert sys.platform == "linux"  # noqa: S101  tells mypy which system's names to look up
@@ -136,7 +137,7 @@ def _attend(
     remove: Callable[[], None],
     ports: Sequence[int],
     channel: int,
-    watched: Sequence[int],
+    watched: Descriptors,
 ) -> NoReturn:
     try:
         outlive_run((*watched, channel, record.lock))
@@ -151,7 +152,7 @@ def _attend(
         os._exit(0)
 
 
-def _watch(process: int, ports: Sequence[int], channel: int, watched: Sequence[int]) -> None:
+def _watch(process: int, ports: Sequence[int], channel: int, watched: Descriptors) -> None:
     """Make the container's network, and kill it once the engine or the warden has ended."""
     try:
         container = os.pidfd_open(process)
@@ -168,7 +169,7 @@ def _watch(process: int, ports: Sequence[int], channel: int, watched: Sequence[i
     _wait_for_end((container,), ORPHAN_SECONDS)
 
 
-def _await_process(record: ContainerRecord, watched: Sequence[int]) -> int | None:
+def _await_process(record: ContainerRecord, watched: Descriptors) -> int | None:
     """The container's process; None if the engine ended without it."""
     engine, warden = watched
     give_up = inf
@@ -181,7 +182,7 @@ def _await_process(record: ContainerRecord, watched: Sequence[int]) -> int | Non
     return process
 
 
-def _wait_for_end(descriptors: Sequence[int], timeout_seconds: float | None) -> list[int]:
+def _wait_for_end(descriptors: Descriptors, timeout_seconds: float | None) -> list[int]:
     """Return the processes that have ended, once one has, or after the timeout."""
     poll = select.poll()
     for descriptor in descriptors:

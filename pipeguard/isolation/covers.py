@@ -16,7 +16,7 @@ import os
 import select
 import signal
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from time import monotonic, sleep
 from typing import NamedTuple, NoReturn
@@ -25,7 +25,7 @@ from pipeguard.isolation import mounting
 from pipeguard.isolation.mounting import open_folder
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.staging import STAGE, stage_view
-from pipeguard.isolation.view import FileView, MountKind
+from pipeguard.isolation.view import FileView, MountKind, Say
 from pipeguard.launch import command, warden
 
 # linux/inotify.h
@@ -234,7 +234,7 @@ class Doorway:
         OSError: the system has no descriptors left.
     """
 
-    def __init__(self, covers: tuple[Cover, ...], say: Callable[[str], None]) -> None:
+    def __init__(self, covers: tuple[Cover, ...], say: Say) -> None:
         self.covers = covers
         self.watch: CoverWatch | None = None
         try:

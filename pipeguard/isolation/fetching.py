@@ -29,10 +29,11 @@ from pipeguard.isolation.removal import remove_what_can_be
 from pipeguard.isolation.runtimes import Runtime, find_runtime, runtime_of_package
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.shipped import find_profile
-from pipeguard.isolation.view import SandboxUser, Variables
+from pipeguard.isolation.view import SandboxUser, Say, Variables
 from pipeguard.launch.child import Child
 from pipeguard.launch.command import Command
 
+Start = Callable[[Command, Profile], Child]
 REGISTRY_PORT = 443
 GIBIBYTE = 1024**3
 MOST_BYTES = 16 * GIBIBYTE  # the largest packages that servers use have a third of it
@@ -55,8 +56,8 @@ def fetch_package(
     package: Package,
     root: Path,
     variables: Variables,
-    start: Callable[[Command, Profile], Child],
-    say: Callable[[str], None],
+    start: Start,
+    say: Say,
 ) -> tuple[Path, IO[str]]:
     """Install a package unless an earlier call already did.
 
@@ -139,7 +140,7 @@ def install(
     package: Package,
     root: Path,
     variables: Variables,
-    start: Callable[[Command, Profile], Child],
+    start: Start,
 ) -> Path:
     """Install a package into a new folder, and return the folder; the caller holds `lock`.
 
@@ -221,9 +222,7 @@ def remove_unused(folders: Iterable[Path]) -> list[Path]:
     return staying
 
 
-def _run(
-    command: Command, hosts: tuple[str, ...], what: str, start: Callable[[Command, Profile], Child]
-) -> None:
+def _run(command: Command, hosts: tuple[str, ...], what: str, start: Start) -> None:
     # A company's network may lead the name to a mirror of its own.
     reached = tuple(f"{host}:{REGISTRY_PORT}{PRIVATE}" for host in hosts)
     folder = str(command.cwd)
@@ -298,7 +297,7 @@ def plain(text: str) -> str:
     return "".join(character for character in text if character.isprintable())
 
 
-def refusal_reporter(say: Callable[[str], None]) -> Report:
+def refusal_reporter(say: Say) -> Report:
     """A function that reports hosts that an installer did not reach, each once."""
     told: set[str] = set()
 

@@ -45,7 +45,7 @@ class StoredRoots:
         identity: str,
         profile: Profile,
         host: view.SandboxUser,
-        say: Callable[[str], None],
+        say: view.Say,
     ) -> None:
         self._path = join(place, sha256(os.fsencode(identity)).hexdigest())
         self._host = host

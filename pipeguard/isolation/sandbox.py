@@ -24,7 +24,13 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.runtimes import Runtime, find_runtime, starting_folder, with_paths
 from pipeguard.isolation.sensitive import sensitive_paths, session_sockets
 from pipeguard.isolation.server_view import server_view
-from pipeguard.isolation.view import SandboxedCommand, SandboxUser, Variables, filter_environment
+from pipeguard.isolation.view import (
+    SandboxedCommand,
+    SandboxUser,
+    Say,
+    Variables,
+    filter_environment,
+)
 from pipeguard.launch.child import Child, Command
 from pipeguard.state.paths import state_folder_text
 
@@ -73,7 +79,7 @@ class Sandbox:
         profile: Profile,
         *,
         report: Report = _unheard,
-        say: Callable[[str], None] = _unheard,
+        say: Say = _unheard,
         engine: str = Isolation.BUBBLEWRAP,
         fixed: tuple[str, ...] = (),
         proxies: OuterProxies | None = None,
@@ -210,7 +216,7 @@ def prepare_program(
     host: SandboxUser,
     *,
     start: Callable[[Command, Profile], Child],
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[tuple[str, ...], Runtime, IO[str] | None]:
     """Find a server's program, and fetch its package first if it has one.
 
@@ -271,7 +277,7 @@ def installer(
     profile: Profile,
     engine: str = Isolation.BUBBLEWRAP,
     proxies: OuterProxies | None = None,
-    say: Callable[[str], None] = _unheard,
+    say: Say = _unheard,
 ) -> Child:
     """Start an installer isolated, which cannot mark its own package as complete."""
     from pipeguard.isolation.fetching import DONE, refusal_reporter

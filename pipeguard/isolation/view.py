@@ -6,7 +6,7 @@ Later mounts cover earlier ones.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from os.path import dirname, isdir, isfile, islink, join, realpath
 from typing import NamedTuple
@@ -24,6 +24,7 @@ from pipeguard.isolation.sensitive import (
 )
 
 Variables = Mapping[str, str]  # of an environment
+Say = Callable[[str], None]  # tells the user
 
 
 class MountKind(Enum):

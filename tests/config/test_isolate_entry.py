@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.config.isolate_entry import own_entries, with_entry
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntries
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
 from tests.each import each
@@ -46,7 +46,7 @@ EXACT = [
 ]
 
 
-def read(text: str) -> tuple[IsolateEntry, ...]:
+def read(text: str) -> IsolateEntries:
     return parse_policy(text, "p", PolicyScope.USER, now=0.0, today=TODAY).isolate
 
 

@@ -4,7 +4,7 @@ import datetime
 
 import pytest
 
-from pipeguard.config.isolate_key import ENGINES, LIMITS, IsolateEntry, find_entries
+from pipeguard.config.isolate_key import ENGINES, LIMITS, IsolateEntries, IsolateEntry, find_entries
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.engines import Isolation
@@ -27,7 +27,7 @@ isolate:
 """
 
 
-def parse(text: str, scope: PolicyScope = PolicyScope.USER) -> tuple[IsolateEntry, ...]:
+def parse(text: str, scope: PolicyScope = PolicyScope.USER) -> IsolateEntries:
     return parse_policy(text, "p.yaml", scope, now=0.0, today=TODAY).isolate
 
 

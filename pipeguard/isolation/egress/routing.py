@@ -216,6 +216,7 @@ def _trusted_authorities() -> ssl.SSLContext:
 # --- lookups ----------------------------------------------------------------------------
 # Names resolved by the system's resolver, in threads that do not delay the end.
 
+AddressTexts = list[str]
 KNOWN_SECONDS = 1.0  # for a name to resolve here if a proxy resolves it anyway
 UNKNOWN_SECONDS = 30.0  # until it is asked for again
 CACHE_SECONDS = 5.0  # for many connections to one host, each address is judged again
@@ -224,7 +225,7 @@ MAX_THREADS = 32  # at once; a name beyond them fails
 _EAI_NAMES = {getattr(socket, name): name for name in dir(socket) if name.startswith("EAI_")}
 
 
-def _resolve_by_system(name: str) -> list[str]:
+def _resolve_by_system(name: str) -> AddressTexts:
     """The addresses of a name, in the system's order.
 
     Raises:
@@ -258,11 +259,11 @@ class NameLookups:
     def __init__(self, loop: asyncio.AbstractEventLoop, state: EgressState) -> None:
         self._loop = loop
         self._resolve = state.resolve or _resolve_by_system
-        self._cached: dict[str, tuple[float, list[str]]] = {}
-        self._pending: dict[str, asyncio.Future[list[str]]] = {}
+        self._cached: dict[str, tuple[float, AddressTexts]] = {}
+        self._pending: dict[str, asyncio.Future[AddressTexts]] = {}
         self._unknown: dict[str, float] = {}  # until when
 
-    async def resolve_if_known(self, host: Host) -> list[str]:
+    async def resolve_if_known(self, host: Host) -> AddressTexts:
         """The addresses of a host; empty if its name has none here, or resolving takes too long.
 
         Raises:
@@ -279,7 +280,7 @@ class NameLookups:
             self._unknown[name] = self._loop.time() + UNKNOWN_SECONDS
             return []
 
-    async def resolve(self, host: Host) -> list[str]:
+    async def resolve(self, host: Host) -> AddressTexts:
         """All addresses of a host, even forbidden ones.
 
         Raises:
@@ -302,7 +303,7 @@ class NameLookups:
 
     def _ask(self, name: str) -> None:
         """Resolve in a thread, and pass the answer to the loop."""
-        answer: list[str] | OSError
+        answer: AddressTexts | OSError
         try:
             answer = list(self._resolve(name))
         except OSError as error:
@@ -312,7 +313,7 @@ class NameLookups:
         with suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._take, name, answer)
 
-    def _take(self, name: str, answer: list[str] | OSError) -> None:
+    def _take(self, name: str, answer: AddressTexts | OSError) -> None:
         pending = self._pending.pop(name)
         if isinstance(answer, OSError):
             pending.set_exception(answer)

@@ -1,7 +1,7 @@
 """Starts a server without isolation, and records what it uses."""
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 
 from pipeguard.errors import LaunchError, StateError
@@ -9,7 +9,7 @@ from pipeguard.isolation import packages, profile, runtimes, sandbox, sensitive,
 from pipeguard.isolation.egress.outer_proxy import OuterProxies
 from pipeguard.isolation.learning.observed import Observed, save
 from pipeguard.isolation.learning.tracer import OPTIONS, Tracer, obstacle, strace_here
-from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM, SandboxUser
+from pipeguard.isolation.view import ETC_FILES, ETC_FOLDERS, SCRATCH, SYSTEM, SandboxUser, Say
 from pipeguard.launch.child import Child, Command, start
 from pipeguard.launch.command import NOT_RUNNABLE, Confinement
 
@@ -36,7 +36,7 @@ class Learner:
         self,
         name: str,
         command: Command,
-        say: Callable[[str], None],
+        say: Say,
         proxies: OuterProxies | None = None,
     ) -> None:
         if why := obstacle():

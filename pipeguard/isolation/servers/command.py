@@ -2,11 +2,11 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.config.isolate_key import IsolateEntry, find_entries
+from pipeguard.config.isolate_key import IsolateEntries, find_entries
 from pipeguard.isolation.docker_servers import is_of_containers, parse_run
 from pipeguard.isolation.packages import find_package
 from pipeguard.isolation.shipped import ShippedProfile, find_profile
@@ -97,7 +97,7 @@ class ServerCommand(NamedTuple):
         held = f"{' and '.join(above)} is not given as a whole: name folders in it." * bool(above)
         return " ".join(filter(None, (held, shipped.needs if shipped else "")))
 
-    def check_hardened(self, entries: Iterable[IsolateEntry], name: str) -> None:
+    def check_hardened(self, entries: IsolateEntries, name: str) -> None:
         """Check that isolation would start the container here.
 
         Args:

@@ -11,9 +11,10 @@ from typing import NamedTuple, Self
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, StateError
-from pipeguard.isolation import kept_homes, profile, removal
+from pipeguard.isolation import kept_homes, removal
 from pipeguard.isolation.fetching import (
     DONE,
+    Start,
     install,
     lock,
     newest,
@@ -26,7 +27,6 @@ from pipeguard.isolation.learning.observed import Observed
 from pipeguard.isolation.packages import Package
 from pipeguard.isolation.sandbox import PACKAGES, installer, isolation_folder, packages_folder
 from pipeguard.isolation.servers.outer_proxies import outer_proxies
-from pipeguard.launch.child import Child, Command
 from pipeguard.log import say
 from pipeguard.state.paths import existing_state_folder
 
@@ -69,7 +69,7 @@ def packages() -> tuple[Installed, ...]:
 def update(
     installed: Installed,
     variables: Mapping[str, str],
-    start: Callable[[Command, profile.Profile], Child],
+    start: Start,
 ) -> Installed:
     """Fetch a package again, and remove unused copies; running servers keep theirs.
 

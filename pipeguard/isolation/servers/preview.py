@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import IsolateEntry, find_entries
+from pipeguard.config.isolate_key import IsolateEntries, find_entries
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import LaunchError, PipeGuardError
 from pipeguard.identity.server_name import identify_server
@@ -60,7 +60,7 @@ class ServerFacts(NamedTuple):
     shipped: ShippedProfile | None
 
     @classmethod
-    def find(cls, name: str, entries: Iterable[IsolateEntry], packages: Iterable[str]) -> Self:
+    def find(cls, name: str, entries: IsolateEntries, packages: Iterable[str]) -> Self:
         """Collect the known facts about a server.
 
         Args:
@@ -113,7 +113,7 @@ def preview_server(
 def _preview(
     options: WrapOptions,
     name: str,
-    entries: Iterable[IsolateEntry],
+    entries: IsolateEntries,
     *,
     engine: str,
     variables: view.Variables,

@@ -6,7 +6,7 @@ Reads no policy and starts nothing: `starter` and `preview` do.
 from collections.abc import Iterable, Iterator, Sequence
 from os.path import dirname, expanduser, realpath
 
-from pipeguard.config.isolate_key import IsolateEntry
+from pipeguard.config.isolate_key import IsolateEntries, IsolateEntry
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.credential_names import is_secret_header
 from pipeguard.errors import PolicyError
@@ -30,7 +30,7 @@ _NO_DATA = lazy_regex(
 )
 
 
-def combine_grants(entries: Iterable[IsolateEntry]) -> Profile:
+def combine_grants(entries: IsolateEntries) -> Profile:
     """Combine the grants of entries of the policy.
 
     Raises:
@@ -68,7 +68,7 @@ def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Pr
 
 
 def list_sources(
-    options: WrapOptions, entries: Iterable[IsolateEntry], engine: str, command: Command
+    options: WrapOptions, entries: IsolateEntries, engine: str, command: Command
 ) -> tuple[tuple[str, Profile], ...]:
     """The sources of grants, each with what it gives; the one whose limits count first.
 

@@ -19,9 +19,9 @@ from pipeguard.isolation.servers.outer_proxies import outer_proxies
 from pipeguard.launch.child import Child, Command, start
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
-    from pipeguard.config.isolate_key import IsolateEntry
+    from pipeguard.config.isolate_key import IsolateEntries
     from pipeguard.config.options import WrapOptions
     from pipeguard.firewall.finding import Finding
     from pipeguard.firewall.session.guard import Guard
@@ -220,7 +220,7 @@ class ServerStarter:
             identity, command, profile, report=report, say=_say, engine=engine, proxies=proxies
         )
 
-    def _engine(self, entries: Sequence[IsolateEntry]) -> str:
+    def _engine(self, entries: IsolateEntries) -> str:
         """The engine that the policy names; a server kept apart from a namesake gets that one's.
 
         It gets none of the namesake's grants: a person gave those to another server.
@@ -237,7 +237,7 @@ class ServerStarter:
             )
         return engine
 
-    def _entries(self, name: str = "") -> tuple[IsolateEntry, ...]:
+    def _entries(self, name: str = "") -> IsolateEntries:
         """The policy's grants for the server; a policy without `isolate` is not even parsed."""
         if not mentions(self._options.values.get("--policy"), "isolate"):
             return ()

@@ -11,7 +11,7 @@ from contextlib import suppress
 from os.path import dirname, exists, isabs, isdir, lexists, realpath
 from typing import NamedTuple
 
-from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntry, find_entries
+from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntries, IsolateEntry, find_entries
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.egress import addresses, hosts, recording
 from pipeguard.isolation.learning.reduction import SHARED
@@ -81,7 +81,7 @@ def plan_grant(
 
     from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 
-    entries: tuple[IsolateEntry, ...] = ()
+    entries: IsolateEntries = ()
     if exists(path):
         text = policy_text(path, PolicyScope.USER)
         entries = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).isolate
@@ -143,7 +143,7 @@ def _grant_host(entry: str, port: int | None) -> WallGrant:
     return WallGrant("hosts", f"{name}{equals}{private}", opens)
 
 
-def list_grants(entries: Sequence[IsolateEntry]) -> list[tuple[str, str]]:
+def list_grants(entries: IsolateEntries) -> list[tuple[str, str]]:
     """List all grants of entries, each with its key."""
     found: dict[tuple[str, str], None] = {}
     for entry in entries:
