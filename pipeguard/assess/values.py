@@ -88,10 +88,6 @@ class PostureCheck(NamedTuple):
         """The path of its page in the site that `make docs` builds."""
         return f"checks/{self.id}.html"
 
-    def with_severity(self, severity: Severity) -> PostureCheck:
-        """Copy the check for a case of this severity."""
-        return self._replace(severity=severity)
-
     def at(
         self,
         place: ServerEntry | Path | None,
@@ -100,9 +96,11 @@ class PostureCheck(NamedTuple):
         line: int = 0,
         key: str = "",
         fix: Sequence[str] = (),
+        severity: Severity | None = None,
     ) -> PostureFinding:
         """Make a finding in a server's entry (by default its first line), in a file, or in none."""
-        finding = PostureFinding(self.id, self.severity, message, tuple(fix), key=key, line=line)
+        rated = self.severity if severity is None else severity
+        finding = PostureFinding(self.id, rated, message, tuple(fix), key=key, line=line)
         if not isinstance(place, ServerEntry):
             return replace(finding, file=place)
         line = line or place.line

@@ -43,7 +43,7 @@ def _find_trusted(target: AssessmentTarget, server: ServerEntry) -> Findings:
         if value is True or (isinstance(value, (list, tuple)) and "*" in value):
             message = f"`{key}` has all of its tools called without asking."
             line = target.line(server, key)
-            yield UNASKED.with_severity(Severity.LOW).at(server, message, line=line, key=key)
+            yield UNASKED.at(server, message, line=line, key=key, severity=Severity.LOW)
 
 
 def list_settings() -> Iterator[str]:

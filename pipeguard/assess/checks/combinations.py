@@ -110,11 +110,12 @@ def _kept_apart(check: PostureCheck, client: str, parts: _Parts) -> PostureFindi
     every = {each.server.name: each for servers in parts.values() for each in servers}
     kept = [each for each in every.values() if each.taken]
     listed = "; ".join(f"{each.server.name} has {each.has}" for each in kept)
-    return check.with_severity(Severity.INFO).at(
+    return check.at(
         next(iter(every.values())).server,
         f"Together in {_name(client)}: {_list_names(parts)}. But isolation keeps them from it,"
         f" enforced: {listed}.",
         key=",".join(sorted(every)),
+        severity=Severity.INFO,
     )
 
 
@@ -138,12 +139,12 @@ def _finding(
     is_shared = any("project" in fix for fix in fixes)  # which setup changes only if it is named
     fix = join_setups(fixes) if is_shared else ("pipeguard", "setup", client)
     alone = _ALONE if guarded and len(names) == 1 else ""
-    rated = check.with_severity(check.severity if sure and not guarded else Severity.LOW)
-    return rated.at(
+    return check.at(
         every[0].server,
         f"Together in {_name(client)}: {_list_names(parts)}.{alone}{guess}",
         key=",".join(names),
         fix=fix if fixes else (),
+        severity=None if sure and not guarded else Severity.LOW,
     )
 
 

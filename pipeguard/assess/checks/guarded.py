@@ -46,9 +46,9 @@ def _find_broken(config: Config) -> PostureFinding:
         return BROKEN.at(config.path, f"It is not read: {config.problem}", line=line, key=key)
     if config.servers:
         message = f"It is read, but cannot be changed: {config.problem}"
-        return BROKEN.with_severity(Severity.MEDIUM).at(config.path, message, line=line)
+        return BROKEN.at(config.path, message, line=line, severity=Severity.MEDIUM)
     message = f"It is not read: {config.problem}"
-    return BROKEN.with_severity(Severity.LOW).at(config.path, message, line=line)
+    return BROKEN.at(config.path, message, line=line, severity=Severity.LOW)
 
 
 def _of(target: AssessmentTarget, server: ServerEntry) -> Findings:
@@ -76,10 +76,10 @@ def _flags(target: AssessmentTarget, server: ServerEntry) -> Findings:
         line = target.line(server, f"args.{index}")
         if word in _WEAK:
             severity, what = _WEAK[word]
-            yield FLAGS.with_severity(severity).at(server, f"{what}.", line=line, key=word)
+            yield FLAGS.at(server, f"{what}.", line=line, key=word, severity=severity)
         if is_projects and word.partition("=")[0] == "--policy":
             what = "`--policy` lets the project choose the policy"
-            yield FLAGS.with_severity(Severity.HIGH).at(server, f"{what}.", line=line, key=word)
+            yield FLAGS.at(server, f"{what}.", line=line, key=word, severity=Severity.HIGH)
 
 
 def _of_project(target: AssessmentTarget, server: ServerEntry) -> Findings:
@@ -88,4 +88,4 @@ def _of_project(target: AssessmentTarget, server: ServerEntry) -> Findings:
         if name in server.env:
             what = f"`{name}` lets the project choose the policy, the pins or the rules"
             line = target.line(server, f"env.{name}")
-            yield FLAGS.with_severity(Severity.HIGH).at(server, f"{what}.", line=line, key=name)
+            yield FLAGS.at(server, f"{what}.", line=line, key=name, severity=Severity.HIGH)

@@ -56,8 +56,8 @@ def _open(target: AssessmentTarget, server: ServerEntry) -> Findings:
     hint = " `isolate: {}` in its entry of pipeguard.yaml isolates it." * is_of_gateway(server)
     message = f"{touches}{_because(held)}." + (f" But {why}." if why else hint)
     gives_more = why and not is_refused  # its own words give more than any isolated server gets
-    check = NOT_ISOLATED.with_severity(Severity.MEDIUM) if gives_more else NOT_ISOLATED
-    yield check.at(server, message, fix=fix)
+    severity = Severity.MEDIUM if gives_more else None
+    yield NOT_ISOLATED.at(server, message, fix=fix, severity=severity)
 
 
 def _because(isolation: EntryIsolation) -> str:
@@ -76,8 +76,8 @@ def _given_away(target: AssessmentTarget, server: ServerEntry) -> Findings:
         if what:
             line = target.line(server, f"args.{option.begin - 1}")
             key = f"{option.name} {option.value}"
-            check = FLAGS.with_severity(_severity(target, server, option.name))
-            yield check.at(server, f"{what}.", line=line, key=key)
+            severity = _severity(target, server, option.name)
+            yield FLAGS.at(server, f"{what}.", line=line, key=key, severity=severity)
 
 
 def _find_given_machine(target: AssessmentTarget, server: ServerEntry) -> Findings:

@@ -59,9 +59,8 @@ def _alike(by_name: dict[str, list[ServerEntry]]) -> Findings:
             other = by_name[second][0]
             if _is_same(entry, other):
                 continue
-            rated = ALIKE.with_severity(_severity(first, second))
             message = f"It looks like `{first}`, which is another server ({entry.client})."
-            yield rated.at(other, message, key=first)
+            yield ALIKE.at(other, message, key=first, severity=_severity(first, second))
 
 
 def _looks(name: str) -> str:

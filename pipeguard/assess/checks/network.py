@@ -16,7 +16,6 @@ from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.firewall.finding import Severity
 
 CLEAR, LISTENS = CHECKS = read_checks("network")
-_PROC = Path("/proc")
 _ALL = re.compile(r"(?:0\.0\.0\.0|\[::\]|::|\*)(?::\d+)?\Z")
 _HOSTING = re.compile(r"(?i)--?(?:[\w-]*host|bind|listen|address|addr|ip|interface)\Z")
 _HOST_VARIABLE = re.compile(r"(?i)(?:\w+_)?(?:HOST|BIND|LISTEN|ADDRESS|BIND_ADDR)\Z")
@@ -40,13 +39,13 @@ def _in_clear(target: AssessmentTarget, server: ServerEntry) -> Findings:
         if not _is_clear(url) or host is None or _is_here(host):
             continue
         near = _is_near(host)
-        check = CLEAR.with_severity(Severity.MEDIUM) if near else CLEAR
-        yield check.at(
+        yield CLEAR.at(
             server,
             f"Anybody on the way can read and change {masked_url(url)}"
             f"{' in its network' if near else ''}.",
             line=target.line(server, span),
             key=host,
+            severity=Severity.MEDIUM if near else None,
         )
 
 
@@ -67,17 +66,18 @@ def _listening(target: AssessmentTarget, server: ServerEntry) -> Findings:
         before = word
     for name, value in server.env.items():
         if _HOST_VARIABLE.match(name) and _ALL.match(value):
-            yield LISTENS.with_severity(Severity.MEDIUM).at(
+            yield LISTENS.at(
                 server,
                 f"With {name}={value} it listens on every address, if it reads that variable.",
                 line=target.line(server, f"env.{name}"),
                 key=name,
+                severity=Severity.MEDIUM,
             )
 
 
 def list_processes() -> Iterator[tuple[str, list[str]]]:
     """The processes of this machine, with their words up to `--`; only on Linux, from /proc."""
-    for path in sorted(_PROC.glob("[0-9]*/cmdline")):
+    for path in sorted(Path("/proc").glob("[0-9]*/cmdline")):
         with suppress(OSError):  # it has ended
             words = path.read_bytes().decode("utf-8", "replace").split("\0")
             yield path.parent.name, words[: words.index("--")] if "--" in words else words

@@ -45,13 +45,13 @@ def _flag(server: ServerEntry, flagged: Flagged) -> PostureFinding:
     severity = finding.severity if stops else min(finding.severity, Severity.LOW)
     excerpt = f': "{finding.excerpt}"' if finding.excerpt else ""
     does = "stop" if stops else "note"
-    rated = FLAGGED.with_severity(severity if sure or not stops else min(severity, Severity.HIGH))
-    return rated.at(
+    return FLAGGED.at(
         server,
         f"{flagged.what}, {finding.place}: the guard would {does} it,"
         f" rule {finding.rule}{excerpt}.",
         key=f"{flagged.what} {finding.pointer} {finding.rule}",
         fix=("pipeguard", "explain", finding.rule),
+        severity=severity if sure or not stops else min(severity, Severity.HIGH),
     )
 
 

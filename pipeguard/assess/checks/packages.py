@@ -41,10 +41,10 @@ def _find_unpinned(target: AssessmentTarget, server: ServerEntry, fetch: Fetch) 
     example = what + fetch.example[len(fetch.what) :] if is_longer else masked_text(fetch.example)
     movable = fetch.pin is VersionPin.MOVABLE
     risk = "is a tag, which can be moved" if movable else "may be another version at each start"
-    check = UNPINNED.with_severity(Severity.LOW) if movable else UNPINNED
-    return check.at(
+    return UNPINNED.at(
         server,
         f"What {fetch.program} fetches for `{what}` {risk}. Exactly: `{example}`.",
         line=line,
         key=what,
+        severity=Severity.LOW if movable else None,
     )

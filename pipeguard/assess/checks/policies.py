@@ -61,11 +61,11 @@ def _find_loosened(path: Path, file: PolicyFile) -> Findings:
         elif exempt.until is None:
             message = f"An exception from {where.rule} has no end."
             key = f"{where.rule} {where.tool} {where.server}"
-            yield LOOSER.with_severity(Severity.LOW).at(path, message, key=key)
+            yield LOOSER.at(path, message, key=key, severity=Severity.LOW)
     if file.drift_allow:
         kinds = ", ".join(sorted(drift.value for drift in file.drift_allow))
         message = f"Definitions may change without being approved: {kinds}."
-        yield LOOSER.with_severity(Severity.LOW).at(path, message, key="drift")
+        yield LOOSER.at(path, message, key="drift", severity=Severity.LOW)
 
 
 def _describe_grants(path: Path, file: PolicyFile, home_folder: str) -> Findings:
@@ -93,5 +93,5 @@ def _actions(path: Path, layer: Layer) -> Findings:
             continue
         message = f"An action of `{entry.action.name.lower()}` applies to {where.rule}"
         message += "." if narrow else ", in every tool of every server."
-        check = LOOSER.with_severity(Severity.LOW) if named or narrow else LOOSER
-        yield check.at(path, message, key=f"action {where.rule}")
+        severity = Severity.LOW if named or narrow else None
+        yield LOOSER.at(path, message, key=f"action {where.rule}", severity=severity)

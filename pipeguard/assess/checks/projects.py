@@ -23,7 +23,6 @@ _INTERPRETERS = re.compile(
 )
 _SCRIPT = re.compile(r"(?:\./|\.\./|\$\{(?:workspaceFolder|CLAUDE_PROJECT_DIR)[^}]*\}|[\w@-]+/)")
 _ENDINGS = (".py", ".js", ".mjs", ".cjs", ".ts", ".sh", ".rb", ".php", ".pl", ".ps1", ".jar")
-_EXPANDS_COMMANDS = frozenset({"crush"})
 # Settings that make a client not ask: the file, and the text in it.
 _SETTINGS = (
     (".claude/settings.json", re.compile(r'"enableAllProjectMcpServers"\s*:\s*true')),
@@ -55,7 +54,7 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Findings:
         if value is True or value == "true" or (isinstance(value, (list, tuple)) and value):
             message = f"`{key}` has its tools called without asking."
             yield APPROVES.at(server, message, key=key, line=target.line(server, key))
-    if set(target.client_ids(server)) & _EXPANDS_COMMANDS:
+    if "crush" in target.client_ids(server):  # which expands commands
         for where, text in _texts(server):
             if "$(" in text or "`" in text:
                 message = f"`{where}` contains a command that its client runs to read the file."

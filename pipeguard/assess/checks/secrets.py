@@ -134,12 +134,13 @@ def look(target: AssessmentTarget) -> Findings:
                 severity = Severity.LOW
                 what = _OF_GATEWAY
                 fix = fix if server.guard else ()
-            yield CLEAR.with_severity(severity).at(
+            yield CLEAR.at(
                 server,
                 f"{value.place} contains {what}.",
                 line=target.line(server, value.span),
                 key=value.place,
                 fix=fix,
+                severity=severity,
             )
 
 

@@ -23,7 +23,6 @@ from pipeguard.version import VERSION
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-TEMPLATE = "report.html"
 NAMED_CHARS = 120  # shown of a name or a command in a table or a heading
 TEXT_CHARS = 2_000  # shown of a finding, which quotes names
 
@@ -47,7 +46,7 @@ def render(assessment: Assessment) -> str:
         worst = max(finding.severity for finding in findings)
         groups.append((checks()[name], worst, findings, shared_cure(findings)))
     names = {name: client.name for name, client in clients().items()}
-    return environment.get_template(TEMPLATE).render(
+    return environment.get_template("report.html").render(
         assessment=assessment,
         grade=assessment.grade,
         counts=[(level.name.lower(), count) for level, count in assessment.counts().items()],

@@ -9,14 +9,12 @@ from pipeguard.assess.checking import checks
 from pipeguard.assess.values import PostureFinding
 from pipeguard.version import VERSION
 
-FORMAT_VERSION = 1
-
 
 def render(assessment: Assessment) -> str:
     """The whole assessment as one JSON object."""
     grade = assessment.grade
     fields = {
-        "version": FORMAT_VERSION,
+        "version": 1,
         "pipeguard": VERSION,
         "repository": assessment.target.is_repository,
         "score": grade.score,
