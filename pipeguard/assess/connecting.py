@@ -292,7 +292,7 @@ def _remote_channel(
 
 def _headers(server: ServerEntry) -> Sequence[str]:
     """The entry's headers, without references that only its client can resolve."""
-    headers: Mapping[str, str] = server.headers
+    headers = server.headers
     if server.guard:
         named = server.guard.headers
         headers = {name: server.env.get(variable, "") for name, variable in named.items()}
@@ -384,7 +384,7 @@ def find_pins(
     Raises:
         StateError: the store cannot be read.
     """
-    if target.store is None:
+    if not target.store:
         return pins_name(None, server), {}
     with open_store(target.store) as store:
         name = pins_name(store, server)

@@ -103,7 +103,7 @@ def _policy(source: IsolationSource, server: ServerEntry, by_entry: _Said) -> Is
     """Return the policy's entries for a server that PipeGuard starts, by its name there."""
     if is_of_gateway(server):
         return find_entries(server.name, source.entries, list_values(server.fields.get("tags")))
-    if server.guard is None:
+    if not server.guard:
         return ()
     name = server.guard.name or identify_server(server.own_words, _folder(source, server)).name
     chosen = by_entry.get("--policy", ()) if source.root is None else ()

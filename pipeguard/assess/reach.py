@@ -170,7 +170,7 @@ def given_in_words(target: AssessmentTarget, server: ServerEntry) -> tuple[str, 
     policy.
     """
     isolation = _find_held(target, server)
-    if isolation is None:
+    if not isolation:
         return None
     if not target.is_repository and target.problem_with_engine(isolation.engine):
         return None

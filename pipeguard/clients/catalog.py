@@ -237,7 +237,7 @@ def clients_called(name: str) -> list[Client]:
 def read_client(path: Path) -> Client:
     """Read one file, which comes with the package: tests/clients/test_samples.py checks each."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    data: Mapping[str, Any] = yaml.load(path.read_bytes(), loader)  # noqa: S506  a safe loader
+    data = yaml.load(path.read_bytes(), loader)  # noqa: S506  a safe loader
     name = path.stem
     common = {key: data[key] for key in FILE_KEYS if key in data}
     usual = ("name", "checked", "source", "before", "after", "paste")

@@ -5,7 +5,7 @@ intended. Reads and writes no file.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
@@ -130,7 +130,7 @@ def _as_read(fields: Mapping[str, Value], syntax: Syntax) -> dict[str, Value]:
 
 def _unused_name(config: Config, servers: Sequence[ServerEntry]) -> str:
     names = {server.name for server in config.servers if server not in servers}
-    candidates: Iterator[str] = (f"{NAME}-{number}" if number > 1 else NAME for number in count(1))
+    candidates = (f"{NAME}-{number}" if number > 1 else NAME for number in count(1))
     return next(name for name in candidates if name not in names)
 
 

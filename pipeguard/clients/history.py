@@ -25,7 +25,6 @@ from pipeguard.version import VERSION
 FOLDER = "setup"
 _RECORD = "record.json"
 _BACKUP = "before"
-_OWNER_ONLY_FOLDER = 0o700
 
 
 class MovedServer(NamedTuple):
@@ -120,7 +119,7 @@ def remember(
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%f")
     try:
         top = state_folder() / FOLDER
-        top.mkdir(mode=_OWNER_ONLY_FOLDER, exist_ok=True)
+        top.mkdir(mode=0o700, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f"{stamp}-{client}-{digest}-", dir=top))
         record = Record(
             folder,

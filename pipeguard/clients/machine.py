@@ -284,7 +284,7 @@ def _upwards(folder: Path | None) -> Sequence[Path]:
     if folder is None:
         return ()
     top = repository(folder)
-    if top is None:
+    if not top:
         return (folder,)
     return [above for above in (folder, *folder.parents) if above == top or top in above.parents]
 

@@ -277,7 +277,7 @@ def _judge(server: ServerEntry, options: GuardOptions, *, is_held: bool) -> Judg
 
 def _forbidden(config: Config, machine: Machine) -> str:
     for spec in config.specs:
-        managed: Path | None = managing_file(machine, catalog.client(spec.client))
+        managed = managing_file(machine, catalog.client(spec.client))
         if managed:
             return f"{managed} replaces its servers: whoever manages this machine must guard them."
     return ""

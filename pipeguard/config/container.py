@@ -84,7 +84,7 @@ class Container:
         node = self._tree.at(path)
         if node is None or node.kind not in (NodeKind.MAP, NodeKind.LIST) or node.shared:
             raise UneditableError("its servers are written in a way that cannot be edited.")
-        self.node: Node = node
+        self.node = node
 
     @property
     def is_in_brackets(self) -> bool:
@@ -171,7 +171,7 @@ class Container:
 
     def _spans(self, key: str | int) -> list[Span]:
         member = self._members.get(key)
-        if member is None:
+        if not member:
             raise UneditableError(f"the entry {key!r} does not exist any more.")
         if self.is_in_brackets:
             return [Span(member.start, member.end)]

@@ -77,7 +77,7 @@ def _change(text: str, at: int, kind: str, value: Value) -> str:
     if isinstance(value, list):
         is_port = kind == "loopback"
         value = [int(each) if is_port and each.isdecimal() else each for each in value]
-    if member is None:
+    if not member:
         return apply_edits(text, _YAML.insert(entry, entry.members[-1], text, {kind: value}))
     if not isinstance(value, list):
         return apply_edits(text, [Edit(member.value.start, member.value.end, _flow(value))])

@@ -133,7 +133,7 @@ def _without_key(text: str) -> str:
     """The text without its exceptions, which may be its only key."""
     root = Yaml().read(text)
     member = root.member(_KEY)
-    if member is None:
+    if not member:
         raise UneditableError("the key is not there.")
     if len(root.members) > 1:
         return apply_edits(text, Yaml().remove(root, [member], text))

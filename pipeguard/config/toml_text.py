@@ -177,7 +177,7 @@ class _Scan(Cursor):
         for index, (key, key_start) in enumerate(keys):
             last = index == len(keys) - 1
             member = node.member(key)
-            if member is None:
+            if not member:
                 kind = NodeKind.LIST if last and brackets == 2 else NodeKind.MAP
                 member = Member(key, key_start, span.end, Node(kind, start, span.end))
                 member.value.style = Style.LINES
@@ -206,7 +206,7 @@ class _Scan(Cursor):
         for (key, key_start), (_, next_start) in pairwise(keys):
             prefix = self.text[start:next_start]
             member = node.member(key)
-            if member is None:
+            if not member:
                 inner = Node(NodeKind.MAP, start, span.end, style=Style.LINES, prefix=prefix)
                 member = Member(key, key_start, span.end, inner)
                 node.members.append(member)
@@ -268,7 +268,7 @@ class _Scan(Cursor):
             inner = node
             for key, _ in keys[:-1]:
                 member = inner.member(key)
-                if member is None:
+                if not member:
                     # A table with dotted keys inside braces is never edited.
                     member = Member(key, start, value.end, Node(NodeKind.MAP, start, value.end))
                     member.value.shared = True

@@ -121,7 +121,7 @@ class Node:
         """The node at a path of keys and positions in lists, or None."""
         node: Node | None = self
         for step in path:
-            if node is None:
+            if not node:
                 return None
             if isinstance(step, int):
                 node = node.items[step] if step < len(node.items) else None
@@ -289,7 +289,7 @@ def regions(tree: Node, path: Iterable[str | int], text: str) -> list[Span]:
         UneditableError: the entry does not exist.
     """
     node = tree.at(path)
-    if node is None:
+    if not node:
         raise UneditableError("the entry does not exist any more.")
     if node.style is Style.BRACKETS and not node.regions:
         return [Span(node.start, node.end)]

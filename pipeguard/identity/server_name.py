@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity import launchers
-from pipeguard.identity.launch import Form, Launch, parse
+from pipeguard.identity.launch import Form, parse
 from pipeguard.identity.launchers import WORDS
 from pipeguard.identity.words import (
     URL,
@@ -138,7 +138,7 @@ class _Target:
 def _remote_target(url: str) -> _Target:
     """The server at an address, named by its host and path."""
     matched = re.match(URL, url)
-    if matched is None:
+    if not matched:
         return _Target("server", "url", url)
     host = matched[1].rpartition("@")[2].lower()
     segments = [part for part in matched[2].split("/") if part not in ("", "mcp", "sse", "ws")]
@@ -165,7 +165,7 @@ class _Reader:
     def __init__(
         self, words: list[str], folder: str, layer: int = 0, *, in_project: bool = False
     ) -> None:
-        self._launch: Launch = parse(words, folder, in_project=in_project)
+        self._launch = parse(words, folder, in_project=in_project)
         self._folder = self._launch.folder
         self._layer = layer
         starter = self._launch.starters[-1] if self._launch.starters else None

@@ -182,7 +182,7 @@ def is_url(word: str) -> bool:
 def identity_of_url(url: str) -> str:
     """The host, the path, and the query without values that look like keys."""
     matched = re.match(URL, url)
-    if matched is None:
+    if not matched:
         return url
     host = matched[1].rpartition("@")[2].lower().removesuffix(":443").removesuffix(":80")
     path = "/".join(part for part in matched[2].split("/") if part)

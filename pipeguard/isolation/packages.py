@@ -102,7 +102,7 @@ def find_package(argv: Sequence[str]) -> Package | None:
         LaunchError: it fetches in an unknown way, so it cannot be isolated.
     """
     starter = next(iter(parse(argv).starters), None)
-    if starter is None:
+    if not starter:
         return None
     words = (starter.program, *starter.verbs)
     if words in _RUNNERS:

@@ -232,7 +232,7 @@ def prepare_program(
         being removed.
     """
     package = find_package(command.argv)
-    if package is None:
+    if not package:
         return command.argv, find_runtime(command.argv, command.env, folder, host), None
     from pipeguard.isolation.fetching import fetch_package, fetched_runtime
 

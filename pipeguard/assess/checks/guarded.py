@@ -65,7 +65,7 @@ def _of(target: AssessmentTarget, server: ServerEntry) -> Findings:
 
 
 def _flags(target: AssessmentTarget, server: ServerEntry) -> Findings:
-    if server.guard is None:
+    if not server.guard:
         return
     is_projects = server.scope is ConfigScope.PROJECT
     if is_projects:

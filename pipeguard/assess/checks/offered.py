@@ -17,7 +17,7 @@ def look(target: AssessmentTarget) -> Findings:
     by_tool: dict[tuple[str, str], list[ServerEntry]] = {}
     for server in target.servers:
         offered = target.find_definitions(server)
-        if offered is None:
+        if not offered:
             continue
         yield from _of(target, server, offered)
         tools = [offer.name for offer in offered.offers if offer.kind == "tool"]

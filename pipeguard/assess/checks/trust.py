@@ -22,7 +22,7 @@ def look(target: AssessmentTarget) -> Findings:
     if target.is_repository:
         return
     guarded = [server for server in target.servers if server.guard]
-    if target.store is None:
+    if not target.store:
         yield from (_unseen(target, server, _NOT_STARTED) for server in guarded)
         return
     try:

@@ -25,8 +25,8 @@ def render(assessment: Assessment) -> str:
             cases.append(Xml.Element("testcase", classname="pipeguard.assess", name=name))
         for finding in findings:
             skip = assessment.is_known(finding) or finding.severity is Severity.INFO
-            failures = failures + (not skip)
-            skipped = skipped + skip
+            failures += not skip
+            skipped += skip
             cases.append(_case(assessment, finding, skip=skip))
     counts = {"tests": str(len(cases)), "failures": str(failures), "skipped": str(skipped)}
     suite = Xml.Element("testsuite", {"name": "pipeguard assess", "errors": "0", **counts})

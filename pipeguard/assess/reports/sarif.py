@@ -34,7 +34,7 @@ def render(assessment: Assessment) -> str:
     results = [
         _result(assessment, finding, names.index(finding.check)) for finding in assessment.findings
     ]
-    run: dict[str, object] = {
+    run = {
         "tool": {
             "driver": {
                 "name": "PipeGuard",

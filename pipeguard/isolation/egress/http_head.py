@@ -189,7 +189,7 @@ def _error(why: str, reason: EgressReason = EgressReason.MALFORMED) -> EgressReq
 def _read_head(head: bytes) -> EgressRequest:
     line, *lines = head.split(b"\r\n")
     match = _REQUEST_LINE.fullmatch(line)
-    if match is None:
+    if not match:
         raise _error("the request line is malformed")
     method, url, version = match.groups()
     fields = [_field(text) for text in lines]
@@ -209,7 +209,7 @@ def _read_head(head: bytes) -> EgressRequest:
 
 def _field(line: bytes) -> tuple[bytes, bytes]:
     match = _FIELD.fullmatch(line)
-    if match is None:
+    if not match:
         raise _error("a header is malformed")
     return match[1], match[2].strip(b" \t")
 

@@ -176,7 +176,7 @@ class Tracer:
 
     def _take_line(self, line: str) -> None:
         match = _LINE.fullmatch(line)
-        if match is None:
+        if not match:
             return
         thread, text, is_unfinished = match.groups()
         text = self._unfinished.pop(thread, "") + text
@@ -187,7 +187,7 @@ class Tracer:
 
     def _take_call(self, thread: str, text: str) -> None:
         call = _CALL.match(text)
-        if call is None:
+        if not call:
             return
         name, arguments = call.groups()
         with suppress(ValueError):  # not an address: the call fails

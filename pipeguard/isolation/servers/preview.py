@@ -74,7 +74,7 @@ class ServerFacts(NamedTuple):
         observed = load(name)
         keys = [observed.package] if observed else [f"npm:{name}", f"pypi:{name}"]
         shipped = next(filter(None, map(find_profile, [*keys, *packages])), None)
-        if observed is None:
+        if not observed:
             return cls(None, None, shipped)
         given = shipped.profile if shipped else Profile()
         given = given.with_more(combine_grants(entries))
@@ -161,7 +161,7 @@ def _program(
     command: Command, package: Package | None, folder: str, host: view.SandboxUser
 ) -> tuple[tuple[str, ...], Runtime, str]:
     """The command line to run, its program's needs, and the folder of a fetched package."""
-    if package is None:
+    if not package:
         return tuple(command.argv), find_runtime(command.argv, command.env, folder, host), ""
     there = fetching.newest(packages_folder(), package.identity)
     if there is None:

@@ -118,7 +118,7 @@ class ServerStarter:
 
     def attach(self, run: GuardedRun) -> None:
         """Write its connections to the audit, and follow the policy from now on."""
-        if self._sandbox is None:
+        if not self._sandbox:
             return
         # Here, because a server is waiting before.
         from pipeguard.isolation.walls.witness import WallWitness
@@ -141,7 +141,7 @@ class ServerStarter:
 
         The firewall reports errors in the file; here an invalid file changes nothing.
         """
-        if self._sandbox is None:
+        if not self._sandbox:
             return
         from pipeguard.isolation.servers.sources import list_sources, whole_profile
 
