@@ -30,12 +30,12 @@ CAPS = {
     ("transports",): 47_663,
     ("launch", "isolation"): 70_461,
     ("runtime",): 16_985,
-    ("gateway",): 63_156,
+    ("gateway",): 63_057,
     ("clients", "assess", "doctor", "demo"): 56_687,
     ("ui",): 29_819,
     ("cli",): 39_656,
 }
-TOKENS_CAP = 600_813  # of all rooms
+TOKENS_CAP = 600_714  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -24,6 +24,7 @@ from pipeguard.clients.setting import ChangePlan
 from pipeguard.config import tree
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.container import Container
+from pipeguard.config.tree import Node, NodeKind, UneditableError, UnreadableError, Value
 from pipeguard.config.yaml_text import Yaml
 from pipeguard.errors import InputError, PipeGuardError, PolicyError
 from pipeguard.gateway.discovery import read_own_text
@@ -103,7 +104,7 @@ def plan_move(
         _add_servers(gateway, servers)
     except files.FileError as error:
         return ChangePlan(config, servers, problem=str(error))
-    except (tree.UneditableError, tree.UnreadableError) as error:
+    except (UneditableError, UnreadableError) as error:
         refused = tuple(
             each._replace(state=GuardState.CANNOT, code="odd", why=str(error))
             if each.is_to_do
@@ -158,7 +159,7 @@ def _add_servers(
     try:
         after = with_servers(before, servers)
         parse_servers(after[0], str(gateway), os.environ)
-    except (tree.UneditableError, tree.UnreadableError, PolicyError) as error:
+    except (UneditableError, UnreadableError, PolicyError) as error:
         raise files.FileError(f"{gateway}: {error}") from None
     return before, after
 
@@ -185,7 +186,7 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
             after = without_servers(before, gone, move.frame)
             if after != before:
                 _write_file(move.file, after)
-        except (tree.UneditableError, tree.UnreadableError, InputError, PolicyError) as error:
+        except (UneditableError, UnreadableError, InputError, PolicyError) as error:
             names = ", ".join(server.name for server in gone)
             problems[move.file] = f"it still has {names}: {error}"
         except files.FileError as error:
@@ -200,7 +201,7 @@ def find_edited(move: history.GatewayMove) -> dict[str, str]:
     """
     try:
         present = _find_servers(_read_file(move.file))
-    except (tree.UneditableError, tree.UnreadableError, InputError, PolicyError):
+    except (UneditableError, UnreadableError, InputError, PolicyError):
         return {}
     return {
         item.entry: item.name
@@ -276,7 +277,7 @@ def without_servers(text: str, servers: Sequence[MovedServer], frame: str) -> st
             exact = exact.replace(server.text, "")
     result = exact if _reads_entry(exact, expected) else _without_entries(text, gone)
     if not _reads_entry(result, expected):
-        raise tree.UneditableError("a server cannot be removed without touching something else.")
+        raise UneditableError("a server cannot be removed without touching something else.")
     if frame and not expected and result.endswith(frame):
         result = result.removesuffix(frame)
     return result
@@ -289,19 +290,19 @@ def _candidates(name: str) -> Iterator[str]:
         yield name[: NAME_CHARS - len(end)] + end
 
 
-def _root(text: str) -> tree.Node:
+def _root(text: str) -> Node:
     """The outermost map.
 
     Raises:
         UneditableError: it is something else.
     """
     root = _YAML.read(text)
-    if root.kind is not tree.NodeKind.MAP or root.shared:
-        raise tree.UneditableError("its outermost value is not a map of keys.")
+    if root.kind is not NodeKind.MAP or root.shared:
+        raise UneditableError("its outermost value is not a map of keys.")
     return root
 
 
-def _key(root: tree.Node) -> str:
+def _key(root: Node) -> str:
     """The key of the servers; empty if there is none."""
     return next((key for key in _KEYS if root.member(key)), "")
 
@@ -312,7 +313,7 @@ def _frame(text: str) -> str:
     if _key(root):
         return ""
     if root.style is tree.Style.BRACKETS and "\n" not in text[root.start : root.end]:
-        raise tree.UneditableError("it has no servers: add `servers: {}` to it.")
+        raise UneditableError("it has no servers: add `servers: {}` to it.")
     line_break = tree.newline(text)
     start = line_break if text and not text.endswith("\n") else ""
     return f"{start}{HEADER}{line_break}{_KEYS[0]}:{line_break}"
@@ -334,19 +335,19 @@ def _as_written(server: MovedServer) -> Mapping[str, object] | None:
     piece = server.text.strip(" ,\r\n")
     lines = server.text.strip("\r\n")
     for text in (f"{_KEYS[0]}: {{{piece}}}", f"{_KEYS[0]}:\n{lines}\n"):
-        with suppress(tree.UneditableError, tree.UnreadableError):
+        with suppress(UneditableError, UnreadableError):
             if fields := _find_servers(text).get(server.name):
                 return fields
     return None
 
 
-def _with_server(text: str, name: str, fields: Mapping[str, tree.Value]) -> tuple[str, str]:
+def _with_server(text: str, name: str, fields: Mapping[str, Value]) -> tuple[str, str]:
     """A text with one more server, and the inserted piece."""
     root = _root(text)
     member = root.member(_key(root))
     assert member is not None  # noqa: S101  the frame has it
     node = member.value
-    if node.kind is tree.NodeKind.OTHER and node.start == node.end:  # nothing after the colon
+    if node.kind is NodeKind.OTHER and node.start == node.end:  # nothing after the colon
         position, piece = (
             tree.line_end(text, member.end),
             tree.newline(text) + _block(name, fields, 2, text),
@@ -362,17 +363,17 @@ def _with_server(text: str, name: str, fields: Mapping[str, tree.Value]) -> tupl
     before = _find_servers(text)
     result = text[:position] + piece + text[position:]
     if _find_servers(result) != {**before, name: _as_read(fields)}:
-        raise tree.UneditableError("the change would touch something else.")
+        raise UneditableError("the change would touch something else.")
     return result, piece
 
 
-def _block(name: str, fields: Mapping[str, tree.Value], indent: int, text: str) -> str:
+def _block(name: str, fields: Mapping[str, Value], indent: int, text: str) -> str:
     lines = [f"{' ' * indent}{name if name.isidentifier() else tree.quote(name)}:"]
     lines += [f"{' ' * (indent + 2)}{key}: {_YAML.literal(v)}" for key, v in fields.items()]
     return tree.newline(text).join(lines)
 
 
-def _as_read(fields: Mapping[str, tree.Value]) -> dict[str, object]:
+def _as_read(fields: Mapping[str, Value]) -> dict[str, object]:
     """Fields as YAML's tree has them: every scalar is a text."""
     return {
         key: str(value).lower() if isinstance(value, bool) else tree.plain(value)
@@ -392,6 +393,6 @@ def _without_entries(text: str, servers: Sequence[MovedServer]) -> str:
 
 
 def _reads_entry(text: str, expected: Mapping[str, object]) -> bool:
-    with suppress(tree.UneditableError, tree.UnreadableError):
+    with suppress(UneditableError, UnreadableError):
         return _find_servers(text) == expected
     return False

@@ -16,21 +16,41 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
-from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import may_be_tool, tools_of_server
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
 from pipeguard.gateway.life import definitions_wait
 from pipeguard.gateway.management import ClientManagement
-from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.menu import (
+    CALLS,
+    DESCRIBE,
+    MORE,
+    ORDER,
+    OURS,
+    RETRIEVE,
+    MenuLimits,
+    ToolMode,
+    ask_again,
+    content,
+    definitions,
+    description,
+    own_usage,
+    result_text,
+    results,
+    several_tools,
+    signature,
+    unclear_call,
+    unknown_tool,
+    wrong_variant,
+)
 from pipeguard.gateway.merged import with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.tools import CatalogTool, Filter
 
 MOST_REST_CHARS = 4 * 2**20  # of results that were cut, kept for one client
 BYTES_PER_TOKEN = 4  # of JSON in English, about
-_OWN = frozenset({*menu.CALLS, menu.RETRIEVE, menu.DESCRIBE, menu.MORE})
+_OWN = frozenset({*CALLS, RETRIEVE, DESCRIBE, MORE})
 NO_SERVER = "no server that this client's token reaches"
 AUTO_TOKENS = 8_000  # of definitions, up to which an agent is given them all
 
@@ -87,7 +107,7 @@ class ToolCalls:
             )
             self._listed = [*({**tool.definition, "name": tool.public} for tool in tools), *own]
         else:
-            self._listed = [*menu.definitions(self._access.effects(), self._gateway.limits), *own]
+            self._listed = [*definitions(self._access.effects(), self._gateway.limits), *own]
         return self._listed
 
     def ask_about_waiting(self, servers: Iterable[str]) -> None:
@@ -145,11 +165,11 @@ class ToolCalls:
         try:
             written = find_object(arguments, ARGUMENTS)
         except _UnclearCallError as why:
-            text = f"The call is not clear: {why}.\n{menu.own_usage(name)}"
-            return {"result": menu.content(text, is_error=True)}
-        if name in menu.CALLS:
+            text = f"The call is not clear: {why}.\n{own_usage(name)}"
+            return {"result": content(text, is_error=True)}
+        if name in CALLS:
             return await self._called_by_menu(request, name, written)
-        owns = {menu.RETRIEVE: self._retrieve, menu.DESCRIBE: self._describe, menu.MORE: self._more}
+        owns = {RETRIEVE: self._retrieve, DESCRIBE: self._describe, MORE: self._more}
         own = owns.get(name)
         return await self._unknown(request, name) if own is None else {"result": await own(written)}
 
@@ -168,14 +188,14 @@ class ToolCalls:
             refused = (self._find_refused(str(call.get(key, ""))) for key in NAME_KEYS)
             found = next(filter(None, refused), found)
         if isinstance(found, str):
-            return {"result": menu.content(found, is_error=True)}
-        if menu.ORDER.index(menu.CALLS[variant]) < menu.ORDER.index(found.effect):
-            return {"result": menu.content(menu.wrong_variant(found), is_error=True)}
+            return {"result": content(found, is_error=True)}
+        if ORDER.index(CALLS[variant]) < ORDER.index(found.effect):
+            return {"result": content(wrong_variant(found), is_error=True)}
         try:
             arguments = find_arguments(call, found)
         except _UnclearCallError as why:
-            text = menu.unclear_call(found, variant, str(why))
-            return {"result": menu.content(text, is_error=True)}
+            text = unclear_call(found, variant, str(why))
+            return {"result": content(text, is_error=True)}
         return self._add_help(found, await self._call_tool(request, found, arguments))
 
     async def _call_tool(
@@ -187,7 +207,7 @@ class ToolCalls:
         wait_seconds = self._access.seconds_to_wait()
         if wait_seconds:
             text = f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
-            return {"result": menu.content(text, is_error=True)}
+            return {"result": content(text, is_error=True)}
         began = monotonic()
         outcome = "unavailable"
         try:
@@ -200,7 +220,7 @@ class ToolCalls:
             outcome = "ok" if is_ok else "error"
         except Unavailable as why:
             text = f"The server {tool.server} of {tool.public} is not available: {why}"
-            return {"result": menu.content(text, is_error=True)}
+            return {"result": content(text, is_error=True)}
         finally:
             self._gateway.telemetry.count_call(tool.server, outcome, monotonic() - began)
         if not isinstance(result, dict):
@@ -228,7 +248,7 @@ class ToolCalls:
             tools = tools_of_server(self._catalog, name, self._access.may_call)
         if len(tools) == 1:
             return tools[0]
-        return menu.several_tools(name, tools) if tools else self._nearest(name)
+        return several_tools(name, tools) if tools else self._nearest(name)
 
     async def _wait_for_start(self, name: str) -> None:
         """Wait, as a list does, for servers that may have a tool and are starting."""
@@ -243,18 +263,18 @@ class ToolCalls:
         tool = self._tool(name)
         if tool is None and (refused := self._find_refused(name)):
             return await self._call_tool(request, refused, request.params.get("arguments"))
-        text = menu.wrong_variant(tool) if tool is not None else self._nearest(name)
-        return {"result": menu.content(text, is_error=True)}
+        text = wrong_variant(tool) if tool is not None else self._nearest(name)
+        return {"result": content(text, is_error=True)}
 
     def _nearest(self, name: str) -> str:
         if tool := self._find_refused(name):
             origin = self._gateway.members[tool.server].run.guard.policy.find_refusal(tool.name)
             return f"{origin} does not allow the tool {name!r} to be called."
         if starting := self._starting(name):
-            return f"There is no tool {name!r} yet: {menu.ask_again(starting)}"
+            return f"There is no tool {name!r} yet: {ask_again(starting)}"
         near = self._catalog.search(name, 3, self._access.finds())
         tools = [tool for tool, hit in near if not hit.is_doubtful]
-        text = menu.unknown_tool(name, tools, has_search=not self._is_direct())
+        text = unknown_tool(name, tools, has_search=not self._is_direct())
         return "\n".join([text, *self._missing(lambda server: may_be_tool(name, server))])
 
     # --- the menu's own --------------------------------------------------------------------
@@ -264,34 +284,32 @@ class ToolCalls:
         limits = self._gateway.limits
         query, most = arguments.get("query"), _read_limit(arguments.get("limit"), limits)
         if type(query) is not str or not query.strip():
-            text = f"There is no query: what should be done?\n{menu.own_usage(menu.RETRIEVE)}"
-            return menu.content(text, is_error=True)
+            text = f"There is no query: what should be done?\n{own_usage(RETRIEVE)}"
+            return content(text, is_error=True)
         if most is None:
             text = f"The limit must be a whole number from 1 to {limits.tools_limit}."
-            return menu.content(text, is_error=True)
+            return content(text, is_error=True)
         only = self._access.finds() or Filter()
         server = arguments.get("server")
         if type(server) is str and server:
             if server not in self.servers():
                 names = ", ".join(self.servers()) or NO_SERVER
-                return menu.content(
-                    f"There is no server {server!r}. Available: {names}", is_error=True
-                )
+                return content(f"There is no server {server!r}. Available: {names}", is_error=True)
             only = only._replace(servers=frozenset((server,)))
         found = self._catalog.search(query, most, only)
         missing = self._missing(
             lambda name: only.servers is None or name in only.servers, repeats=not found
         )
         if found:
-            text = menu.results(found)
+            text = results(found)
         elif any(name in self._gateway.starting() for name in only.servers or self.servers()):
             text = "No tool matches yet."
         else:
             names = ", ".join(self.servers())
             text = f"No tool matches. Try other words, or fewer. The servers are: {names}"
             text = text if names else f"No tool matches: there is {NO_SERVER}."
-            return menu.content("\n".join([*missing, text]))  # the reason first
-        return menu.content("\n".join([text, *missing]))
+            return content("\n".join([*missing, text]))  # the reason first
+        return content("\n".join([text, *missing]))
 
     def _missing(self, concerns: Callable[[str], bool], *, repeats: bool = True) -> list[str]:
         """List missing servers and definitions and the reasons, for the model to tell the user.
@@ -315,7 +333,7 @@ class ToolCalls:
         self._told |= waiting
         self.ask_about_waiting(waiting)
         lines = [f"{name} is not available: {why}" for name, why in absent.items()]
-        lines += [menu.ask_again(starting)] if starting else []
+        lines += [ask_again(starting)] if starting else []
         for name, count in waiting.items():
             lines.append(
                 f"{name}: {definitions_wait(count)} for the user's approval. Tell the user."
@@ -325,16 +343,16 @@ class ToolCalls:
     async def _describe(self, arguments: JsonObject) -> JsonObject:
         found = await self._resolve(arguments)
         if isinstance(found, str):
-            return menu.content(found, is_error=True)
-        return menu.content(menu.description(found))
+            return content(found, is_error=True)
+        return content(description(found))
 
     async def _more(self, arguments: JsonObject) -> JsonObject:
         name = arguments.get("id")
         text = self._rest.take(name) if type(name) is str else None
         if text is None:
             words = "There is nothing more under this id. Call the tool again, for less at a time."
-            return menu.content(words, is_error=True)
-        return self._cut(menu.content(text))
+            return content(words, is_error=True)
+        return self._cut(content(text))
 
     # --- answers ---------------------------------------------------------------------------
 
@@ -359,7 +377,7 @@ class ToolCalls:
             return result
         text = "\n".join(rest)
         name = self._rest.keep(text)
-        words = f"[{len(text):,} more characters: {menu.MORE} with id {name!r}]"
+        words = f"[{len(text):,} more characters: {MORE} with id {name!r}]"
         cut: JsonObject = {**result, "content": [*shown, {"type": "text", "text": words}]}
         cut.pop("structuredContent", None)  # it says all of it a second time
         return cut
@@ -376,16 +394,16 @@ class ToolCalls:
             return answer
         if not isinstance(result, dict):
             message = str(as_object(error).get("message"))
-            result = {**menu.content(message), "isError": True}
-        if is_refusal(result) or menu.result_text(result).startswith(menu.OURS):
+            result = {**content(message), "isError": True}
+        if is_refusal(result) or result_text(result).startswith(OURS):
             return {"result": result}
-        usage = f"Usage: {tool.public}({menu.signature(tool.definition)})"
+        usage = f"Usage: {tool.public}({signature(tool.definition)})"
         blocks = result.get("content")
         said = blocks if isinstance(blocks, list) else []
         return {"result": {**result, "content": [*said, {"type": "text", "text": usage}]}}
 
 
-def _read_limit(value: JsonValue, limits: menu.MenuLimits) -> int | None:
+def _read_limit(value: JsonValue, limits: MenuLimits) -> int | None:
     """The number of tools that a search may find; None if the value is invalid."""
     if value is None:
         return limits.top_k
