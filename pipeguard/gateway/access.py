@@ -22,8 +22,13 @@ NOTHING = TokenScope((), (), "")  # of a token that is not valid any more
 # for clients that may use all of a server.
 OF_TOOLS = frozenset(
     [
-        *("tools/list", "tools/call"),
-        *("tasks/get", "tasks/result", "tasks/cancel", "tasks/list", "notifications/tasks/status"),
+        "tools/list",
+        "tools/call",
+        "tasks/get",
+        "tasks/result",
+        "tasks/cancel",
+        "tasks/list",
+        "notifications/tasks/status",
         *(*CAPABILITIES, "notifications/elicitation/complete"),
     ]
 )

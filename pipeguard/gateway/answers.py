@@ -13,10 +13,20 @@ from secrets import token_hex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.message import Message
-from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient, show_task_ids
-from pipeguard.gateway.eras import REVISIONS, Declined, Opening
+from pipeguard.gateway.eras import (
+    REVISIONS,
+    SERVER,
+    STATELESS,
+    UNKNOWN,
+    Declined,
+    Opening,
+    check_envelope,
+    without_envelope,
+    without_handshake,
+    write_message,
+)
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
@@ -34,8 +44,15 @@ INSTRUCTIONS = (
 )
 # Requests that no longer exist without a handshake (MCP 2026-07-28, changelog).
 _WITH_HANDSHAKE = {
-    *("initialize", "ping", "logging/setLevel", "resources/subscribe", "resources/unsubscribe"),
-    *("tasks/get", "tasks/result", "tasks/cancel", "tasks/list"),
+    "initialize",
+    "ping",
+    "logging/setLevel",
+    "resources/subscribe",
+    "resources/unsubscribe",
+    "tasks/get",
+    "tasks/result",
+    "tasks/cancel",
+    "tasks/list",
 }
 _LISTED = ("tools", "prompts", "resources")
 # Methods that need no server, or wait for the servers they need.
@@ -95,7 +112,7 @@ class _AnsweredClient(GatewayClient):
             Declined: the gateway itself answers with an error.
         """
         if request.opening.is_stateless:
-            eras.check_envelope(request.params)
+            check_envelope(request.params)
             if request.method in _WITH_HANDSHAKE:
                 raise _unknown(request.method)
             if not self._has_settled and request.method not in _WAITING_THEMSELVES:
@@ -105,7 +122,7 @@ class _AnsweredClient(GatewayClient):
                 answer = await self._answer(request)
             except Declined as declined:
                 answer = declined.error()
-            return eras.without_handshake(request.method, request.params, answer)
+            return without_handshake(request.method, request.params, answer)
         return await self._answer(request)
 
     async def _answer(self, request: ClientRequest) -> JsonObject:
@@ -126,7 +143,7 @@ class _AnsweredClient(GatewayClient):
         self._subscriptions.announce_lists(kinds)
         if self._knows_of_handshake:
             for kind in sorted(kinds):
-                self.say(eras.message(f"notifications/{kind}/list_changed"))
+                self.say(write_message(f"notifications/{kind}/list_changed"))
 
     def _concerns(self, kind: str, servers: Iterable[str]) -> bool:
         """True if a change of servers' lists affects ones that the client may see."""
@@ -142,9 +159,9 @@ class _AnsweredClient(GatewayClient):
         """A server's notification in the client's form; None if it is not for this client."""
         if not self.may_hear(leg, message):
             return None
-        body = as_object(message.value.get("params"))
+        body = message.params
         if leg.is_stateless:
-            body = eras.without_envelope(body)  # the subscription is ours
+            body = without_envelope(body)  # the subscription is ours
         if message.method in _UNASKED:
             body = show_task_ids(leg.server, body)
             return {**message.value, "params": body} if body else message.value
@@ -207,7 +224,7 @@ class _AnsweredClient(GatewayClient):
         params = request.params
         wanted = params.get("protocolVersion")
         revision = wanted if type(wanted) is str and wanted in REVISIONS else REVISIONS[0]
-        info = as_object(params.get("clientInfo")) or eras.UNKNOWN
+        info = as_object(params.get("clientInfo")) or UNKNOWN
         self.opening = Opening(as_object(params.get("capabilities")), info, revision)
         self._knows_of_handshake = True
         self.gateway.join(self)
@@ -222,9 +239,9 @@ class _AnsweredClient(GatewayClient):
     async def _discover(self, request: ClientRequest) -> JsonObject:
         return self._describe(
             {
-                "supportedVersions": [eras.STATELESS, *REVISIONS],
+                "supportedVersions": [STATELESS, *REVISIONS],
                 "capabilities": _announcing(self._capabilities()),
-                "_meta": {eras.SERVER: _SERVER_INFO},
+                "_meta": {SERVER: _SERVER_INFO},
             }
         )
 

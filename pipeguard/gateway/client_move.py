@@ -12,15 +12,15 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from pipeguard.clients import files, history, setting
+from pipeguard.clients import files, history
 from pipeguard.clients.entries import Config, GuardState
 from pipeguard.clients.gateway_entry import with_gateway
 from pipeguard.clients.guarding import gateway_launcher
-from pipeguard.clients.history import MovedServer
+from pipeguard.clients.history import GatewayMove, MovedServer, Record
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import GuardOptions, JudgedServer
-from pipeguard.clients.setting import ChangePlan
+from pipeguard.clients.setting import ChangePlan, carry_out, refusal, with_bom
 from pipeguard.config import tree
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.container import Container
@@ -88,7 +88,7 @@ def plan_move(
     Raises:
         PolicyError: the gateway's file is wrong.
     """
-    problem = setting.refusal(config, machine)
+    problem = refusal(config, machine)
     servers = tuple(
         judge_move(server, options)._replace(
             chosen=(not options.names or server.name in options.names)
@@ -112,8 +112,8 @@ def plan_move(
             for each in servers
         )
         return ChangePlan(config, refused)
-    content = setting.with_bom(text, config.content)
-    move = history.GatewayMove(entry, gateway)
+    content = with_bom(text, config.content)
+    move = GatewayMove(entry, gateway)
     return ChangePlan(config, servers, content, changes, move=move)
 
 
@@ -138,7 +138,7 @@ def carry_out_move(planned: ChangePlan, machine: Machine, gateway: Path) -> None
     if text != before:
         _write_file(gateway, text)
     try:
-        setting.carry_out(planned._replace(move=move), machine)
+        carry_out(planned._replace(move=move), machine)
     except PipeGuardError:
         if text != before:
             _write_file(gateway, before)
@@ -164,7 +164,7 @@ def _add_servers(
     return before, after
 
 
-def release(records: Iterable[history.Record]) -> dict[Path, str]:
+def release(records: Iterable[Record]) -> dict[Path, str]:
     """Remove the servers of undone records from the gateway's file, unless another client has them.
 
     A server that was edited there stays, because its client gets the original entry back.
@@ -194,7 +194,7 @@ def release(records: Iterable[history.Record]) -> dict[Path, str]:
     return problems
 
 
-def find_edited(move: history.GatewayMove) -> dict[str, str]:
+def find_edited(move: GatewayMove) -> dict[str, str]:
     """Servers edited in the gateway's file after they moved, with their names there.
 
     Empty for an unreadable file: `release` leaves it as it is.
@@ -210,7 +210,7 @@ def find_edited(move: history.GatewayMove) -> dict[str, str]:
     }
 
 
-def _find_move(path: Path) -> list[history.GatewayMove]:
+def _find_move(path: Path) -> list[GatewayMove]:
     return [
         record.move
         for record in history.records()
@@ -218,7 +218,7 @@ def _find_move(path: Path) -> list[history.GatewayMove]:
     ]
 
 
-def _read_text(server: history.MovedServer, moves: Iterable[history.GatewayMove]) -> str:
+def _read_text(server: MovedServer, moves: Iterable[GatewayMove]) -> str:
     """The text that an earlier change wrote for a shared server; empty if there is none."""
     texts = (item.text for move in moves for item in move.servers if item.name == server.name)
     return next((text for text in texts if text), "")
@@ -325,8 +325,9 @@ def _find_servers(text: str) -> dict[str, Mapping[str, object]]:
     servers: dict[str, Mapping[str, object]] = {}
     for key in _KEYS:
         group = data.get(key) if isinstance(data, Mapping) else None
-        for name, fields in group.items() if isinstance(group, Mapping) else ():
-            servers[name] = fields if isinstance(fields, Mapping) else {}
+        if isinstance(group, Mapping):
+            for name, fields in group.items():
+                servers[name] = fields if isinstance(fields, Mapping) else {}
     return servers
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.firewall.protocol.answers import is_ordinary
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.ids import read_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, readdress
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import LOG_LEVEL, Opening, find_meta, find_opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES
 
 
+@dataclass(slots=True, eq=False)
 class ClientRequest:
     """A client's request while it is being answered.
 
@@ -32,17 +33,14 @@ class ClientRequest:
         answer: the latest one from a server; None before.
     """
 
-    __slots__ = ("answer", "is_unsent", "leg", "method", "number", "opening", "params", "token")
-
-    def __init__(self, method: str, params: JsonObject, token: str, opening: Opening) -> None:
-        self.method = method
-        self.params = params
-        self.token = token
-        self.opening = opening
-        self.leg: Leg | None = None
-        self.is_unsent = False
-        self.answer: Message | None = None
-        self.number: Number | None = None
+    method: str
+    params: JsonObject
+    token: str
+    opening: Opening
+    leg: Leg | None = None
+    is_unsent: bool = False
+    answer: Message | None = None
+    number: Number | None = None
 
     @classmethod
     def read(cls, message: Message, agreed: Opening) -> ClientRequest:
@@ -52,25 +50,25 @@ class ClientRequest:
             message: the request.
             agreed: the client's description from a handshake, used if the request has none.
         """
-        method, params = message.method or "", as_object(message.value.get("params"))
-        opening = eras.find_opening(method, params) or agreed
+        method, params = message.method or "", message.params
+        opening = find_opening(method, params) or agreed
         return cls(method, params, message.id_token or "", opening)
 
     @property
     def progress(self) -> JsonValue:
         """The client's progress token; None if it wants no progress."""
-        return eras.find_meta(self.params).get("progressToken")
+        return find_meta(self.params).get("progressToken")
 
     @property
     def log_level(self) -> str | None:
         """The lowest level of the server's log that the client wants to read; None for nothing."""
-        level = eras.find_meta(self.params).get(eras.LOG_LEVEL)
+        level = find_meta(self.params).get(LOG_LEVEL)
         return level if type(level) is str else None
 
     @classmethod
     def like(cls, other: ClientRequest) -> ClientRequest:
         """Our own request during a client's request: with its `_meta`, except for its progress."""
-        meta = eras.find_meta(other.params)
+        meta = find_meta(other.params)
         kept: JsonObject = {key: meta[key] for key in meta if key != "progressToken"}
         params: JsonObject = {"_meta": kept} if kept else {}
         return cls(other.method, params, other.token, other.opening)

@@ -31,9 +31,17 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.replies import audit_loss
-from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
-from pipeguard.gateway.eras import Declined, Opening
+from pipeguard.gateway.eras import (
+    UNKNOWN,
+    Declined,
+    Opening,
+    find_meta,
+    refusal,
+    with_envelope,
+    without_envelope,
+    write_message,
+)
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.bounded import Outbox
@@ -66,8 +74,7 @@ class _Question(NamedTuple):
     @property
     def progress(self) -> JsonValue:
         """The server's progress token; None if it wants no progress."""
-        params = as_object(self.message.value.get("params"))
-        return eras.find_meta(params).get("progressToken")
+        return find_meta(self.message.params).get("progressToken")
 
 
 class GatewayClient(ABC):
@@ -87,7 +94,7 @@ class GatewayClient(ABC):
         self.gateway, self.access = gateway, gateway.access(token)
         self.token = token
         self.owner: Hashable = token or object()
-        self.opening = Opening({}, eras.UNKNOWN)
+        self.opening = Opening({}, UNKNOWN)
         self._inbox = Outbox(INBOX_BYTES)
         self._tasks = Tasks()
         self._under_way: dict[str, tuple[ClientRequest, asyncio.Task[None]]] = {}
@@ -222,7 +229,7 @@ class GatewayClient(ABC):
         if request is not None and task is not None and request.is_unsent:
             del self._under_way[id_token]
             task.cancel()
-            error = eras.refusal(codes.PEER_GONE, "the client hung up")
+            error = refusal(codes.PEER_GONE, "the client hung up")
             self.say({"jsonrpc": "2.0", "id": read_id(id_token), **error})
 
     def say(self, value: JsonObject) -> None:
@@ -245,9 +252,9 @@ class GatewayClient(ABC):
             The server's answer, with `result` or `error`.
         """
         if leg.is_stateless:
-            params = eras.with_envelope(params, request.opening)
+            params = with_envelope(params, request.opening)
         elif request.opening.is_stateless:
-            params = eras.without_envelope(params)
+            params = without_envelope(params)
         answer: JsonObject = {}
         request.is_unsent = True
         try:
@@ -297,7 +304,7 @@ class GatewayClient(ABC):
         Returns:
             The client's answer; empty if the question cannot be asked.
         """
-        value = {**eras.message(method, params), "id": Number("0")}
+        value = {**write_message(method, params), "id": Number("0")}
         message = parse(ParsedFrame.write(value))
         if not isinstance(message, Message):
             return {}
@@ -345,9 +352,7 @@ class GatewayClient(ABC):
             except Declined as declined:
                 answer = declined.error()
             except Exception:
-                await self._reply(
-                    request, eras.refusal(codes.INTERNAL, "it failed on this request")
-                )
+                await self._reply(request, refusal(codes.INTERNAL, "it failed on this request"))
                 raise
             await self._reply(request, answer)
         finally:
@@ -365,7 +370,7 @@ class GatewayClient(ABC):
             self._inbox.put(frame)
 
     async def _hear(self, message: Message) -> None:
-        body = as_object(message.value.get("params"))
+        body = message.params
         if message.method == "notifications/cancelled":
             token = write_id(body.get("requestId"))
             request, task = self._under_way.pop(token or "", (None, None))
@@ -389,7 +394,7 @@ class GatewayClient(ABC):
         self._tasks.begin(self._request(leg, message))
 
     async def _request(self, leg: Leg, message: Message) -> None:
-        is_answered = self.opening.answers(message.method or "", message.value.get("params"))
+        is_answered = self.opening.answers(message.method or "", message.params)
         if is_answered and self.may_hear(leg, message):
             self._put_question(_Question(leg, message))
         else:
@@ -405,7 +410,7 @@ class GatewayClient(ABC):
             if params.get("mode") == "url":  # MCP 2026-07-28 has no such id, 2025-11-25 needs one
                 params = {"elicitationId": f"pipeguard-{token_hex(8)}", **params}
             if question.progress is not None:
-                meta = {**eras.find_meta(params), "progressToken": Number(token)}
+                meta = {**find_meta(params), "progressToken": Number(token)}
                 params = {**params, "_meta": meta}
             value["params"] = params
         self.say(value)
@@ -413,7 +418,7 @@ class GatewayClient(ABC):
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """Forward a server's notification under the tokens that the client knows."""
-        body = as_object(message.value.get("params"))
+        body = message.params
         if message.method == "notifications/progress":
             key = leg, write_id(body.get("progressToken")) or ""
             token = self._progress.get(key, self._task_progress.get(key))
@@ -440,11 +445,11 @@ class GatewayClient(ABC):
             if question.leg is leg and question.message.id_token == id_token:
                 del self._questions[token]
                 if question.answer is not None and not question.answer.done():
-                    question.answer.set_result(eras.refusal(codes.PEER_GONE, "the server hung up"))
+                    question.answer.set_result(refusal(codes.PEER_GONE, "the server hung up"))
                 params: JsonObject = {"requestId": Number(token)}
                 if reason is not None:
                     params["reason"] = reason
-                self.say(eras.message("notifications/cancelled", params))
+                self.say(write_message("notifications/cancelled", params))
 
 
 def _is_open(task: asyncio.Task[Leg]) -> bool:
@@ -471,7 +476,7 @@ def restore_task_ids(server: str, body: JsonObject) -> JsonObject:
 
 
 def _rename_task(body: JsonObject, rename: Callable[[str], str]) -> JsonObject:
-    meta = eras.find_meta(body)
+    meta = find_meta(body)
     related = as_object(meta.get(RELATED_TASK))
     task_id = related.get("taskId")
     if type(task_id) is not str:

@@ -26,8 +26,12 @@ LOG_LEVEL = f"{PREFIX}logLevel"
 SERVER = f"{PREFIX}serverInfo"
 # Results that a client may cache, for a time that the server must give.
 CACHED = {
-    *("server/discover", "tools/list", "prompts/list"),
-    *("resources/list", "resources/templates/list", "resources/read"),
+    "server/discover",
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
 }
 _WITHOUT_HANDSHAKE = {"server/discover", "subscriptions/listen"}
 _ASKED = frozenset(peers.CAPABILITIES.values())  # capabilities needed for questions
@@ -106,7 +110,7 @@ def refusal(code: int, why: str, data: JsonObject | None = None) -> JsonObject:
 # --- requests -------------------------------------------------------------------------------
 
 
-def message(method: str, params: JsonObject | None = None) -> JsonObject:
+def write_message(method: str, params: JsonObject | None = None) -> JsonObject:
     """A notification; with an id, a request."""
     value: JsonObject = {"jsonrpc": "2.0", "method": method}
     return value if params is None else {**value, "params": params}

@@ -18,8 +18,8 @@ from pipeguard.log import Log
 from pipeguard.runtime.run import make_run_id, mask_verdict
 from pipeguard.state.paths import store_file
 from pipeguard.state.recorder import Recorder
-from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.server.sessions import Mirrored, Sessions
+from pipeguard.transports.http.request_headers import Mirrored, find_mirrored
+from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge, judge_frame, with_value
 
 NAME = "gateway"
@@ -61,7 +61,7 @@ class FrontSessions(Sessions):
     def mirrored_headers(self, tool: str, who: str = "") -> Mirrored:
         """The headers that repeat a tool's parameters (2026-07-28), with their paths."""
         definition = self._find_definition(tool, who)
-        return {} if definition is None else request_headers.find_mirrored(definition)
+        return {} if definition is None else find_mirrored(definition)
 
 
 class FrontJudge(Judge):

@@ -98,9 +98,10 @@ class Hub:
 
     def tell_audit_loss(self) -> None:
         """Warn clients of lost audit rows, once for all servers."""
-        for conversation in self.conversations if not self._has_lost_rows else ():
-            conversation.tell_audit_loss()
-        self._has_lost_rows = True
+        if not self._has_lost_rows:
+            for conversation in self.conversations:
+                conversation.tell_audit_loss()
+            self._has_lost_rows = True
 
 
 # --- turns ------------------------------------------------------------------------------

@@ -97,7 +97,7 @@ class _CallLeg(LegListener):
         if message.method != "notifications/cancelled":
             self._heard(leg, message)
             return
-        token = write_id(as_object(message.value.get("params")).get("requestId"))
+        token = write_id(message.params.get("requestId"))
         for key, question in list(self.questions.items()):
             if question.id_token == token:
                 del self.questions[key]
@@ -271,6 +271,6 @@ def _essence(server: str, request: ClientRequest, params: JsonObject) -> JsonObj
 
 
 def _show_question(question: Message) -> JsonObject:
-    params = as_object(question.value.get("params"))
+    params = question.params
     shown: JsonObject = {name: value for name, value in params.items() if name != "_meta"}
     return {"method": question.method, "params": shown}

@@ -21,8 +21,7 @@ from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
 from pipeguard.firewall.session.replies import MARK, MAY_HAVE_ACTED
 from pipeguard.firewall.session.session import Session
-from pipeguard.gateway import eras
-from pipeguard.gateway.eras import Opening
+from pipeguard.gateway.eras import Opening, find_meta, refusal, with_envelope, write_message
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.judging import (
@@ -184,7 +183,7 @@ class Leg:
         """
         token = str(next(_NUMBERS))
         params = self._complete(params, Number(token) if with_progress else None)
-        value = {**eras.message(method, params), "id": Number(token)}
+        value = {**write_message(method, params), "id": Number(token)}
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
         wanted = as_object((params or {}).get("notifications"))
         if method == LISTEN and "resourceSubscriptions" not in wanted:
@@ -225,9 +224,9 @@ class Leg:
     def _complete(self, params: JsonObject | None, progress: Number | None) -> JsonObject | None:
         """Add the sender to params, if the server knows no handshake, and a token for progress."""
         if self.is_stateless:
-            params = eras.with_envelope(params or {}, self._opening)
+            params = with_envelope(params or {}, self._opening)
         if progress is not None:
-            meta = eras.find_meta(params or {})
+            meta = find_meta(params or {})
             params = {**(params or {}), "_meta": {**meta, "progressToken": progress}}
         return params
 
@@ -290,7 +289,7 @@ class Leg:
 
     async def notify(self, method: str, params: JsonObject | None = None) -> None:
         """Send the server a notification."""
-        await self.send(eras.message(method, params))
+        await self.send(write_message(method, params))
 
     async def send(self, value: JsonObject) -> None:
         """Send the server a message that is not answered, such as the answer to its request."""
@@ -307,7 +306,7 @@ class Leg:
         if message.method == "ping":
             await self.send({**answer, "result": {}})
             return
-        await self.send({**answer, **eras.refusal(codes.METHOD_NOT_FOUND, why)})
+        await self.send({**answer, **refusal(codes.METHOD_NOT_FOUND, why)})
 
     async def finish(self) -> None:
         """Hang up once all waiting requests are answered."""
@@ -416,7 +415,7 @@ class Leg:
             why = f"{why} (event {event})"
         if token in self._sent_calls and code == codes.PEER_GONE and self.again:
             why = f"{why}. {self.again}"
-        return {"jsonrpc": "2.0", "id": Number(token), **eras.refusal(code, why, data)}
+        return {"jsonrpc": "2.0", "id": Number(token), **refusal(code, why, data)}
 
 
 def _next_cursor(result: JsonObject) -> str | None:

@@ -208,7 +208,7 @@ class GatewayListener:
                 raise RequestRefused(RefusalReason.SCOPE, 403, f"{why}: use {MCP}")
             return await route.answer(request, body)
 
-        def may_know(who: str) -> bool:
-            return self._gateway.access(who).may_use(name, "tools/call")
-
-        return route._replace(answer=answer, is_for=may_know)
+        access = self._gateway.access
+        return route._replace(
+            answer=answer, is_for=lambda who: access(who).may_use(name, "tools/call")
+        )

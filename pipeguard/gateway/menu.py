@@ -180,8 +180,9 @@ def _types(schema: JsonValue, depth: int = 0) -> Iterator[str]:
             yield name
     for key in ("anyOf", "oneOf"):
         branches = schema.get(key)
-        for branch in branches if isinstance(branches, list) else ():
-            yield from _types(branch, depth + 1)
+        if isinstance(branches, list):
+            for branch in branches:
+                yield from _types(branch, depth + 1)
 
 
 def first_sentences(text: str, most: int) -> str:

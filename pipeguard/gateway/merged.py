@@ -37,6 +37,8 @@ _EXPRESSION = re.compile(r"\{[^{}]*\}")
 
 LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES, TASKS)}
 
+_Home = tuple[str, str]  # a server, and the name or address of an item there
+
 
 class Merged:
     """Answers one client's requests about prompts, resources and tasks.
@@ -51,9 +53,9 @@ class Merged:
         self._router = router
         self._public_name = self._gateway.catalog.public_name
         self._pages = Pages(client, self._show_all)
-        self._prompts: dict[str, tuple[str, str]] = {}  # server and name, by the public name
-        self._homes: dict[str, tuple[str, str]] = {}  # server and address, by the address shown
-        self._templates: dict[str, tuple[str, str]] = {}
+        self._prompts: dict[str, _Home] = {}  # server and name, by the public name
+        self._homes: dict[str, _Home] = {}  # server and address, by the address shown
+        self._templates: dict[str, _Home] = {}
         self._remembered: Counter[tuple[str, str]] = Counter()  # by key and server
         self._level: JsonValue = None
 
@@ -168,7 +170,7 @@ class Merged:
         shown = _addresses(server, uri)
         return next((each for each in shown if self._homes.get(each) == (server, uri)), uri)
 
-    async def _find_prompt(self, request: ClientRequest, public: JsonValue) -> tuple[str, str]:
+    async def _find_prompt(self, request: ClientRequest, public: JsonValue) -> _Home:
         if type(public) is str:
             if public not in self._prompts:
                 await self._pages.search(request, [PROMPTS], lambda: public in self._prompts)
@@ -176,7 +178,7 @@ class Merged:
                 return self._prompts[public]
         raise Declined(INVALID_PARAMS, "there is no such prompt")
 
-    async def find_home(self, request: ClientRequest, shown: JsonValue) -> tuple[str, str]:
+    async def find_home(self, request: ClientRequest, shown: JsonValue) -> _Home:
         """The server of a resource, and its address there: by earlier listings, or a template.
 
         Raises:
@@ -193,7 +195,7 @@ class Merged:
                 return found
         raise Declined(RESOURCE_NOT_FOUND, "there is no such resource")
 
-    def _home_by_table(self, shown: str) -> tuple[str, str] | None:
+    def _home_by_table(self, shown: str) -> _Home | None:
         if shown in self._homes:
             return self._homes[shown]
         if shown in self._templates:  # completion names the template itself

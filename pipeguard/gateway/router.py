@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress
+from typing import NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
-from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, refusal, with_handshake, write_message
 from pipeguard.gateway.input_calls import InputCalls, may_ask
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
@@ -94,7 +94,7 @@ class LegSubscriptions:
             leg = await self._again(leg.server)
             if leg.is_stateless or "error" not in await leg.request(SUBSCRIBE, {"uri": uri}):
                 # It may have changed unnoticed in between.
-                leg.tell_client([serialise(eras.message(UPDATED, {"uri": uri}))])
+                leg.tell_client([serialise(write_message(UPDATED, {"uri": uri}))])
             elif leg.is_open:
                 break
         del self._resources[leg.server, uri]  # one that was dropped was cancelled
@@ -108,7 +108,7 @@ class LegSubscriptions:
                 return await self._client.leg(server, self._client.opening)
 
 
-class Router:
+class Router(NamedTuple):
     """Sends the requests of one client.
 
     Args:
@@ -117,12 +117,9 @@ class Router:
         subscriptions: of a client with a handshake.
     """
 
-    def __init__(
-        self, client: GatewayClient, input_calls: InputCalls, subscriptions: LegSubscriptions
-    ) -> None:
-        self._client = client
-        self._input_calls = input_calls
-        self._subscriptions = subscriptions
+    client: GatewayClient
+    input_calls: InputCalls
+    subscriptions: LegSubscriptions
 
     async def send(
         self,
@@ -143,21 +140,21 @@ class Router:
             Unavailable: the server does not answer.
             Declined: the request continues a call that does not exist.
         """
-        leg = await self._client.leg(server, request.opening)
+        leg = await self.client.leg(server, request.opening)
         if leg.is_stateless and not leg.has_listed_tools and find_mirrored(definition or {}):
             await leg.list_tools()  # so that the channel learns the header parameters, too
-            leg = await self._client.leg(server, request.opening)  # the earlier one may have ended
+            leg = await self.client.leg(server, request.opening)  # the earlier one may have ended
         if request.opening.is_stateless and not leg.is_stateless and may_ask(request):
-            return await self._input_calls.ask(leg.server, request, params)
+            return await self.input_calls.ask(leg.server, request, params)
         translates = leg.is_stateless and not request.opening.is_stateless
         if translates and request.method in (SUBSCRIBE, UNSUBSCRIBE):
-            return self._subscriptions.answer(leg, request.method, params.get("uri"))
-        answer = await self._client.ask(leg, request, params)
+            return self.subscriptions.answer(leg, request.method, params.get("uri"))
+        answer = await self.client.ask(leg, request, params)
         if request.method in (SUBSCRIBE, UNSUBSCRIBE):
-            self._subscriptions.note_answer(leg, request.method, params.get("uri"), answer)
+            self.subscriptions.note_answer(leg, request.method, params.get("uri"), answer)
         if translates:
             answer = await self._with_answers(leg, request, params, answer)
-            return eras.with_handshake(request.method, answer)
+            return with_handshake(request.method, answer)
         return answer
 
     async def _with_answers(
@@ -173,21 +170,21 @@ class Router:
                 response = await self._response(leg, question)
                 if response is None:
                     why = "the client does not answer what the server asks for"
-                    return eras.refusal(codes.PEER_BROKE_PROTOCOL, why)
+                    return refusal(codes.PEER_BROKE_PROTOCOL, why)
                 responses[key] = response
             params = {**params, "inputResponses": responses}
             if "requestState" in result:
                 params["requestState"] = result["requestState"]
-            answer = await self._client.ask(leg, request, params)
-        return eras.refusal(codes.PEER_BROKE_PROTOCOL, "the server keeps asking for more input")
+            answer = await self.client.ask(leg, request, params)
+        return refusal(codes.PEER_BROKE_PROTOCOL, "the server keeps asking for more input")
 
     async def _response(self, leg: Leg, question: JsonValue) -> JsonObject | None:
         """The client's answer; None if it gives none."""
         asked = as_object(question)
         method, params = asked.get("method"), asked.get("params")
-        if type(method) is not str or not self._client.opening.answers(method, params):
+        if type(method) is not str or not self.client.opening.answers(method, params):
             return None
         result = (
-            await self._client.question(leg, method, params if isinstance(params, dict) else None)
+            await self.client.question(leg, method, params if isinstance(params, dict) else None)
         ).get("result")
         return result if isinstance(result, dict) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
 from pipeguard.config.policy_file import POLICY_KEYS, read_seconds
@@ -26,8 +26,23 @@ SECONDS = (0.001, 86400.0)  # that a server may take for an answer, or be idle
 _LIMITS = {"top_k": 1_000, "tools_limit": 1_000, "response_chars": 4 * 2**20}  # and the most
 _KEYS = ("mode", "start", "idle", "servers", "mcpServers", "management", *_LIMITS)
 _SERVER = (
-    *("command", "args", "env", "cwd", "url", "headers", "transport", "type", "enabled"),
-    *("disabled", "trust", "tools", "tags", "prefix", "timeout", "start", "idle"),
+    "command",
+    "args",
+    "env",
+    "cwd",
+    "url",
+    "headers",
+    "transport",
+    "type",
+    "enabled",
+    "disabled",
+    "trust",
+    "tools",
+    "tags",
+    "prefix",
+    "timeout",
+    "start",
+    "idle",
     "isolate",
 )
 _TOOLS = ("allow", "block", "overrides")
@@ -47,8 +62,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,49}\Z")  # a part of a path, and
 VARIABLE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
-@dataclass(frozen=True, slots=True)
-class ServersFile:
+class ServersFile(NamedTuple):
     """The contents of a file.
 
     Attributes:
@@ -127,11 +141,10 @@ def parse_server(
     return server
 
 
-class _Reader:
+class _Reader(NamedTuple):
     """Read the keys; note errors at their entries, and leave these out."""
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
+    variables: Mapping[str, str]
 
     def file(self, root: YamlEntry) -> ServersFile:
         keys = root.fields(_KEYS, elsewhere=_ELSEWHERE)
@@ -154,7 +167,8 @@ class _Reader:
         """The servers that are switched on."""
         servers: dict[str, ServerSettings | None] = {}
         for key in _SERVER_KEYS:
-            for name, entry in keys[key].members().items() if key in keys else ():
+            members = keys[key].members() if key in keys else {}
+            for name, entry in members.items():
                 if name in servers:
                     entry.wrong("another server has this name")
                 servers[name] = self.server(name, entry)
@@ -213,9 +227,9 @@ class _Reader:
             return ""
 
         def value(match: re.Match[str]) -> str:
-            if match[1] not in self._variables:
+            if match[1] not in self.variables:
                 entry.wrong(f"the variable {match[1]} is not set")
-            return self._variables.get(match[1], "")
+            return self.variables.get(match[1], "")
 
         return VARIABLE.sub(value, text)
 
@@ -247,11 +261,12 @@ def _limits(keys: Mapping[str, YamlEntry]) -> MenuLimits:
 
 def _overrides(entry: YamlEntry | None) -> dict[str, Override]:
     found: dict[str, Override] = {}
-    for name, override in entry.members().items() if entry is not None else ():
+    if entry is None:
+        return found
+    for name, override in entry.members().items():
         keys = override.fields(("name", "description"))
-        given = Override(
-            *((keys[key].text() or "") if key in keys else "" for key in ("name", "description"))
-        )
+        texts = {key: value.text() or "" for key, value in keys.items()}
+        given = Override(**texts)
         same = [own for own, other in found.items() if given.name and other.name == given.name]
         if same:
             keys["name"].wrong(f"the tool {same[0]} already has this name")

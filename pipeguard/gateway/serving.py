@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from shutil import which
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -83,7 +83,7 @@ class ServeOptions:
         own = [server for server in file.servers if is_own_address(server.url, listen)]
         notes = (f"the server {each.name} is left out: it is this gateway itself" for each in own)
         others = tuple(server for server in file.servers if server not in own)
-        return replace(file, servers=others, notes=(*file.notes, *notes))
+        return file._replace(servers=others, notes=(*file.notes, *notes))
 
 
 def serve(options: ServeOptions, client_fd: int | None, page: PageEndpoint | None = None) -> int:
@@ -304,7 +304,7 @@ def check(options: ServeOptions) -> ServersFile:
     missing = [
         f"the server {server.name}: {why}" for server in file.servers for why in _missing(server)
     ]
-    return replace(file, mode=options.mode or file.mode, notes=(*file.notes, *missing))
+    return file._replace(mode=options.mode or file.mode, notes=(*file.notes, *missing))
 
 
 def _missing(server: ServerSettings) -> Iterator[str]:

@@ -14,7 +14,8 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.events import HiddenTool
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.tools import ShownTools
-from pipeguard.transports.http.server.sessions import Mirrored, Sessions
+from pipeguard.transports.http.request_headers import Mirrored
+from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge, offload
 
 

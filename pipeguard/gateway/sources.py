@@ -26,7 +26,6 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError, PipeGuardError, PolicyError, StateError
 from pipeguard.firewall.protocol.json_values import JsonObject, as_object, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.gateway import menu
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.discovery import (
@@ -38,7 +37,7 @@ from pipeguard.gateway.discovery import (
 )
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.menu import ToolMode
+from pipeguard.gateway.menu import CALL_OF, RETRIEVE, ToolMode
 from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers
 from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
 from pipeguard.gateway.servers_file import NAME, ServersFile, parse_client_file, parse_servers
@@ -116,7 +115,7 @@ class Sources:
             for server in servers.values()
             if not runs_gateway(server.command)
         )
-        return replace(read, servers=tuple(others), notes=tuple(notes))
+        return read._replace(servers=tuple(others), notes=tuple(notes))
 
     def stamp(self) -> Stamp:
         """A fingerprint of the files, and of decisions about proposals."""
@@ -167,7 +166,7 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> ServersFile:
     """
     if _is_path(source):
         parsed = parse_client_file(read_own_text(source), source, variables)
-        return replace(parsed, servers=tuple(map(_without_guard, parsed.servers)))
+        return parsed._replace(servers=tuple(map(_without_guard, parsed.servers)))
     reader = _Reader(variables)
     files = _files(source)
     if not files:
@@ -316,8 +315,8 @@ class Inspector:
         tools = as_object((await self._request("tools/list", {})).get("result")).get("tools")
         listed = tools if isinstance(tools, list) else []
         params: JsonObject = {"name": tool.public, "arguments": arguments}
-        if any(isinstance(each, dict) and each.get("name") == menu.RETRIEVE for each in listed):
-            params = {"name": menu.CALL_OF[tool.effect], "arguments": params}
+        if any(isinstance(each, dict) and each.get("name") == RETRIEVE for each in listed):
+            params = {"name": CALL_OF[tool.effect], "arguments": params}
         return await self._request("tools/call", params)
 
     async def _request(self, method: str, params: JsonObject) -> JsonObject:

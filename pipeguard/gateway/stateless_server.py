@@ -16,9 +16,8 @@ from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, as_object
-from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ServedClient, Unavailable
-from pipeguard.gateway.eras import Opening, find_opening
+from pipeguard.gateway.eras import STATELESS, Opening, find_opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
@@ -152,7 +151,7 @@ async def discover(leg: Leg, opening: Opening) -> bool:
     if error and not is_refusal(answer):
         raise Unavailable(str(error.get("message")))
     versions = as_object(answer.get("result")).get("supportedVersions")
-    return isinstance(versions, list) and eras.STATELESS in versions
+    return isinstance(versions, list) and STATELESS in versions
 
 
 def is_refusal(answer: JsonObject) -> bool:

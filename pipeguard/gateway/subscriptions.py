@@ -17,13 +17,13 @@ from pipeguard.firewall.protocol.ids import read_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
-from pipeguard.gateway import eras
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient
-from pipeguard.gateway.eras import INVALID_PARAMS, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, Declined, find_meta, write_message
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.merged import Merged
 from pipeguard.gateway.router import UPDATED
+from pipeguard.transports.http.client.shared_settings import SUBSCRIBE, UNSUBSCRIBE
 from pipeguard.transports.tasks import Tasks, backoff
 
 SETTLING_SECONDS = 5.0  # for which an acknowledgement waits for servers
@@ -126,15 +126,16 @@ class Subscriptions:
         flags = frozenset(name for name in _KINDS if wanted.get(name) is True)
         listed = wanted.get("resourceSubscriptions")
         addresses: dict[str, tuple[str, str]] = {}
-        for uri in listed[:MOST_URIS] if isinstance(listed, list) else ():
+        uris = listed[:MOST_URIS] if isinstance(listed, list) else []
+        for uri in uris:
             if type(uri) is str:
                 with suppress(Declined):
                     addresses[uri] = await self._addresses.find_home(request, uri)
         return _Subscription(request, flags, addresses, asyncio.Event())
 
     def _say(self, subscription: _Subscription, method: str, params: JsonObject) -> None:
-        meta = {**eras.find_meta(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
-        self._client.say(eras.message(method, {**params, "_meta": meta}))
+        meta = {**find_meta(params), SUBSCRIPTION_META: read_id(subscription.request.token)}
+        self._client.say(write_message(method, {**params, "_meta": meta}))
 
     # --- the servers --------------------------------------------------------------------------
 
@@ -188,15 +189,15 @@ class Subscriptions:
     async def _subscribe(self, leg: Leg, follower: _Follower) -> bool:
         """Follow a server's announcements, with subscriptions to its single resources."""
         try:
-            for uri in follower.uris if leg.offers("resources", "subscribe") else ():
-                await leg.request("resources/subscribe", {"uri": uri})
+            if leg.offers("resources", "subscribe"):
+                for uri in follower.uris:
+                    await leg.request(SUBSCRIBE, {"uri": uri})
             follower.is_ready.set()
             await leg.ended.wait()
         finally:
-            for uri in follower.uris if leg.is_open else ():
-                if not self._is_wanted(follower.server, uri):
-                    unsubscribing = leg.request("resources/unsubscribe", {"uri": uri})
-                    self._tasks.begin(unsubscribing)
+            for uri in follower.uris:
+                if leg.is_open and not self._is_wanted(follower.server, uri):
+                    self._tasks.begin(leg.request(UNSUBSCRIBE, {"uri": uri}))
         return True
 
     def _is_wanted(self, server: str, uri: str) -> bool:
@@ -210,7 +211,7 @@ class Subscriptions:
 
     def receive_notification(self, leg: Leg, message: Message) -> None:
         """Forward a server's notification to the subscriptions that it concerns."""
-        body = as_object(message.value.get("params"))
+        body = message.params
         method = message.method or ""
         if method == "notifications/progress":
             self._client.receive_notification(leg, message)
@@ -235,7 +236,7 @@ class Subscriptions:
 
     def _announce(self, leg: Leg, method: str, body: JsonObject) -> None:
         """Forward a message of a server without handshakes to its subscription."""
-        token = write_id(eras.find_meta(body).get(SUBSCRIPTION_META))
+        token = write_id(find_meta(body).get(SUBSCRIPTION_META))
         follower = self._upstream.get((leg, token or ""))
         if follower is not None and method == ACKNOWLEDGED:
             follower.is_ready.set()

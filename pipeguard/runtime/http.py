@@ -137,6 +137,10 @@ class _ListeningServer:
                 self._ended.set_result(None)
             raise self._failure
 
+    def _tell_loss(self) -> None:
+        """Warn clients of lost audit rows."""
+        self._sessions.tell_audit_loss()
+
     def _ask_user(self, verdict: Verdict) -> None:
         """Ask the user in the client about a stopped message, if it declared elicitation."""
         session = self._sessions.find_subscribed(verdict.event.rpartition(".")[0])
@@ -147,10 +151,6 @@ class _ListeningServer:
             self._loop.call_soon_threadsafe(self._sessions.send, session, frames)
 
         self._questions.consider(verdict, session, send)
-
-    def _tell_loss(self) -> None:
-        """Warn clients of lost audit rows."""
-        self._sessions.tell_audit_loss()
 
     def _note_changes(self, kinds: frozenset[str]) -> None:
         """Notify clients to list again; called in the recorder's thread."""

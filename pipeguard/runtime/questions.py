@@ -154,10 +154,10 @@ class Questions:
     def ask(self, verdict: Verdict, event: str, take: Callable[[Event], Verdict]) -> Verdict:
         """Ask about a waiting call in its result (pending.QuestionsInResults)."""
         call = parse(verdict.frame) if self._run.audits else None
-        params = call.value.get("params") if isinstance(call, Message) else None
-        peers = _read_peers(params) if isinstance(params, dict) else None
+        params = call.params if isinstance(call, Message) else {}
+        peers = _read_peers(params)
         question = None if peers is None else self._choose(verdict, peers)
-        if question is None or not isinstance(params, dict):
+        if question is None:
             return verdict
         method, is_form = "elicitation/create", question["mode"] == "form"
         asked: JsonObject = {"method": method, "params": question}

@@ -6,11 +6,10 @@ Serves every transport; knows no channel and no process of the server.
 from __future__ import annotations
 
 import os
-import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from threading import Lock
+from threading import Event, Lock, Thread, stack_size
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -121,7 +120,7 @@ class Run:
     """
 
     on_loss: Callable[[], object] | None = None
-    _pruning: threading.Thread | None = None
+    _pruning: Thread | None = None
 
     def __init__(
         self,
@@ -179,7 +178,7 @@ class Run:
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # the names of clients' tokens, by the same
-        self.over = threading.Event()
+        self.over = Event()
         self._tally, self.asked_in_results, self._loads_late = _RunTally(), dict[str, None](), False
         self._refused = self._noticed = self._connected = 0
         self.on_stopped: Callable[[Verdict], object] = lambda _: None
@@ -429,10 +428,10 @@ def remember(memory: dict[str, _T], key: str, value: _T, most: int) -> None:
     memory[key] = value
 
 
-def start_thread(name: str, work: Callable[[], object]) -> threading.Thread:
+def start_thread(name: str, work: Callable[[], object]) -> Thread:
     """Start a daemon thread whose stack is large enough to parse frames."""
-    threading.stack_size(STACK_BYTES)
-    thread = threading.Thread(target=work, name=name, daemon=True)
+    stack_size(STACK_BYTES)
+    thread = Thread(target=work, name=name, daemon=True)
     thread.start()
     return thread
 
@@ -448,8 +447,7 @@ def _read_client(frame: bytes) -> str:
     """The client's name and version in its `initialize`."""
     with suppress(Refusal):
         message = parse(frame)
-        params = message.value.get("params") if isinstance(message, Message) else None
-        info = params.get("clientInfo") if isinstance(params, dict) else None
+        info = message.params.get("clientInfo") if isinstance(message, Message) else None
         if isinstance(info, dict):
             words = (info.get("name"), info.get("version"))
             return " ".join(word[:MAX_NAME_CHARS] for word in words if isinstance(word, str))

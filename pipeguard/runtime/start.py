@@ -131,7 +131,9 @@ class RunningGuard(NamedTuple):
 
 def running_guards() -> Iterator[RunningGuard]:
     """The running guards with the same state folder; empty except on Linux."""
-    for process in os.listdir("/proc") if os.path.isdir("/proc") else ():
+    if not os.path.isdir("/proc"):
+        return
+    for process in os.listdir("/proc"):
         try:
             if not process.isdecimal() or _read_parts(process, "comm") != [f"{GUARD_NAME}\n"]:
                 continue

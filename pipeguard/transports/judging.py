@@ -32,7 +32,7 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.transports import pump
 from pipeguard.transports.bounded import Allowance
 from pipeguard.transports.channel import AsyncChannel, leave
-from pipeguard.transports.pump import DRAIN_SECONDS, take_event, take_frame
+from pipeguard.transports.pump import DRAIN_SECONDS, Record, take_event, take_frame
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -189,7 +189,7 @@ async def judge_frame(
     session: Session,
     direction: Direction,
     frame: bytes,
-    unheard: Callable[[Verdict], object] = lambda _: None,
+    unheard: Record = lambda _: None,
 ) -> Verdict:
     """The verdict on a frame, not recorded yet.
 
@@ -217,7 +217,7 @@ async def judge_frame(
 async def wait_for_decision(
     session: Session,
     verdict: Verdict,
-    record: Callable[[Verdict], object],
+    record: Record,
     over: asyncio.Future[Any],
 ) -> Verdict:
     """Wait as `pump.wait_for_decision` does, on an event loop.
@@ -262,7 +262,7 @@ async def answer_overdue(
 
 
 async def _judge_in_thread(
-    session: Session, direction: Direction, frame: bytes, unheard: Callable[[Verdict], object]
+    session: Session, direction: Direction, frame: bytes, unheard: Record
 ) -> Verdict:
     """Wait for a thread, and judge a frame there; once begun, it is judged to its end."""
     over = _enter(session.run, direction)

@@ -27,6 +27,7 @@ from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 T = TypeVar("T")
 DRAIN_SECONDS = 5.0  # after a signal, for open requests to be answered
 ASK_SECONDS = 0.5  # between two looks at whether a person has decided
+Record = Callable[[Verdict], object]
 Judge = Callable[[Session, Direction, bytes], Awaitable[Verdict]]
 
 
@@ -53,7 +54,7 @@ async def pump(
             await source.write(verdict.reply)
 
 
-def make_judge(record: Callable[[Verdict], None]) -> Judge:
+def make_judge(record: Record) -> Judge:
     """Make the judge of a pump that judges in the thread which carries the frame.
 
     Args:
@@ -95,7 +96,7 @@ def use_grant(session: Session, verdict: Verdict, now: float) -> Verdict:
     return session.take(Granted(verdict, now, grant)) if grant else verdict
 
 
-def take_event(session: Session, event: Event, record: Callable[[Verdict], object]) -> list[bytes]:
+def take_event(session: Session, event: Event, record: Record) -> list[bytes]:
     """Let a session take an event that is no frame; record and return PipeGuard's own frames."""
     frames = session.take(event).own
     with suppress(PipeGuardError, ChannelClosed):  # they are owed even if nothing else may pass
@@ -117,7 +118,7 @@ class _Work(Protocol):
 async def wait_for_decision(
     session: Session,
     verdict: Verdict,
-    record: Callable[[Verdict], object],
+    record: Record,
     pause: Callable[[float], Awaitable[bool]],
     work: _Work,
 ) -> Verdict:
@@ -190,7 +191,7 @@ def look_for_decision(session: Session, verdict: Verdict, now: float, *, is_last
 def wait_in_thread(
     session: Session,
     verdict: Verdict,
-    record: Callable[[Verdict], object],
+    record: Record,
     pause: Callable[[float], bool],
 ) -> Verdict:
     """Wait as `wait_for_decision` does, in a thread of its own."""

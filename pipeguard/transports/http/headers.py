@@ -24,9 +24,23 @@ BOTH = f"{JSON}, {EVENTS}"
 # Hop-by-hop (RFC 9110, section 7.6.1), set again for the next hop, or checked already.
 _NOT_TO_SERVER = frozenset(
     {
-        *("host", "content-length", "accept-encoding", "origin", "connection", "keep-alive"),
-        *("te", "trailer", "transfer-encoding", "upgrade", "expect", "content-encoding"),
-        *("sec-fetch-mode", "sec-fetch-site", "sec-fetch-dest", "referer", "forwarded"),
+        "host",
+        "content-length",
+        "accept-encoding",
+        "origin",
+        "connection",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+        "content-encoding",
+        "sec-fetch-mode",
+        "sec-fetch-site",
+        "sec-fetch-dest",
+        "referer",
+        "forwarded",
     }
 )
 _NOT_TO_SERVER_PREFIXES = ("proxy-", "x-forwarded-")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -42,6 +42,7 @@ _NAMED = {
     **dict.fromkeys(("tasks/get", "tasks/update", "tasks/cancel"), "taskId"),
 }
 _MIRRORED_TYPES = ("string", "integer", "boolean")
+Mirrored = dict[str, tuple[str, ...]]  # headers that repeat parameters, with their paths
 _OPEN, _CLOSE = "=?base64?", "?="
 _TOKEN = lazy_regex(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}\Z")  # RFC 9110, section 5.6.2
 _NUMBER = lazy_regex(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?\Z")  # RFC 8259, section 6
@@ -53,7 +54,7 @@ def find_revision(value: JsonObject) -> str | None:
     return version if type(version) is str else None
 
 
-def make_headers(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def make_headers(value: JsonObject, mirrored: Mirrored) -> dict[str, str]:
     """The headers to send with a message of this revision.
 
     Args:
@@ -66,7 +67,7 @@ def make_headers(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> 
 def disagreement(
     value: JsonObject,
     headers: MultiMapping[str],
-    mirrored: Mapping[str, tuple[str, ...]],
+    mirrored: Mirrored,
     *,
     all_required: bool = False,
 ) -> str | None:
@@ -100,7 +101,7 @@ def disagreement(
     return None
 
 
-def find_mirrored(definition: JsonValue) -> dict[str, tuple[str, ...]]:
+def find_mirrored(definition: JsonValue) -> Mirrored:
     """The headers that repeat a tool's parameters, each with the parameter's path."""
     schema = as_object(definition).get("inputSchema")
     named = (
@@ -180,7 +181,7 @@ def decode_header(value: str) -> str | None:
         return None
 
 
-def _repeat_values(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
+def _repeat_values(value: JsonObject, mirrored: Mirrored) -> dict[str, str]:
     """The values that the headers repeat, not encoded, by header name."""
     repeated = {METHOD: str(value.get("method", ""))}
     version, params = find_revision(value), as_object(value.get("params"))
@@ -196,7 +197,7 @@ def _repeat_values(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -
     return repeated
 
 
-def list_repeating(value: JsonObject, mirrored: Mapping[str, tuple[str, ...]]) -> list[str]:
+def list_repeating(value: JsonObject, mirrored: Mirrored) -> list[str]:
     """The headers that repeat, or could repeat, something in the body."""
     mirrors = [PARAM + name for name in mirrored]
     if value.get("method") in _NAMED:

@@ -274,8 +274,8 @@ class Multiplexer:
                 sent.owner.put(Failure.of(frame).to_frame(sent.token))
         members = value if answered and isinstance(value, list) else []
         requests = [member for member in members if request_ids(member)]
-        for port in self._ports[:1] if requests or not answered else ():
-            port.put(serialise(requests) if requests else frame)
+        if self._ports and (requests or not answered):
+            self._ports[0].put(serialise(requests) if requests else frame)
 
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
         own = self._ids.match_answer(answered_id(value) or "")

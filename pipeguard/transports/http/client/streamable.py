@@ -63,7 +63,7 @@ class _StreamableSession:
     def __init__(self) -> None:
         self.id: str | None = None
         self.revision: str | None = None
-        self._mirrored: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._mirrored: dict[str, request_headers.Mirrored] = {}
 
     def begin(self, answer: aiohttp.ClientResponse) -> None:
         """Take the session id from the answer to an opening; an invalid one is ignored."""

@@ -36,8 +36,13 @@ _LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 # A repeated header of these could be read in two ways.
 _SINGLE = frozenset(
     {
-        *(b"host", b"authorization", b"content-type", b"content-length", b"content-encoding"),
-        *(b"origin", b"last-event-id"),
+        b"host",
+        b"authorization",
+        b"content-type",
+        b"content-length",
+        b"content-encoding",
+        b"origin",
+        b"last-event-id",
     }
 )
 _MIRRORS = b"mcp-"

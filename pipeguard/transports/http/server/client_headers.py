@@ -23,7 +23,6 @@ from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol.json_values import as_object
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session, judge_headers
@@ -93,7 +92,8 @@ class ClientHeaders:
             for name, value in headers.items()
             if name.lower() not in compared and (text := self._text_to_judge(name, value))
         )
-        for name in await self._find_dropped(pairs, session) if pairs else ():
+        dropped = await self._find_dropped(pairs, session) if pairs else frozenset[str]()
+        for name in dropped:
             parts = [part.strip() for line in headers.popall(name) for part in line.split(";")]
             given = [part for part in parts if name == "cookie" and part in self._given]
             if given:
@@ -205,8 +205,8 @@ def headers_repeating(sessions: Sessions, frame: bytes) -> dict[str, str]:
 
 def _mirrored_parameters(
     sessions: Sessions, message: Message, who: str = ""
-) -> dict[str, tuple[str, ...]]:
+) -> request_headers.Mirrored:
     """The headers that repeat parameters of the called tool, with the parameters' paths."""
-    name = as_object(message.value.get("params")).get("name")
+    name = message.params.get("name")
     is_call = message.method == "tools/call" and type(name) is str
     return sessions.mirrored_headers(str(name), who) if is_call else {}

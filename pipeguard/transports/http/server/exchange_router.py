@@ -260,8 +260,8 @@ class ExchangeRouter:
                 lost = self._ids.give_up(sent_id)
                 failed = Failure.of(frame).to_frame(lost.token)
                 await lost.owner.take(failed, lost.token, self._judge_answer)
-            for member in value if isinstance(value, list) else ():
-                if request_ids(member):  # the server waits for its answer
+            if isinstance(value, list):
+                for member in filter(request_ids, value):  # the server waits for its answer
                     await self._take_unrequested(await to_frame(member), member)
         elif sent_ids and (origin := self._ids.get(sent_id := sent_ids[0])) is not None:
             answer = await _with_client_id(frame, value, sent_id, origin.token)

@@ -24,31 +24,31 @@ class RefusalReason(Enum):
     LOW is for requests of well-behaved clients, as when they return to a session that ended.
     """
 
-    HOST = "host", "`Host` is not one of our names", Severity.MEDIUM
-    ORIGIN = "origin", "`Origin` is a web page that may not speak to us", Severity.MEDIUM
-    NO_TOKEN = "no-token", "the request has no bearer token", Severity.MEDIUM
-    WRONG_TOKEN = "wrong-token", "the bearer token is not ours, or has ended", Severity.MEDIUM
-    FOREIGN_SESSION = "foreign-session", "the session belongs to another token", Severity.MEDIUM
+    HOST = "host", "`Host` is not one of our names"
+    ORIGIN = "origin", "`Origin` is a web page that may not speak to us"
+    NO_TOKEN = "no-token", "the request has no bearer token"
+    WRONG_TOKEN = "wrong-token", "the bearer token is not ours, or has ended"
+    FOREIGN_SESSION = "foreign-session", "the session belongs to another token"
     NO_SESSION = "no-session", "the session does not exist, or the request names none", Severity.LOW
-    MISMATCH = "header-mismatch", "a header contradicts the body", Severity.MEDIUM
-    HEADERS = "odd-header", "a header is repeated or unreadable", Severity.MEDIUM
-    MANY_HEADERS = "large-head", "the headers are too many or too long", Severity.MEDIUM
-    TARGET = "long-target", "the URL is too long", Severity.MEDIUM
-    HTTP = "malformed", "the request is not valid HTTP/1.1 or WebSocket", Severity.MEDIUM
-    BODY = "no-message", "the body is not an MCP message in plain JSON", Severity.MEDIUM
-    LARGE_BODY = "large-body", "the body is larger than a message may be", Severity.MEDIUM
-    SLOW_BODY = "slow-body", "the body did not arrive in time", Severity.MEDIUM
+    MISMATCH = "header-mismatch", "a header contradicts the body"
+    HEADERS = "odd-header", "a header is repeated or unreadable"
+    MANY_HEADERS = "large-head", "the headers are too many or too long"
+    TARGET = "long-target", "the URL is too long"
+    HTTP = "malformed", "the request is not valid HTTP/1.1 or WebSocket"
+    BODY = "no-message", "the body is not an MCP message in plain JSON"
+    LARGE_BODY = "large-body", "the body is larger than a message may be"
+    SLOW_BODY = "slow-body", "the body did not arrive in time"
     SILENT = "silent", "a connection sent no request in time", Severity.LOW
-    CONNECTIONS = "many-connections", "too many connections are open", Severity.MEDIUM
-    CROWDED = "many-bytes", "too many large messages are in progress", Severity.MEDIUM
+    CONNECTIONS = "many-connections", "too many connections are open"
+    CROWDED = "many-bytes", "too many large messages are in progress"
     UNTAKEN = "untaken", "a client reads too little of its answers", Severity.LOW
-    SESSIONS = "many-sessions", "too many sessions are open", Severity.MEDIUM
+    SESSIONS = "many-sessions", "too many sessions are open"
     NOWHERE = "nowhere", "there is no such path, method or upgrade", Severity.LOW
-    SCOPE = "scope", "the token is not for this path", Severity.MEDIUM
+    SCOPE = "scope", "the token is not for this path"
     NO_STREAM = "no-stream", "the server offers no stream, or cannot be reached", Severity.LOW
     ENDING = "ending", "PipeGuard was ending", Severity.LOW
 
-    def __init__(self, rule: str, words: str, severity: Severity) -> None:
+    def __init__(self, rule: str, words: str, severity: Severity = Severity.MEDIUM) -> None:
         self.rule = f"entrance.{rule}"
         self.words = words
         self.severity = severity

@@ -26,8 +26,8 @@ from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
 from pipeguard.firewall.session.own_frames import ListsChanged
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import is_session_id
+from pipeguard.transports.http.request_headers import Mirrored, find_mirrored
 from pipeguard.transports.pump import take_event
 from pipeguard.transports.tasks import Tasks
 
@@ -36,8 +36,6 @@ SESSION_BYTES = 24
 TO_CLIENT = Direction.TO_CLIENT
 MAX_OWNERS = 65536
 DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/transports)
-
-Mirrored = dict[str, tuple[str, ...]]  # headers that repeat parameters, with their paths
 
 
 Subscriber = Callable[[list[bytes]], object]  # sends a client frames without waiting
@@ -195,7 +193,7 @@ class Sessions:
             return known[1]
         definition = pin.approved_definition or pin.held_definition
         parsed = parse_json(definition.encode()) if definition else None
-        mirrored = request_headers.find_mirrored(parsed)
+        mirrored = find_mirrored(parsed)
         self._mirrored[tool] = (pin, mirrored)
         return mirrored
 

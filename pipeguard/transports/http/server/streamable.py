@@ -19,8 +19,13 @@ from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed, Failure
-from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.headers import JSON, SESSION_ID
+from pipeguard.transports.http.request_headers import (
+    STATELESS,
+    VERSION,
+    VERSION_META,
+    find_revision,
+)
 from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
 from pipeguard.transports.http.server.backend import Backend, Endpoint, mcp_routes
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
@@ -77,7 +82,7 @@ class StreamableEndpoint(Endpoint):
         opened, router = await self._find_router(request, body, stateless=stateless)
         session = router.session
         if stateless:
-            revision = request.headers.get(request_headers.VERSION, request_headers.STATELESS)
+            revision = request.headers.get(VERSION, STATELESS)
             session = self._sessions.new(revision, request.get(WHO, ""))
         exchange = Exchange(session.fork(), self._backlog, lasting=not stateless)
         try:
@@ -132,7 +137,7 @@ class StreamableEndpoint(Endpoint):
         Raises:
             RequestRefused: the session does not exist.
         """
-        if request.headers.get(request_headers.VERSION, "") >= request_headers.STATELESS:
+        if request.headers.get(VERSION, "") >= STATELESS:
             why = "this revision has no sessions"
             raise RequestRefused(RefusalReason.NOWHERE, 405, why, {"Allow": "POST"})
         session_id = request.headers.get(SESSION_ID)
@@ -202,7 +207,7 @@ class StreamableEndpoint(Endpoint):
         except ChannelClosed as error:
             self._failed_at = monotonic()
             raise await _refusal(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None
-        session = self._sessions.new(request_headers.STATELESS if is_shared else None, who)
+        session = self._sessions.new(STATELESS if is_shared else None, who)
         waits = self._backend.waits and not is_shared
         router = ExchangeRouter(
             channel, session, self._judge, backlog=self._backlog, is_shared=is_shared, waits=waits
@@ -328,8 +333,8 @@ async def _check_stateless(sessions: Sessions, request: web.BaseRequest, body: b
     if message.method == "initialize":
         why = "this revision has no initialize"
         raise await _refusal(RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, why)
-    if request_headers.find_revision(message.value) is None:
-        why = f"_meta lacks {request_headers.VERSION_META}"
+    if find_revision(message.value) is None:
+        why = f"_meta lacks {VERSION_META}"
         raise await _refusal(RefusalReason.BODY, 400, body, INVALID_PARAMS, why)
     who = request.get(WHO, "")
     check_headers(sessions, request.headers, message, who=who, all_of_them=True)
