@@ -32,7 +32,7 @@ from pipeguard.firewall.session.remedies import BY_RULE, Way, find_remedy
 from pipeguard.isolation.shipped import ShippedProfile, all_shipped
 from pipeguard.rulebook.actions import usual_action
 from pipeguard.rulebook.packs import load_rules, sources
-from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.admission import RefusalReason
 
 HERE = Path(__file__).resolve().parent
 TOP = HERE.parent
@@ -114,7 +114,7 @@ MADE_OF = {
     "../pipeguard/clients": "clients.md",
     "../pipeguard/firewall/protocol/places.py": "lists.md#places",
     "../pipeguard/firewall/session/remedies.py": "next-steps.md",
-    "../pipeguard/transports/http/server/refusals.py": "lists.md#refused-requests",
+    "../pipeguard/transports/http/server/admission.py": "lists.md#refused-requests",
     "../rules": "rules/index.md",
     "credentials.tsv": "credentials.md",
 }

@@ -271,7 +271,7 @@ def _environment(
 def _remote_channel(
     server: ServerEntry, url: str, options: ConnectOptions, policy: Policy
 ) -> Iterator[Channel]:
-    from pipeguard.runtime.stdio_to_http import RemoteServer
+    from pipeguard.runtime.connect import RemoteServer
 
     transport = server.guard.transport if server.guard else server.transport
     values = {"--upstream": url}

@@ -151,8 +151,7 @@ class PageHost:
     def _give_link(self, request: web.BaseRequest) -> web.Response:
         from aiohttp import web
 
-        from pipeguard.transports.http.server.admission import RequestRefused
-        from pipeguard.transports.http.server.refusals import RefusalReason
+        from pipeguard.transports.http.server.admission import RefusalReason, RequestRefused
 
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         digest = sha256(token.strip().encode("utf-8", "surrogateescape")).digest()

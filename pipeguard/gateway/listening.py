@@ -17,11 +17,10 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.gateway.answers import dial
-from pipeguard.gateway.front import FrontJudge, FrontSessions
+from pipeguard.gateway.front import FrontJudge, FrontSessions, ShownJudge, ShownSessions
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.shown_sessions import ShownJudge, ShownSessions
 from pipeguard.gateway.tool_offer import has_tool
 from pipeguard.log import say
 from pipeguard.runtime.http import ListeningPlace
@@ -30,10 +29,9 @@ from pipeguard.transports.channel import AsyncChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
-from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.admission import WHO, RefusalReason, RequestRefused
 from pipeguard.transports.http.server.backend import MCP, Backend, Route
 from pipeguard.transports.http.server.listener import OtherEndpoint, Readiness
-from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.judging import to_frame
 from pipeguard.transports.tasks import Tasks
 

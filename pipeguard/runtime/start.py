@@ -53,7 +53,7 @@ def run(options: WrapOptions) -> int:
         if wrong is not None:
             raise PolicyError(wrong)
         if "--upstream" in options.values:
-            from pipeguard.runtime.stdio_to_http import guard_remote
+            from pipeguard.runtime.connect import guard_remote
 
             guarded = guard_remote(options, client_fd)
         else:

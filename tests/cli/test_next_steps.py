@@ -24,7 +24,7 @@ from pipeguard.state.audit import DONE
 from pipeguard.state.exceptions import is_wall
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import open_store
-from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.admission import RefusalReason
 from tests.each import each
 from tests.fuzz.rulebook import ALL
 from tests.people import give_token

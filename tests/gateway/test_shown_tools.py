@@ -7,7 +7,7 @@ import pytest
 
 from pipeguard import Action, Direction, Policy, Session, Verdict, make_guard
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway.shown_sessions import ShownJudge
+from pipeguard.gateway.front import ShownJudge
 from pipeguard.gateway.tools import Override, ShownTools
 from pipeguard.transports.judging import Judge
 from tests.fuzz.rulebook import engines

@@ -17,9 +17,8 @@ from pipeguard.errors import LoginNeededError
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.admission import WHO, RefusalReason, RequestRefused
 from pipeguard.transports.http.server.backend import Backend, Dial, Endpoint
-from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge
 from pipeguard.transports.sse import EventStream

@@ -23,13 +23,15 @@ from pipeguard.transports.http.client.bodies import Unreadable, read_events
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.upstream import Remote, RemoteEndpoint, describe_status
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
-from pipeguard.transports.http.server.admission import WHO, RequestRefused
-from pipeguard.transports.http.server.backend import Backend, Endpoint, Route, TransportBinding
-from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.responses import (
+from pipeguard.transports.http.server.admission import WHO, RefusalReason, RequestRefused
+from pipeguard.transports.http.server.backend import (
     AWAKE_SECONDS,
     KEEP_AWAKE,
     STREAM_HEADERS,
+    Backend,
+    Endpoint,
+    Route,
+    TransportBinding,
     as_event,
 )
 from pipeguard.transports.http.server.sessions import make_session_id

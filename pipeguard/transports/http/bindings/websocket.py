@@ -17,9 +17,8 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.transports.channel import ChannelClosed, RemoteChannel
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.upstream import SUBPROTOCOL, Remote, login_renewed
-from pipeguard.transports.http.server.admission import WHO, RequestRefused
+from pipeguard.transports.http.server.admission import WHO, RefusalReason, RequestRefused
 from pipeguard.transports.http.server.backend import MCP, Backend, Endpoint, Route, TransportBinding
-from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.judging import read_frame
 
 WEBSOCKET = "/ws"

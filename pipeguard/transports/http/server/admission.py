@@ -12,6 +12,7 @@ import hmac
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
+from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
@@ -19,11 +20,11 @@ from aiohttp import HttpVersion11, web
 from yarl import URL
 
 from pipeguard.detect.checks.addresses import is_loopback
+from pipeguard.firewall.finding import Severity
 from pipeguard.transports.bounded import Backlog, Crowded
 from pipeguard.transports.http import challenge
 from pipeguard.transports.http.client.bodies import Unreadable, join_pieces, read_arrived
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
-from pipeguard.transports.http.server.refusals import RefusalReason
 from pipeguard.transports.http.server.sessions import SessionOwners, digest
 
 BODY_SECONDS = 30.0
@@ -55,6 +56,42 @@ _HOST = re.compile(  # RFC 9110, section 7.2, of names and addresses as they are
 _UNCOMPRESSED = ("", "identity")
 WHO = web.RequestKey("who", str)  # the name of the request's token, or empty
 _UTF8 = ("utf-8", "utf8")
+
+
+class RefusalReason(Enum):
+    """Why a request is refused: the rule's name, a description, and the severity.
+
+    LOW is for requests of well-behaved clients, as when they return to a session that ended.
+    """
+
+    HOST = "host", "`Host` is not one of our names"
+    ORIGIN = "origin", "`Origin` is a web page that may not speak to us"
+    NO_TOKEN = "no-token", "the request has no bearer token"
+    WRONG_TOKEN = "wrong-token", "the bearer token is not ours, or has ended"
+    FOREIGN_SESSION = "foreign-session", "the session belongs to another token"
+    NO_SESSION = "no-session", "the session does not exist, or the request names none", Severity.LOW
+    MISMATCH = "header-mismatch", "a header contradicts the body"
+    HEADERS = "odd-header", "a header is repeated or unreadable"
+    MANY_HEADERS = "large-head", "the headers are too many or too long"
+    TARGET = "long-target", "the URL is too long"
+    HTTP = "malformed", "the request is not valid HTTP/1.1 or WebSocket"
+    BODY = "no-message", "the body is not an MCP message in plain JSON"
+    LARGE_BODY = "large-body", "the body is larger than a message may be"
+    SLOW_BODY = "slow-body", "the body did not arrive in time"
+    SILENT = "silent", "a connection sent no request in time", Severity.LOW
+    CONNECTIONS = "many-connections", "too many connections are open"
+    CROWDED = "many-bytes", "too many large messages are in progress"
+    UNTAKEN = "untaken", "a client reads too little of its answers", Severity.LOW
+    SESSIONS = "many-sessions", "too many sessions are open"
+    NOWHERE = "nowhere", "there is no such path, method or upgrade", Severity.LOW
+    SCOPE = "scope", "the token is not for this path"
+    NO_STREAM = "no-stream", "the server offers no stream, or cannot be reached", Severity.LOW
+    ENDING = "ending", "PipeGuard was ending", Severity.LOW
+
+    def __init__(self, rule: str, words: str, severity: Severity = Severity.MEDIUM) -> None:
+        self.rule = f"entrance.{rule}"
+        self.words = words
+        self.severity = severity
 
 
 class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at fault

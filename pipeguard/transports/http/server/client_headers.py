@@ -29,8 +29,7 @@ from pipeguard.firewall.session.session import Session, judge_headers
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
-from pipeguard.transports.http.server.admission import RequestRefused
-from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.admission import RefusalReason, RequestRefused
 from pipeguard.transports.http.server.sessions import Sessions, digest
 from pipeguard.transports.judging import in_thread
 

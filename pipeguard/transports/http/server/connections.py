@@ -25,8 +25,8 @@ from typing import cast
 from aiohttp import web
 
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.http.server.admission import HEADER_SECONDS, Caller
-from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
+from pipeguard.transports.http.server.admission import HEADER_SECONDS, Caller, RefusalReason
+from pipeguard.transports.http.server.refusals import Refusals
 
 MAX_CONNECTIONS = 4096
 MAX_STRANGERS = 512  # connections on which no request was admitted yet
@@ -169,15 +169,12 @@ class Connections:
     def _add_stranger(self, stranger: Connection | _Handshake) -> None:
         self._strangers[stranger] = None
         if len(self._strangers) > min(MAX_STRANGERS, max(self._most // 2, 1)):
-            self._most_crowded().turn_away(RefusalReason.CONNECTIONS)
+            strangers = Counter(other.address for other in self._strangers)
+            crowded, _ = strangers.most_common(1)[0]
+            oldest = next(other for other in self._strangers if other.address == crowded)
+            oldest.turn_away(RefusalReason.CONNECTIONS)
         elif len(self._open) + len(self._handshakes) > self._most:
             next(iter(self._idle), stranger).turn_away(RefusalReason.CONNECTIONS)
-
-    def _most_crowded(self) -> Connection | _Handshake:
-        """The oldest stranger of the address with the most connections, counting the newcomer."""
-        strangers = Counter(stranger.address for stranger in self._strangers)
-        address, _ = strangers.most_common(1)[0]
-        return next(stranger for stranger in self._strangers if stranger.address == address)
 
 
 class _Handshake:

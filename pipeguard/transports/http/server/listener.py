@@ -22,12 +22,13 @@ from pipeguard.transports.http.server.admission import (
     MAX_HEADERS,
     WHO,
     Admission,
+    RefusalReason,
     RequestRefused,
     Tokens,
 )
 from pipeguard.transports.http.server.backend import MCP, Route, RouteTable
 from pipeguard.transports.http.server.connections import Connection, Connections
-from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
+from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.judging import drain
 from pipeguard.transports.tasks import Tasks
 

@@ -46,23 +46,30 @@ from pipeguard.transports.http.headers import (
     is_session_id,
     media_type,
 )
-from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
-from pipeguard.transports.http.server.backend import Backend, Endpoint, Upstream, mcp_routes
+from pipeguard.transports.http.server.admission import (
+    WHO,
+    RefusalReason,
+    RequestRefused,
+    refuse_overload,
+)
+from pipeguard.transports.http.server.backend import (
+    KEEP_AWAKE,
+    STREAM_HEADERS,
+    Backend,
+    Endpoint,
+    Upstream,
+    answer_frames,
+    as_event,
+    as_events,
+    is_stateless,
+    mcp_routes,
+    refusal_response,
+)
 from pipeguard.transports.http.server.client_headers import (
     ClientHeaders,
     check_headers,
     headers_repeating,
     read_one_message,
-)
-from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.responses import (
-    KEEP_AWAKE,
-    STREAM_HEADERS,
-    answer_frames,
-    as_event,
-    as_events,
-    is_stateless,
-    refusal_response,
 )
 from pipeguard.transports.http.server.sessions import subscriber
 from pipeguard.transports.judging import offload, read_frame

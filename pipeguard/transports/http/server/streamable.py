@@ -26,20 +26,26 @@ from pipeguard.transports.http.request_headers import (
     VERSION_META,
     find_revision,
 )
-from pipeguard.transports.http.server.admission import WHO, RequestRefused, refuse_overload
-from pipeguard.transports.http.server.backend import Backend, Endpoint, mcp_routes
-from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
-from pipeguard.transports.http.server.exchange import Exchange
-from pipeguard.transports.http.server.exchange_router import ExchangeRouter
-from pipeguard.transports.http.server.refusals import RefusalReason
-from pipeguard.transports.http.server.responses import (
+from pipeguard.transports.http.server.admission import (
+    WHO,
+    RefusalReason,
+    RequestRefused,
+    refuse_overload,
+)
+from pipeguard.transports.http.server.backend import (
     AWAKE_SECONDS,
     STREAM_HEADERS,
+    Backend,
+    Endpoint,
     as_event,
     choose_status,
     is_stateless,
+    mcp_routes,
     refusal_response,
 )
+from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
+from pipeguard.transports.http.server.exchange import Exchange
+from pipeguard.transports.http.server.exchange_router import ExchangeRouter
 from pipeguard.transports.http.server.sessions import Sessions, make_session_id
 from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 

@@ -4,7 +4,8 @@ import asyncio
 import re
 
 from pipeguard.firewall.finding import Action, Finding
-from pipeguard.transports.http.server.refusals import RefusalReason, Refusals
+from pipeguard.transports.http.server.admission import RefusalReason
+from pipeguard.transports.http.server.refusals import Refusals
 from tests.transports.wire import eventually, run
 
 SOON, NEVER = 0.02, 3600.0

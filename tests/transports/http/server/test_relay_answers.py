@@ -11,7 +11,7 @@ from yarl import URL
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, LISTEN, SUBSCRIPTION_META
 from pipeguard.transports.http.client.bodies import body_pieces
 from pipeguard.transports.http.client.upstream import Remote, connect
-from pipeguard.transports.http.server.refusals import RefusalReason
+from pipeguard.transports.http.server.admission import RefusalReason
 from pipeguard.transports.http.server.sessions import Sessions
 from tests.transports.http.server.hosting import in_one
 from tests.transports.http.server.relaying import R5, between, echo, through
