@@ -13,8 +13,8 @@ from math import ceil
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.gateway import menu
 from pipeguard.gateway.conversation import GatewayClient
+from pipeguard.gateway.menu import content, failure
 from pipeguard.gateway.neighbours import read_data
 from pipeguard.gateway.proposed_servers import PROPOSE, ServerManagement
 
@@ -60,15 +60,15 @@ class ClientManagement:
         assert management is not None  # noqa: S101  else it has no such tool
         try:
             if name == LIST:
-                return menu.content(await self._list_servers(management))
+                return content(await self._list_servers(management))
             wait_seconds = management.seconds_to_wait(self._who)
             if wait_seconds:
                 text = f"Too many proposals. Try again in {ceil(wait_seconds)} seconds."
-                return menu.content(text, is_error=True)
+                return failure(text)
             change = management.propose if name == PROPOSE else management.remove
-            return menu.content(await asyncio.to_thread(change, self._who, arguments))
+            return content(await asyncio.to_thread(change, self._who, arguments))
         except PipeGuardError as error:
-            return menu.content(f"Not done: {error}", is_error=True)
+            return failure(f"Not done: {error}")
 
     async def _list_servers(self, management: ServerManagement) -> str:
         absent, waiting = self._gateway.absent(), self._gateway.waiting()

@@ -195,16 +195,14 @@ def first_sentences(text: str, most: int) -> str:
     return cut[: end + 1] if end > most // 3 else f"{cut.rpartition(' ')[0]} …"
 
 
-def content(text: str, *, is_error: bool = False) -> JsonObject:
-    """A tool's result of one text (MCP 2025-11-25, server/tools, "Tool Result").
+def content(text: str) -> JsonObject:
+    """A tool's result of one text (MCP 2025-11-25, server/tools, "Tool Result")."""
+    return {"content": [{"type": "text", "text": text}]}
 
-    An error of the gateway names the gateway, because servers' errors arrive in the same form.
-    """
-    text = f"{OURS}: {text}" if is_error else text
-    result: JsonObject = {"content": [{"type": "text", "text": text}]}
-    if is_error:
-        result["isError"] = True
-    return result
+
+def failure(text: str) -> JsonObject:
+    """An error of the gateway, which it names, because servers' errors arrive in the same form."""
+    return {**content(f"{OURS}: {text}"), "isError": True}
 
 
 def result_text(result: JsonObject) -> str:

@@ -35,6 +35,7 @@ from pipeguard.gateway.menu import (
     content,
     definitions,
     description,
+    failure,
     own_usage,
     result_text,
     results,
@@ -151,6 +152,12 @@ class ToolCalls:
         name, arguments = request.params.get("name"), request.params.get("arguments")
         if type(name) is not str:
             raise Declined(INVALID_PARAMS, "tools/call names no tool")
+        try:
+            return await self._call(request, name, arguments)
+        except _NothingCalledError as why:
+            return {"result": failure(str(why))}
+
+    async def _call(self, request: ClientRequest, name: str, arguments: JsonValue) -> JsonObject:
         if self._management.has(name):
             given = arguments if isinstance(arguments, dict) else {}
             return {"result": await self._management.call(name, given)}
@@ -166,7 +173,7 @@ class ToolCalls:
             written = find_object(arguments, ARGUMENTS)
         except _UnclearCallError as why:
             text = f"The call is not clear: {why}.\n{own_usage(name)}"
-            return {"result": content(text, is_error=True)}
+            raise _NothingCalledError(text) from None
         if name in CALLS:
             return await self._called_by_menu(request, name, written)
         owns = {RETRIEVE: self._retrieve, DESCRIBE: self._describe, MORE: self._more}
@@ -183,19 +190,20 @@ class ToolCalls:
     async def _called_by_menu(
         self, request: ClientRequest, variant: str, call: JsonObject
     ) -> JsonObject:
-        found = await self._resolve(call)
-        if isinstance(found, str):
+        try:
+            found = await self._resolve(call)
+        except _NothingCalledError:
             refused = (self._find_refused(str(call.get(key, ""))) for key in NAME_KEYS)
-            found = next(filter(None, refused), found)
-        if isinstance(found, str):
-            return {"result": content(found, is_error=True)}
+            blocked = next(filter(None, refused), None)
+            if blocked is None:
+                raise
+            found = blocked
         if ORDER.index(CALLS[variant]) < ORDER.index(found.effect):
-            return {"result": content(wrong_variant(found), is_error=True)}
+            raise _NothingCalledError(wrong_variant(found))
         try:
             arguments = find_arguments(call, found)
         except _UnclearCallError as why:
-            text = unclear_call(found, variant, str(why))
-            return {"result": content(text, is_error=True)}
+            raise _NothingCalledError(unclear_call(found, variant, str(why))) from None
         return self._add_help(found, await self._call_tool(request, found, arguments))
 
     async def _call_tool(
@@ -207,7 +215,7 @@ class ToolCalls:
         wait_seconds = self._access.seconds_to_wait()
         if wait_seconds:
             text = f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
-            return {"result": content(text, is_error=True)}
+            raise _NothingCalledError(text)
         began = monotonic()
         outcome = "unavailable"
         try:
@@ -220,7 +228,7 @@ class ToolCalls:
             outcome = "ok" if is_ok else "error"
         except Unavailable as why:
             text = f"The server {tool.server} of {tool.public} is not available: {why}"
-            return {"result": content(text, is_error=True)}
+            raise _NothingCalledError(text) from None
         finally:
             self._gateway.telemetry.count_call(tool.server, outcome, monotonic() - began)
         if not isinstance(result, dict):
@@ -236,19 +244,20 @@ class ToolCalls:
         tool = self._gateway.find_refused(name, self.servers())
         return tool if tool is not None and self._access.may_call(tool) else None
 
-    async def _resolve(self, call: JsonObject) -> CatalogTool | str:
-        """The tool that a model names, or an error message."""
+    async def _resolve(self, call: JsonObject) -> CatalogTool:
+        """Find the one tool that a model names, or tell it why there is none."""
         try:
             name = find_name(call)
         except _UnclearCallError as why:
-            return f"The call is not clear: {why}. Nothing was called."
+            text = f"The call is not clear: {why}. Nothing was called."
+            raise _NothingCalledError(text) from None
         tools = tools_of_server(self._catalog, name, self._access.may_call)
         if not tools:
             await self._wait_for_start(name)
             tools = tools_of_server(self._catalog, name, self._access.may_call)
         if len(tools) == 1:
             return tools[0]
-        return several_tools(name, tools) if tools else self._nearest(name)
+        raise _NothingCalledError(several_tools(name, tools) if tools else self._nearest(name))
 
     async def _wait_for_start(self, name: str) -> None:
         """Wait, as a list does, for servers that may have a tool and are starting."""
@@ -263,8 +272,7 @@ class ToolCalls:
         tool = self._tool(name)
         if tool is None and (refused := self._find_refused(name)):
             return await self._call_tool(request, refused, request.params.get("arguments"))
-        text = wrong_variant(tool) if tool is not None else self._nearest(name)
-        return {"result": content(text, is_error=True)}
+        raise _NothingCalledError(wrong_variant(tool) if tool else self._nearest(name))
 
     def _nearest(self, name: str) -> str:
         if tool := self._find_refused(name):
@@ -285,16 +293,16 @@ class ToolCalls:
         query, most = arguments.get("query"), _read_limit(arguments.get("limit"), limits)
         if type(query) is not str or not query.strip():
             text = f"There is no query: what should be done?\n{own_usage(RETRIEVE)}"
-            return content(text, is_error=True)
+            raise _NothingCalledError(text)
         if most is None:
             text = f"The limit must be a whole number from 1 to {limits.tools_limit}."
-            return content(text, is_error=True)
+            raise _NothingCalledError(text)
         only = self._access.finds() or Filter()
         server = arguments.get("server")
         if type(server) is str and server:
             if server not in self.servers():
                 names = ", ".join(self.servers()) or NO_SERVER
-                return content(f"There is no server {server!r}. Available: {names}", is_error=True)
+                raise _NothingCalledError(f"There is no server {server!r}. Available: {names}")
             only = only._replace(servers=frozenset((server,)))
         found = self._catalog.search(query, most, only)
         missing = self._missing(
@@ -341,17 +349,14 @@ class ToolCalls:
         return lines
 
     async def _describe(self, arguments: JsonObject) -> JsonObject:
-        found = await self._resolve(arguments)
-        if isinstance(found, str):
-            return content(found, is_error=True)
-        return content(description(found))
+        return content(description(await self._resolve(arguments)))
 
     async def _more(self, arguments: JsonObject) -> JsonObject:
         name = arguments.get("id")
         text = self._rest.take(name) if type(name) is str else None
         if text is None:
             words = "There is nothing more under this id. Call the tool again, for less at a time."
-            return content(words, is_error=True)
+            raise _NothingCalledError(words)
         return self._cut(content(text))
 
     # --- answers ---------------------------------------------------------------------------
@@ -420,6 +425,10 @@ def _read_limit(value: JsonValue, limits: MenuLimits) -> int | None:
 NAME_KEYS = ("name", "tool", "tool_name")
 ARGUMENTS = "arguments"
 OTHER_ARGUMENTS_KEYS = ("args", "parameters", "params", "input", "tool_arguments", "tool_input")
+
+
+class _NothingCalledError(Exception):
+    """The gateway's own answer instead of a server's: its text tells the model what to do."""
 
 
 class _UnclearCallError(Exception):

@@ -84,7 +84,7 @@ def test_an_unknown_tool_is_told_what_is_near() -> None:
 
 
 def test_an_error_of_the_gateway_says_who_speaks() -> None:
-    content = cast("list[object]", menu.content("There is no such tool.", is_error=True)["content"])
+    content = cast("list[object]", menu.failure("There is no such tool.")["content"])
     (block,) = content
     assert block == {"type": "text", "text": "PipeGuard: There is no such tool."}
     assert "PipeGuard" not in str(menu.content("hello"))
