@@ -16,7 +16,7 @@ from math import sqrt
 from sys import intern
 from typing import NamedTuple
 
-import tantivy
+from tantivy import Filter, TextAnalyzer, TextAnalyzerBuilder, Tokenizer
 
 from pipeguard.gateway.neighbours import (
     ACTIONS,
@@ -356,11 +356,11 @@ class Stems(dict[str, str]):
         return {self[word]: number for word, number in ACTIONS.items()}
 
 
-def stemmer() -> tantivy.TextAnalyzer:
+def stemmer() -> TextAnalyzer:
     """A stemmer for words that are already split and in lower case."""
-    split = tantivy.TextAnalyzerBuilder(tantivy.Tokenizer.whitespace())
-    plain = split.filter(tantivy.Filter.ascii_fold())
-    return plain.filter(tantivy.Filter.stemmer("english")).build()
+    split = TextAnalyzerBuilder(Tokenizer.whitespace())
+    plain = split.filter(Filter.ascii_fold())
+    return plain.filter(Filter.stemmer("english")).build()
 
 
 class ToolStems:

@@ -36,8 +36,7 @@ from math import log, sqrt
 from operator import itemgetter
 from typing import NamedTuple
 
-import tantivy
-from tantivy import Occur, Query
+from tantivy import Document, Index, Occur, Query, Schema, SchemaBuilder
 
 from pipeguard.detect.words import tools as lists
 from pipeguard.gateway.concepts import (
@@ -127,7 +126,7 @@ class ToolIndex:
 
     def __init__(self) -> None:
         self._schema = _schema()
-        self._index = tantivy.Index(self._schema)
+        self._index = Index(self._schema)
         self._index.register_tokenizer(_TOKENIZER, stemmer())
         self._stems = Stems()
         self._past = {self._stems[word] for word in PAST}
@@ -332,7 +331,7 @@ class _View:
 
     def __init__(
         self,
-        schema: tantivy.Schema,
+        schema: Schema,
         tools: Sequence[ToolStems],
         filters: Iterable[Query],
         whole: _View | None,
@@ -426,8 +425,8 @@ def _read_field(tool: CatalogTool, field: str) -> str:
     return " ".join(tool.tags) if field == "tags" else str(getattr(tool, field))
 
 
-def _schema() -> tantivy.Schema:
-    builder = tantivy.SchemaBuilder()
+def _schema() -> Schema:
+    builder = SchemaBuilder()
     builder.add_unsigned_field("key", stored=True, indexed=True, fast=True)
     for field in FIELDS:
         builder.add_text_field(field, tokenizer_name=_TOKENIZER, index_option="freq")
@@ -436,8 +435,8 @@ def _schema() -> tantivy.Schema:
     return builder.build()
 
 
-def _document(tool: CatalogTool, words: Mapping[str, Iterable[str]]) -> tantivy.Document:
-    document = tantivy.Document()
+def _document(tool: CatalogTool, words: Mapping[str, Iterable[str]]) -> Document:
+    document = Document()
     document.add_unsigned("key", tool.key)
     document.add_text("home", tool.server)
     document.add_text("effect", tool.effect)
@@ -446,7 +445,7 @@ def _document(tool: CatalogTool, words: Mapping[str, Iterable[str]]) -> tantivy.
     return document
 
 
-def _filters(schema: tantivy.Schema, only: Filter) -> Iterator[Query]:
+def _filters(schema: Schema, only: Filter) -> Iterator[Query]:
     """Conditions that do not change a score."""
     for field, values in zip(("home", "effect", "key"), only, strict=True):
         if values is not None:
