@@ -6,8 +6,6 @@ text may surround it. The system's keyring has the values; on a machine without 
 its entries. Knows no server and no client.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from contextlib import suppress

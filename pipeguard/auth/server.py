@@ -4,8 +4,6 @@ A login is for one resource (RFC 8707), so it is stored under the server's canon
 spellings of one address are one login.
 """
 
-from __future__ import annotations
-
 import shlex
 from urllib.parse import SplitResult, urlsplit
 

@@ -4,8 +4,6 @@ Tools that may not be called cannot be found either. A token that is limited to 
 use their servers' other parts. Knows no HTTP.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
 from fnmatch import fnmatchcase

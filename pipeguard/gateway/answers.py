@@ -4,8 +4,6 @@ The gateway describes itself as the sum of its servers: it declares a capability
 does. Sources: MCP 2025-11-25, basic/lifecycle; 2026-07-28, server/discover.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from secrets import token_hex

@@ -4,8 +4,6 @@ The servers are written to the gateway's file before the client's file changes, 
 after that is restored: at no moment does a server exist nowhere.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress

@@ -6,8 +6,6 @@ the ids and tokens that the client knows. Judges nothing: each server is behind 
 without one.
 """
 
-from __future__ import annotations
-
 import asyncio
 from abc import ABC, abstractmethod
 from collections import OrderedDict

@@ -3,8 +3,6 @@
 A `server.json`, a `server.yaml` or a script's suffix tells how to start it. Starts nothing.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterator, Mapping

@@ -5,8 +5,6 @@ tells whether it is complete, and how long it may be cached. Values only. Source
 basic/index, basic/versioning, basic/patterns/mrtr, server/utilities/caching, server/resources.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pipeguard.firewall.protocol import codes, peers

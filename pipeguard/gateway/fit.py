@@ -5,8 +5,6 @@ is an order. A tool fits it if it has words for the action and for its object: a
 files does not.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence, Set
 from itertools import takewhile

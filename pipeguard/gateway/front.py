@@ -3,8 +3,6 @@
 Checks only the protocol. The content is judged on its way to a server.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from time import monotonic

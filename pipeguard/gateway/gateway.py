@@ -1,7 +1,5 @@
 """The gateway: all servers together, and the clients that use them."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping
 

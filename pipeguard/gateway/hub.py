@@ -1,7 +1,5 @@
 """State that the servers and clients of a gateway share, and turns of its servers on the loop."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Hashable

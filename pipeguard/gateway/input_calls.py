@@ -6,8 +6,6 @@ result of the call, which waits, and continues when the client sends it again wi
 belongs to this call. Waiting calls are limited in number and time.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from secrets import token_urlsafe

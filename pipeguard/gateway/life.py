@@ -3,8 +3,6 @@
 After each failure the next start is later, and rare after many.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 from abc import ABC, abstractmethod

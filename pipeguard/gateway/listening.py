@@ -4,8 +4,6 @@
 Knows no frames.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from functools import partial

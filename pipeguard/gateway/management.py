@@ -5,8 +5,6 @@ the definitions of the new server wait for review after that. An agent approves 
 server, and withdraws only its own proposals.
 """
 
-from __future__ import annotations
-
 import asyncio
 from functools import cache
 from math import ceil

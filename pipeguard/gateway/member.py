@@ -4,8 +4,6 @@ Holds its Run (rules, pins, audit) and one conversation of the gateway's own, in
 listed. Clients' conversations with it are opened here, each behind a Session of its own.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import suppress

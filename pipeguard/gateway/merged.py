@@ -6,8 +6,6 @@ Source: MCP 2025-11-25, server/prompts, server/resources, server/utilities/compl
 basic/utilities/tasks.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from collections import Counter

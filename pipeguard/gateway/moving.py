@@ -5,8 +5,6 @@ client may not have, which would then not start, and may restrict a server's too
 stays, so that nothing it may do changes.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Mapping, Sequence
 

@@ -4,8 +4,6 @@ The last table was made once by a model: training/neighbours.py writes it; no mo
 read it.
 """
 
-from __future__ import annotations
-
 import re
 import unicodedata
 import zlib

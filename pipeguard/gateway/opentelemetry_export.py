@@ -5,8 +5,6 @@ docs/gen-ai/mcp.md). No attribute has an argument, a result, an error message or
 grants access. Trace context is read from and written to `_meta` (SEP-414).
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import threading

@@ -3,8 +3,6 @@
 Reads entries as the file of servers is read, with the same errors. Starts nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from time import monotonic

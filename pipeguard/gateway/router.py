@@ -7,8 +7,6 @@ gateway listens for the subscriptions of a client with a handshake, and subscrib
 that was restarted.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from contextlib import suppress

@@ -3,8 +3,6 @@
 Free text, which never signals an error (MCP 2025-11-25, basic/transports, stdio).
 """
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Callable, Iterator

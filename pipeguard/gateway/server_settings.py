@@ -1,7 +1,5 @@
 """A user's settings of one server of the gateway, as a value. Starts nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum

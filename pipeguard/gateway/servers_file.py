@@ -4,8 +4,6 @@ Knows the file's keys, and names line and column of all that is wrong in it. `mc
 clients have, is read as `servers`. Starts nothing.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 from typing import NamedTuple

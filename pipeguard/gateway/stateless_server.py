@@ -6,8 +6,6 @@ server that is started here, it is a second process. At the server's own endpoin
 message decides which of the two it gets.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress

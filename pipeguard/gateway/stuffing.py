@@ -6,8 +6,6 @@ actions (`concepts.ToolStems`); here a person is told. The limits are half again
 927 tools of the 37 real servers in `benchmarks/search`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -4,8 +4,6 @@ Shows and calls only tools in the catalogue that are not held and that this clie
 that the policy blocks is forwarded to its Session, which refuses and records it.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from math import ceil

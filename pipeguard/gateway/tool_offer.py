@@ -4,8 +4,6 @@ Prompts and resources are listed when a server starts, so that a person can deci
 the Session pins each listed definition, or holds it for approval. Clients list them themselves.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """Answers a client whose server could not be guarded, so that it does not wait."""
 
-from __future__ import annotations
-
 import threading
 from contextlib import suppress
 

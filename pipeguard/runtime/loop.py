@@ -3,8 +3,6 @@
 Knows no frames and no HTTP.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import os

@@ -4,8 +4,6 @@ An event loop reads a pipe itself, and writes as much as the pipe takes at once.
 rest, because they work on every system. Decides nothing, and buffers few frames.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress

@@ -6,8 +6,6 @@ far end is closed. The peer sees the end at once, a later read gets end of file,
 EPIPE, and the number stays in use.
 """
 
-from __future__ import annotations
-
 import os
 import select
 import sys

@@ -11,8 +11,6 @@ conversation and direction. Other frames never wait: of two requests that came a
 one goes first.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress

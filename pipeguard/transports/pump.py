@@ -6,8 +6,6 @@ On an event loop it is a task. Between two descriptors it runs in plain threads,
 (transports.both_ways): the path of stdio to stdio imports no event loop.
 """
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial

@@ -4,8 +4,6 @@ HTML Living Standard, 9.2.5 and 9.2.6. Events are rewritten from the parsed fiel
 readers see different events. LF, CR LF and CR each end a line, also at the end of a piece.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from pipeguard.firewall.lazy_regex import lazy_regex

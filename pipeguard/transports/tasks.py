@@ -1,7 +1,5 @@
 """The tasks of one object, cancelled with it, and the pauses between their attempts."""
 
-from __future__ import annotations
-
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterator

@@ -1,7 +1,5 @@
 """The challenge of a server with 401 or 403, parsed from `WWW-Authenticate`; knows no flow."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

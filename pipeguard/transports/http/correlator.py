@@ -7,8 +7,6 @@ server's requests may be about it, and its answer is dropped. Ids are tokens, as
 subscription ids.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from time import monotonic

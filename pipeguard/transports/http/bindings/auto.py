@@ -3,8 +3,6 @@
 MCP 2025-06-18, basic/transports, "Backwards Compatibility".
 """
 
-from __future__ import annotations
-
 import aiohttp
 
 from pipeguard.transports.channel import RemoteChannel

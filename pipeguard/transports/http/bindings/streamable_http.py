@@ -3,8 +3,6 @@
 When the first client comes, a probe shows if the server speaks it or the older transport.
 """
 
-from __future__ import annotations
-
 import asyncio
 from dataclasses import replace
 

@@ -4,8 +4,6 @@ No revision of MCP defines it; the subprotocol `mcp` and the rest are as in the 
 up to its version 1. Binary frames, other subprotocols and compressed frames are refused.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from functools import partial

@@ -5,8 +5,6 @@ any client is; its announcements go to the clients that want them (MCP 2025-11-2
 server/utilities/logging, server/resources).
 """
 
-from __future__ import annotations
-
 from collections.abc import Hashable, Iterable
 from typing import TypeVar
 

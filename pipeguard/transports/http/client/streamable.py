@@ -5,8 +5,6 @@ resumes broken streams by their cursor, and opens the session again when the ser
 it. Sources: MCP 2025-03-26 to 2026-07-28, basic/transports.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress

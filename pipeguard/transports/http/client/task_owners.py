@@ -5,8 +5,6 @@ Clients share the server, which sees one peer, so its own check cannot tell them
 of another gets the server's answer for a missing task.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

@@ -5,8 +5,6 @@ origin is never followed: the request is meant for the server that the user name
 frames arrive in tasks of their own share `InboxChannel`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import ssl

@@ -5,8 +5,6 @@ server behind cannot do it, because it sees only our address. Sources: MCP 2025-
 basic/transports, "Security Warning"; RFC 9110, sections 7.2 and 11; RFC 6750, section 3.
 """
 
-from __future__ import annotations
-
 import asyncio
 import hmac
 import ipaddress

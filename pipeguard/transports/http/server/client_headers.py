@@ -8,8 +8,6 @@ session id has no session. Headers that repeat a body (MCP 2026-07-28) are compa
 written for a new body.
 """
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress

@@ -1,7 +1,5 @@
 """One exchange over HTTP: a POST with requests, and the stream of its answers."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 

@@ -6,8 +6,6 @@ it; otherwise it is a client's stream for unrequested messages, or the stream of
 progress. While no client listens, the message is stored.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator

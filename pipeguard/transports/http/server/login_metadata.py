@@ -5,8 +5,6 @@ replaces the server's. The client's token is then for our address, which the ser
 authorization server may refuse. Source: MCP 2025-06-18, basic/authorization.
 """
 
-from __future__ import annotations
-
 import json
 from contextlib import suppress
 

@@ -5,8 +5,6 @@ together at its end. Nothing that a client chose is stored, except its address: 
 no name.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import Counter
 from collections.abc import Callable

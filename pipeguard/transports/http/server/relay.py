@@ -6,8 +6,6 @@ the body or the events of its answer. A message that does not pass, or never com
 an answer of ours.
 """
 
-from __future__ import annotations
-
 from asyncio import CancelledError, timeout, timeout_at
 from contextlib import suppress
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A session id is the server's or ours, and a secret: it is compared and never sho
 2025-06-18, basic/transports, "Session Management").
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator

@@ -5,8 +5,6 @@ one channel, under ids of ours; clients with different tokens share none. Source
 to 2026-07-28, basic/transports.
 """
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from functools import partial
