@@ -4,27 +4,21 @@ It loads as little as possible: a token that is valid for another hour needs nei
 HTTP client. One Bearer belongs to one event loop.
 """
 
-from __future__ import annotations
-
 import asyncio
 import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING
 
 from pipeguard.auth.server import SHOWN_CHARS, canonical, login_command
+from pipeguard.auth.store import LoginStore, Secrets, StoredLogin
 from pipeguard.errors import AuthError, LoginNeededError
 from pipeguard.installation import require_extra
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.transports.http import challenge
 from pipeguard.transports.http.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.unicode.display import show
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
-    from pipeguard.auth.store import LoginStore, Secrets, StoredLogin
 
 LOOK_SECONDS = 1.0  # how soon a login or logout in another process is noticed
 AHEAD_SECONDS = 60.0  # before it expires a token is renewed, or a tenth of its life if less

@@ -7,8 +7,6 @@ answer first, with a login of their own. So the browser is started with a local 
 to the login page, and if the system tells whose program connects, only this user's get an answer.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket
@@ -16,21 +14,17 @@ import struct
 import sys
 import threading
 import webbrowser
+from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from secrets import compare_digest, token_urlsafe
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from pipeguard.auth.server import is_loopback_url
+from pipeguard.auth.store import StoredLogin
 from pipeguard.errors import AuthError, InputError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Self
-
-    from pipeguard.auth.store import StoredLogin
 
 PATH = "/callback"
 LINE_BYTES = 2**16  # of a pasted URL

@@ -3,13 +3,11 @@
 Knows the SDK's flow only by `sdk`.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qs, urlsplit
 
 from httpx2 import Request, Response
@@ -45,9 +43,6 @@ from pipeguard.errors import AuthError, LoginNeededError
 from pipeguard.transports.http import challenge
 from pipeguard.transports.http.challenge import FORBIDDEN, SCOPE_MISSING, UNAUTHORIZED
 from pipeguard.unicode.display import show
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 BROWSER_SECONDS = 300.0  # for a person to log in
 

@@ -1,18 +1,13 @@
 """The place of secrets, as a person chooses; and their files, of mode 0600."""
 
-from __future__ import annotations
-
 import os
 import stat
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import read_own
 from pipeguard.errors import StateError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 class Place(StrEnum):

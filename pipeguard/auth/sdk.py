@@ -6,18 +6,18 @@ servers without registration, the way a client registered by hand sends its secr
 without the peer's whole body. The SDK's logs would contain such bodies, so they are switched off.
 """
 
-from __future__ import annotations
-
 import json
 import logging
 import shlex
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from httpx2 import Request, Response
 from mcp.client.auth import OAuthClientProvider, OAuthFlowError
 from mcp.shared.auth import (
+    AuthorizationCodeResult,
     OAuthClientInformationFull,
     OAuthClientMetadata,
     OAuthMetadata,
@@ -32,13 +32,8 @@ from pipeguard.auth.wire import Wire, mask, refusal
 from pipeguard.errors import AuthError
 from pipeguard.unicode.display import show
 
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
-
-    from mcp.shared.auth import AuthorizationCodeResult
-
-    OpenPage = Callable[[str], Awaitable[None]]
-    WaitForAnswer = Callable[[], Awaitable[AuthorizationCodeResult]]
+OpenPage = Callable[[str], Awaitable[None]]
+WaitForAnswer = Callable[[], Awaitable[AuthorizationCodeResult]]
 
 CLIENT_NAME = "PipeGuard"
 # From 2025-06-18 on, the SDK sends RFC 8707's `resource` even to a server without metadata.

@@ -4,26 +4,21 @@ Each server has one file of mode 0600 in the state folder. It contains no secret
 who logged in asked for that. Knows nothing of OAuth's flows.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
 import sqlite3
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeguard.auth import ring
 from pipeguard.auth.place import Place, read_private, remove_file, write_private
 from pipeguard.auth.server import canonical, login_command
 from pipeguard.errors import InputError, LoginNeededError, StateError
 from pipeguard.state.paths import existing_state_folder, state_folder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LIMIT_BYTES = 2**20  # of a file
 LOCK_SECONDS = 60.0  # the longest that another process may take to renew a token

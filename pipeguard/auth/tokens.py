@@ -3,25 +3,20 @@
 Knows the SDK's flow only by `sdk`, and no person.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import time
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from httpx2 import Request, Response
+from mcp.client.auth import OAuthClientProvider
 
 from pipeguard.auth.sdk import drive, find_expiry, probe, restored_flow
 from pipeguard.auth.store import LoginStore, Registration, Secrets, StoredLogin
 from pipeguard.auth.wire import UnreachableError, Wire, refusal
 from pipeguard.errors import AuthError, PipeGuardError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from mcp.client.auth import OAuthClientProvider
 
 # RFC 6749, 5.2: errors that a later request meets again.
 REFUSED_FOR_GOOD = {"invalid_grant", "invalid_client", "unauthorized_client"}

@@ -3,15 +3,14 @@
 No redirect is followed here. The SDK's flow follows one within its origin, as a new request.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -24,10 +23,6 @@ from pipeguard.errors import AuthError
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.unicode.display import show
 from pipeguard.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-    from typing import Self
 
 LIMIT_BYTES = 2**20  # of an answer: metadata and tokens are a few KiB
 TIMEOUT_SECONDS = 30.0  # for a whole request

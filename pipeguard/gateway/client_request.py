@@ -1,10 +1,8 @@
 """A client's request while it is being answered, and its sender."""
 
-from __future__ import annotations
-
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.firewall.protocol.answers import is_ordinary
@@ -43,7 +41,7 @@ class ClientRequest:
     number: Number | None = None
 
     @classmethod
-    def read(cls, message: Message, agreed: Opening) -> ClientRequest:
+    def read(cls, message: Message, agreed: Opening) -> Self:
         """Read a request.
 
         Args:
@@ -66,7 +64,7 @@ class ClientRequest:
         return level if type(level) is str else None
 
     @classmethod
-    def like(cls, other: ClientRequest) -> ClientRequest:
+    def like(cls, other: "ClientRequest") -> Self:
         """Our own request during a client's request: with its `_meta`, except for its progress."""
         meta = find_meta(other.params)
         kept: JsonObject = {key: meta[key] for key in meta if key != "progressToken"}

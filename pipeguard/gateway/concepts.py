@@ -4,8 +4,6 @@
 words nearest in meaning to each other.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
@@ -404,7 +402,7 @@ class ToolStems:
             return False, False
         return server <= stems, name <= stems
 
-    def is_clone(self, other: ToolStems) -> bool:
+    def is_clone(self, other: "ToolStems") -> bool:
         """True if both describe themselves in nearly the same words."""
         return len(self.all & other.all) >= CLONE_SHARE * len(self.all | other.all)
 

@@ -4,8 +4,6 @@ A server that does not answer in time is left out, and the result says so; it is
 a while. Cursors are ours: a server's name and its own cursor.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -101,7 +99,7 @@ class Pages:
 
     async def _fill(
         self,
-        merged: _MergedPage,
+        merged: "_MergedPage",
         request: ClientRequest,
         kind: ListKind,
         first: Mapping[str, asyncio.Task[_Page]],

@@ -25,8 +25,6 @@ Sources: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 an
 the figures were chosen on `benchmarks/search`'s training part.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -204,7 +202,7 @@ class ToolIndex:
 
     # --- first: the lookup ----------------------------------------------------------------
 
-    def _see(self, only: Filter) -> _View:
+    def _see(self, only: Filter) -> "_View":
         """The tools that may be found. They weigh words; hidden tools do not."""
         seen = [self._profiles[key] for key, tool in self._tools.items() if only.has(tool)]
         whole = self._make_view(Filter()) if len(seen) < len(self._tools) else None
@@ -334,7 +332,7 @@ class _View:
         schema: Schema,
         tools: Sequence[ToolStems],
         filters: Iterable[Query],
-        whole: _View | None,
+        whole: "_View | None",
     ) -> None:
         self._schema = schema
         self.filters = tuple(filters)

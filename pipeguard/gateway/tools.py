@@ -1,12 +1,10 @@
 """The tools of servers that agents may find, and under which names: as users and tokens say."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 
@@ -53,7 +51,7 @@ class CatalogTool(NamedTuple):
         return value
 
     @classmethod
-    def from_json(cls, key: int, value: dict[str, Any]) -> CatalogTool:
+    def from_json(cls, key: int, value: dict[str, Any]) -> Self:
         """A tool of another gateway's catalogue, under a number of ours.
 
         Raises:

@@ -3,8 +3,6 @@
 Everything runs on one event loop, in the main thread. Nothing here judges.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 import socket
@@ -85,7 +83,7 @@ class _ListeningServer:
             raise self._failure
         return 0
 
-    async def _listen(self, place: ListeningPlace) -> None:
+    async def _listen(self, place: "ListeningPlace") -> None:
         options, run = self._options, self._run
         limit_bytes = place.admission.limit_bytes
         is_shared = bool(options.command) and "--shared" in options.flags

@@ -13,8 +13,6 @@ Sources: MCP client/elicitation of 2025-06-18 and of 2025-11-25, which added URL
 basic/patterns/mrtr.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections import deque
@@ -22,7 +20,7 @@ from collections.abc import Callable, Sequence
 from hashlib import sha256
 from threading import Lock
 from time import monotonic
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, Severity, Verdict
@@ -38,7 +36,8 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.own_frames import QuestionClosed
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import STATE
-from pipeguard.runtime.run import remember, start_thread
+from pipeguard.firewall.session.session import Event, Session
+from pipeguard.runtime.run import Run, remember, start_thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.grants import CallGrant, make_grant
 from pipeguard.state.page_address import definition_card, new_card, page_address
@@ -46,10 +45,6 @@ from pipeguard.state.store import open_store
 from pipeguard.transports.http.request_headers import STATELESS, VERSION_META
 from pipeguard.transports.pump import take_event
 from pipeguard.unicode.display import disarm, quote_name, show
-
-if TYPE_CHECKING:
-    from pipeguard.firewall.session.session import Event, Session
-    from pipeguard.runtime.run import Run
 
 Send = Callable[[list[bytes]], object]
 QUESTIONS_PER_HOUR = 12  # of one run, or one page

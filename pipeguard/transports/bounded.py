@@ -5,8 +5,6 @@ that peers make us keep (bodies that arrive slowly, answers that clients do not 
 waited longest is given up: an honest peer waits for a moment, an attacker for as long as it can.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Callable
@@ -199,7 +197,7 @@ class Backlog:
             self._total -= size
             cut()
 
-    def holding(self) -> _HeldBody:
+    def holding(self) -> "_HeldBody":
         """Count the body of the current task, as `with backlog.holding() as hold`."""
         return _HeldBody(self)
 

@@ -1,8 +1,6 @@
 """A channel: whole frames in, whole frames out, an end. Every transport is one."""
 
-from __future__ import annotations
-
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.framing import Lost
@@ -104,7 +102,7 @@ class Failure(NamedTuple):
     sent: bool = True
 
     @classmethod
-    def of(cls, frame: bytes) -> Failure:
+    def of(cls, frame: bytes) -> Self:
         """The failure that a frame tells, or that it cannot be read."""
         if isinstance(frame, Lost):
             return cls(frame.why, frame.code)

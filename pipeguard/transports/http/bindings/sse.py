@@ -4,13 +4,12 @@ basic/transports, "HTTP with SSE": the first event names the address for POSTs. 
 same origin, or a server could send a client's token to another one.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from functools import partial
+from typing import Self
 
 import aiohttp
 from aiohttp import web
@@ -60,7 +59,7 @@ class _SseLink:
     @classmethod
     async def open(
         cls, remote: Remote, http: aiohttp.ClientSession, patience_seconds: float | None = None
-    ) -> _SseLink:
+    ) -> Self:
         """Connect, and wait for the address for POSTs.
 
         Raises:

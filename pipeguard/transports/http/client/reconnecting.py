@@ -4,8 +4,6 @@ The conversation lives as long as the connection. If that breaks, open requests 
 connection is opened as the client opened the first. A link is a channel over one connection.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -34,7 +32,7 @@ class LinkLost(ChannelClosed):
         self.is_final = is_final
 
     @classmethod
-    def of(cls, error: Exception) -> LinkLost:
+    def of(cls, error: Exception) -> "LinkLost":
         """The meaning of a network or login error for the connection."""
         if isinstance(error, LinkLost):
             return error

@@ -4,8 +4,6 @@ A transport of MCP over a network is a `Binding`: how it opens channels to serve
 clients.
 """
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -80,7 +78,7 @@ class Backend:
     upstream: Upstream | None = None
     servers: set[AsyncChannel] = field(default_factory=set)
     conversations: int = 0
-    endpoints: tuple[Endpoint, ...] = ()
+    endpoints: "tuple[Endpoint, ...]" = ()
 
     async def judge_post(self, conversation: Session, session: Session, body: bytes) -> Verdict:
         """The verdict on the body of a POST, once it no longer waits for a person.

@@ -3,8 +3,6 @@
 Knows paths and methods, and no frames.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import socket
@@ -157,7 +155,7 @@ class Listener:
     # --- connections --------------------------------------------------------------------
 
     async def _accept(
-        self, listening: socket.socket, server: _Server, context: ssl.SSLContext
+        self, listening: socket.socket, server: "_Server", context: ssl.SSLContext
     ) -> None:
         """Accept connections for TLS, each counted before its handshake."""
         listening.settimeout(0)
