@@ -26,11 +26,10 @@ from pipeguard.gateway.eras import (
     write_message,
 )
 from pipeguard.gateway.gateway import Gateway
-from pipeguard.gateway.input_calls import InputCalls
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import Merged, with_task
-from pipeguard.gateway.router import UPDATED, LegSubscriptions, Router
+from pipeguard.gateway.router import UPDATED, InputCalls, LegSubscriptions, Router
 from pipeguard.gateway.subscriptions import Subscriptions
 from pipeguard.gateway.telemetry import TRACED
 from pipeguard.gateway.tool_calls import ToolCalls

@@ -10,8 +10,7 @@ from pathlib import Path
 
 from pipeguard.config.directories import closing_command, config_folder, other_writer, read_own
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.servers_file import VARIABLE, parse_server, parse_servers
+from pipeguard.gateway.servers_file import VARIABLE, ServerSettings, parse_server, parse_servers
 
 ENTRIES = ("server.json", "server.yaml")  # of a folder
 ENTRY_ENDINGS = (".json", ".yaml", ".yml")

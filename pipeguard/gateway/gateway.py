@@ -16,7 +16,7 @@ from pipeguard.gateway.life import MOST_REASON_CHARS, UP, State, definitions_wai
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.gateway.telemetry import CallSpan
 from pipeguard.gateway.tool_offer import remembered_capabilities
 from pipeguard.gateway.tools import CatalogTool, Effect, Override

@@ -28,7 +28,7 @@ from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.life import ServerLife, State
 from pipeguard.gateway.menu import OURS
 from pipeguard.gateway.server_output import ServerOutput
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.gateway.stateless_server import (
     OUR_OPENING,
     EraChannel,

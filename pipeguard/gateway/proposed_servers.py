@@ -10,8 +10,7 @@ from time import monotonic
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.gateway.access import RateLimit
-from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
-from pipeguard.gateway.servers_file import parse_server
+from pipeguard.gateway.servers_file import ServerSettings, parse_server, runs_gateway
 from pipeguard.log import say
 from pipeguard.state.proposals import MOST_BYTES, Proposal, proposals, propose, withdraw
 from pipeguard.state.store import open_store

@@ -25,8 +25,7 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
-from pipeguard.gateway.server_settings import ServerSettings
-from pipeguard.gateway.servers_file import ServersFile
+from pipeguard.gateway.servers_file import ServerSettings, ServersFile
 from pipeguard.gateway.sources import Sources, Stamp
 from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
 from pipeguard.isolation import missing_paths

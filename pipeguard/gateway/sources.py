@@ -39,8 +39,14 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import CALL_OF, RETRIEVE, ToolMode
 from pipeguard.gateway.proposed_servers import approved_fingerprints, approved_servers
-from pipeguard.gateway.server_settings import ServerSettings, runs_gateway
-from pipeguard.gateway.servers_file import NAME, ServersFile, parse_client_file, parse_servers
+from pipeguard.gateway.servers_file import (
+    NAME,
+    ServerSettings,
+    ServersFile,
+    parse_client_file,
+    parse_servers,
+    runs_gateway,
+)
 from pipeguard.gateway.tools import CatalogTool
 from pipeguard.log import say
 from pipeguard.rulebook.policy_rules import load_wrap_policy

@@ -27,7 +27,7 @@ from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.client_request import Unavailable
 from pipeguard.gateway.leg import Leg, ListedTools
 from pipeguard.gateway.life import definitions_wait
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.gateway.stuffing import stuffing
 from pipeguard.gateway.tools import to_text
 from pipeguard.log import Log

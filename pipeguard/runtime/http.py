@@ -25,11 +25,10 @@ from pipeguard.runtime.transports import make_endpoints
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
-from pipeguard.transports.http.server.admission import StoredTokens
+from pipeguard.transports.http.server.admission import Refusals, StoredTokens
 from pipeguard.transports.http.server.backend import MCP, Backend, Dial, RouteTable, Upstream
 from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness, listen
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
-from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.http.server.sessions import SessionOwners, Sessions
 from pipeguard.transports.judging import Judge
 

@@ -12,7 +12,7 @@ from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.state.tokens import TokenScope
 from tests.fuzz.rulebook import engines
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.errors import PolicyError
-from pipeguard.gateway.server_settings import runs_gateway
+from pipeguard.gateway.servers_file import runs_gateway
 from pipeguard.gateway.sources import Sources, imported_servers
 
 

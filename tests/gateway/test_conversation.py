@@ -22,7 +22,7 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.transports.judging import LARGE_BYTES, SMALL_BYTES
 from tests.fuzz.rulebook import engines
 from tests.fuzz.values import equal

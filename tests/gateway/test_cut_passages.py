@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.menu import DEFAULT_LIMITS, ToolMode
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from tests.detect.test_cuts import AFTER, BEFORE, ORDER
 from tests.gateway.rogues import INITIALIZE, Client, holding, rogue, talking
 

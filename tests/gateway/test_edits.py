@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from tests.gateway.rogues import rogue, talking, until
 from tests.gateway.served import Served, ServedAt, actor, write_servers
 from tests.launch.processes import until as until_so

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.gateway import input_calls, member
+from pipeguard.gateway import member, router
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.server_settings import ServerSettings, Start
+from pipeguard.gateway.servers_file import ServerSettings, Start
 from tests import tools
 from tests.each import some
 from tests.gateway.rogues import INITIALIZE, holding, rogue, until
@@ -235,8 +235,8 @@ async def come_too_late(client: Client, _: Gateway) -> None:
     arguments, answer, _said = ASKS["test_elicitation"]
     meta, tool = envelope(EVERYTHING), "test_elicitation"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(input_calls, "WAITING_SECONDS", 0.0)
-        patch.setattr(input_calls, "MOST_CALLS", 1)
+        patch.setattr(router, "WAITING_SECONDS", 0.0)
+        patch.setattr(router, "MOST_CALLS", 1)
         for _round in range(3):  # so each has made room for the next
             asked = await client.call_tool(tool, meta, arguments=arguments)
             again = {"arguments": arguments, "requestState": asked["requestState"]}

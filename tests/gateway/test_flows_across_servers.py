@@ -9,7 +9,7 @@ import pytest
 
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.rulebook.samples import expand
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import open_store

@@ -8,7 +8,7 @@ from pipeguard.gateway.answers import dial
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State, definitions_wait
 from pipeguard.gateway.menu import ToolMode
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from tests import tools
 from tests.gateway.rogues import INITIALIZE, Client, talking
 from tests.transports.talking import SECRET

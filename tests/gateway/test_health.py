@@ -10,7 +10,7 @@ from pipeguard.gateway import member
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
 from pipeguard.gateway.server_output import last_lines, output_path
-from pipeguard.gateway.server_settings import ServerSettings
+from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.state.review import StoredDefinition, held_definitions, reject
 from pipeguard.state.store import open_store
 from tests.gateway.rogues import talking

@@ -14,7 +14,7 @@ from pipeguard.gateway.life import MOST_REASON_CHARS, Circuit, State
 from pipeguard.gateway.member import GatewayServer
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.server_output import last_lines
-from pipeguard.gateway.server_settings import ServerSettings, Start
+from pipeguard.gateway.servers_file import ServerSettings, Start
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from tests.forking import PIPEGUARD
 from tests.gateway.rogues import Client, Object, rogue, talking, until

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pipeguard.gateway.life import State
-from pipeguard.gateway.server_settings import ServerSettings, Start
+from pipeguard.gateway.servers_file import ServerSettings, Start
 from tests.gateway.rogues import until
 from tests.gateway.several import Agent, Room, gathered, stateful
 

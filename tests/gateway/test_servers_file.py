@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from pipeguard.errors import PolicyError
 from pipeguard.gateway.menu import MenuLimits, ToolMode
-from pipeguard.gateway.server_settings import Start
-from pipeguard.gateway.servers_file import parse_servers
+from pipeguard.gateway.servers_file import Start, parse_servers
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.tools import Override
 from tests.fuzz.budget import tried

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.transports.bounded import LIMIT_BYTES, SMALL_BYTES, Backlog, Crowded
-from pipeguard.transports.http.server import exchange
-from pipeguard.transports.http.server.exchange import STREAM_BYTES, Stream
+from pipeguard.transports.http.server import exchange_router
+from pipeguard.transports.http.server.exchange_router import STREAM_BYTES, Stream
 from tests.transports.wire import eventually
 
 LIMIT = 100
@@ -116,7 +116,7 @@ async def test_a_server_waits_for_a_client_only_while_much_is_not_taken() -> Non
 
 
 async def test_a_client_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exchange, "UNTAKEN_SECONDS", 0.01)
+    monkeypatch.setattr(exchange_router, "UNTAKEN_SECONDS", 0.01)
     backlog = Backlog()
     stream = Stream(backlog)
     stream.send([HUGE])

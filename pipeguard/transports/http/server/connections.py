@@ -25,8 +25,12 @@ from typing import cast
 from aiohttp import web
 
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.http.server.admission import HEADER_SECONDS, Caller, RefusalReason
-from pipeguard.transports.http.server.refusals import Refusals
+from pipeguard.transports.http.server.admission import (
+    HEADER_SECONDS,
+    Caller,
+    RefusalReason,
+    Refusals,
+)
 
 MAX_CONNECTIONS = 4096
 MAX_STRANGERS = 512  # connections on which no request was admitted yet

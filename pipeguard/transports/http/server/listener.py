@@ -21,12 +21,12 @@ from pipeguard.transports.http.server.admission import (
     WHO,
     Admission,
     RefusalReason,
+    Refusals,
     RequestRefused,
     Tokens,
 )
 from pipeguard.transports.http.server.backend import MCP, Route, RouteTable
 from pipeguard.transports.http.server.connections import Connection, Connections
-from pipeguard.transports.http.server.refusals import Refusals
 from pipeguard.transports.judging import drain
 from pipeguard.transports.tasks import Tasks
 

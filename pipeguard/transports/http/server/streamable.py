@@ -42,8 +42,7 @@ from pipeguard.transports.http.server.backend import (
     refusal_response,
 )
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
-from pipeguard.transports.http.server.exchange import Exchange
-from pipeguard.transports.http.server.exchange_router import ExchangeRouter
+from pipeguard.transports.http.server.exchange_router import Exchange, ExchangeRouter
 from pipeguard.transports.http.server.sessions import Sessions, make_session_id
 from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 

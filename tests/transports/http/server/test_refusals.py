@@ -4,8 +4,7 @@ import asyncio
 import re
 
 from pipeguard.firewall.finding import Action, Finding
-from pipeguard.transports.http.server.admission import RefusalReason
-from pipeguard.transports.http.server.refusals import Refusals
+from pipeguard.transports.http.server.admission import RefusalReason, Refusals
 from tests.transports.wire import eventually, run
 
 SOON, NEVER = 0.02, 3600.0
