@@ -231,7 +231,7 @@ async def wait_for_decision(
         done, _ = await asyncio.wait((over,), timeout=seconds)
         return bool(done)
 
-    async def work(size: int, work: Callable[[], T]) -> T:
+    async def work(size: int, work: Callable[[], Verdict]) -> Verdict:
         return await (in_thread(size, work) if size else asyncio.to_thread(work))
 
     return await pump.wait_for_decision(session, verdict, record, pause, work)

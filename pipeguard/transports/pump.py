@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
-from typing import Protocol, TypeVar
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
@@ -22,7 +21,6 @@ from pipeguard.firewall.session.session import Event, Session
 from pipeguard.transports.both_ways import run_alone
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 
-T = TypeVar("T")
 DRAIN_SECONDS = 5.0  # after a signal, for open requests to be answered
 ASK_SECONDS = 0.5  # between two looks at whether a person has decided
 Record = Callable[[Verdict], object]
@@ -106,19 +104,12 @@ def take_event(session: Session, event: Event, record: Record) -> list[bytes]:
 # --- calls that wait for a person -------------------------------------------------------
 
 
-class _Work(Protocol):
-    """Runs work that reads `size` bytes."""
-
-    async def __call__(self, size: int, work: Callable[[], T], /) -> T:
-        """The work's result."""
-
-
 async def wait_for_decision(
     session: Session,
     verdict: Verdict,
     record: Record,
     pause: Callable[[float], Awaitable[bool]],
-    work: _Work,
+    work: Callable[[int, Callable[[], Verdict]], Awaitable[Verdict]],
 ) -> Verdict:
     """Wait until a person decides about a call, its time is over, or its client stops waiting.
 
@@ -197,7 +188,7 @@ def wait_in_thread(
     async def wait(seconds: float) -> bool:
         return pause(seconds)
 
-    async def do(_size: int, work: Callable[[], T]) -> T:
+    async def do(_size: int, work: Callable[[], Verdict]) -> Verdict:
         return work()
 
     return run_alone(wait_for_decision(session, verdict, record, wait, do))

@@ -18,7 +18,7 @@ from yarl import URL
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.bounded import Outbox
 from pipeguard.transports.channel import ChannelClosed
-from pipeguard.transports.http.client.bodies import Unreadable, read_events
+from pipeguard.transports.http.client.bodies import NETWORK_ERRORS, Unreadable, read_events
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.upstream import Remote, RemoteEndpoint, describe_status
 from pipeguard.transports.http.headers import EVENTS, JSON, media_type
@@ -69,7 +69,7 @@ class _SseLink:
         try:
             async with asyncio.timeout(patience_seconds or ENDPOINT_SECONDS):
                 await link._begin()
-        except (LinkLost, aiohttp.ClientError, OSError, PipeGuardError, Unreadable) as error:
+        except (LinkLost, *NETWORK_ERRORS, PipeGuardError, Unreadable) as error:
             await link.close()
             raise LinkLost.of(error) from None
         return link
@@ -86,7 +86,7 @@ class _SseLink:
 
     async def read(self) -> bytes | None:
         """Wait for the next frame; None at the end."""
-        with suppress(aiohttp.ClientError, OSError, LinkLost, Unreadable):  # the stream ends here
+        with suppress(*NETWORK_ERRORS, LinkLost, Unreadable):  # the stream ends here
             while not self._frames and await self._read_events():
                 pass
         return await read_frame(self._frames.popleft()) if self._frames else None
@@ -104,7 +104,7 @@ class _SseLink:
             async with await self._target.send("POST", headers, frame) as answer:
                 if not 200 <= answer.status < 300:
                     raise LinkLost(f"the server answered with HTTP {answer.status}")
-        except (aiohttp.ClientError, OSError, PipeGuardError) as error:
+        except (*NETWORK_ERRORS, PipeGuardError) as error:
             raise LinkLost.of(error) from None
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.transports.channel import ChannelClosed, RemoteChannel
+from pipeguard.transports.http.client.bodies import NETWORK_ERRORS
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.http.client.upstream import SUBPROTOCOL, Remote, login_renewed
 from pipeguard.transports.http.server.admission import WHO, RefusalReason, RequestRefused
@@ -32,7 +33,7 @@ class _WebSocketChannel:
 
     async def read(self) -> bytes | None:
         """Wait for the next frame; None at the end."""
-        with suppress(aiohttp.ClientError, OSError, asyncio.IncompleteReadError):
+        with suppress(*NETWORK_ERRORS, asyncio.IncompleteReadError):
             message = await self._socket.receive()
             if message.type is aiohttp.WSMsgType.TEXT:
                 text: str = message.data
@@ -49,7 +50,7 @@ class _WebSocketChannel:
         """
         try:
             await self._socket.send_str(frame.decode())
-        except (aiohttp.ClientError, OSError):
+        except NETWORK_ERRORS:
             raise ChannelClosed("the connection was lost") from None
 
     async def close(self) -> None:
@@ -70,7 +71,7 @@ async def _connect(remote: Remote, http: aiohttp.ClientSession) -> _WebSocketCha
             if not await login_renewed(remote, error):
                 raise
         return await _upgrade(remote, http)
-    except (aiohttp.ClientError, OSError, PipeGuardError) as error:
+    except (*NETWORK_ERRORS, PipeGuardError) as error:
         raise LinkLost.of(error) from None
 
 

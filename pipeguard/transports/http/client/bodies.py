@@ -22,6 +22,7 @@ from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent
 from pipeguard.transports.tasks import MOST_PAUSE_SECONDS
 
 _PIECE_BYTES = 2**16
+NETWORK_ERRORS = (aiohttp.ClientError, OSError)  # of a connection, including its time-outs
 
 
 class Unreadable(Exception):  # noqa: N818  the peer's body is at fault
@@ -135,7 +136,7 @@ async def read_events(
             yield stream.feed(piece)
             if stream.overrun:
                 break
-    except (aiohttp.ClientError, OSError):
+    except NETWORK_ERRORS:
         if not stream.is_too_large:
             raise
     if stream.is_too_large:
@@ -204,7 +205,7 @@ class AnswerReader:
             Unreadable: an event exceeds the limit, and would again.
         """
         self.retry_seconds = 0.0
-        with suppress(aiohttp.ClientError, OSError):  # the stream ends here
+        with suppress(*NETWORK_ERRORS):  # the stream ends here
             async for events in read_events(answer, self._limit):
                 if await self._take_events(events):
                     return

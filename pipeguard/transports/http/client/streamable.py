@@ -20,7 +20,7 @@ from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
-from pipeguard.transports.http.client.bodies import AnswerReader, Unreadable
+from pipeguard.transports.http.client.bodies import NETWORK_ERRORS, AnswerReader, Unreadable
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
     Remote,
@@ -166,7 +166,7 @@ class StreamableChannel(InboxChannel):
         if self._older is not None:
             await self._older.close()
         if self._session.id is not None:
-            with suppress(PipeGuardError, aiohttp.ClientError, OSError):
+            with suppress(PipeGuardError, *NETWORK_ERRORS):
                 async with asyncio.timeout(GOODBYE_SECONDS):
                     headers = self._session.headers(None)
                     (await self._endpoint.send("DELETE", headers)).release()
@@ -185,7 +185,7 @@ class StreamableChannel(InboxChannel):
     async def _notify(self, frame: SentFrame) -> None:
         """Send a notification, after the one before it."""
         await frame.wait_turn()
-        with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
+        with suppress(PipeGuardError, Unreadable, *NETWORK_ERRORS):
             async with await self._post(frame) as answer:
                 is_accepted = answer.status < HTTPStatus.BAD_REQUEST
             if is_accepted and frame.method == INITIALIZED:
@@ -225,7 +225,7 @@ class StreamableChannel(InboxChannel):
                 await self._resume(reader)
         except (PipeGuardError, Unreadable) as error:
             return to_failure(error)
-        except (aiohttp.ClientError, OSError) as error:
+        except NETWORK_ERRORS as error:
             return failure or to_failure(error)  # the failure of this stage
         return failure
 
@@ -309,7 +309,7 @@ class StreamableChannel(InboxChannel):
         pauses = backoff()
         while not self._closed:
             reader.retry_seconds = 0.0
-            with suppress(PipeGuardError, Unreadable, aiohttp.ClientError, OSError):
+            with suppress(PipeGuardError, Unreadable, *NETWORK_ERRORS):
                 lasted_seconds = await self._read_stream(reader)
                 if lasted_seconds is None:
                     return
@@ -323,7 +323,7 @@ class StreamableChannel(InboxChannel):
         pauses = backoff()
         while reader.unanswered and reader.cursor is not None and self._session.revision:
             await asyncio.sleep(max(reader.retry_seconds, next(pauses)))
-            with suppress(aiohttp.ClientError, OSError):
+            with suppress(*NETWORK_ERRORS):
                 lasted_seconds = await self._read_stream(reader)
                 if lasted_seconds is None:
                     return

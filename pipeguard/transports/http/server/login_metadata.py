@@ -12,7 +12,7 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
-from pipeguard.transports.http.client.bodies import Unreadable, read_body
+from pipeguard.transports.http.client.bodies import NETWORK_ERRORS, Unreadable, read_body
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import JSON, headers_to_client, media_type
 from pipeguard.transports.http.request_headers import VERSION
@@ -52,7 +52,7 @@ class LoginMetadata:
                 self._target(request.path), headers=headers, allow_redirects=False
             ) as answer:
                 document = await read_body(answer, MAX_BYTES)
-        except (aiohttp.ClientError, OSError, Unreadable):
+        except (*NETWORK_ERRORS, Unreadable):
             return web.Response(status=502, text="PipeGuard: the server cannot be reached\n")
         if media_type(answer) != JSON:
             return web.Response(status=answer.status)

@@ -27,7 +27,12 @@ from pipeguard.transports.bounded import SMALL_BYTES, Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.challenge import UNAUTHORIZED
-from pipeguard.transports.http.client.bodies import Unreadable, read_body, read_events
+from pipeguard.transports.http.client.bodies import (
+    NETWORK_ERRORS,
+    Unreadable,
+    read_body,
+    read_events,
+)
 from pipeguard.transports.http.client.upstream import (
     LOGIN,
     RemoteEndpoint,
@@ -197,7 +202,7 @@ class Relay(Endpoint):
                     self._keep_session(relayed, answer)
                     return await self._stream(relayed, answer)
                 return self._without_body(answer)
-        except (PipeGuardError, aiohttp.ClientError, OSError) as error:
+        except (PipeGuardError, *NETWORK_ERRORS) as error:
             why = replies.what_happened(to_failure(error).why)
             raise RequestRefused(RefusalReason.NO_STREAM, 502, why) from None
 
@@ -244,7 +249,7 @@ class Relay(Endpoint):
                     limit.reschedule(None)  # what is lost is then told on the stream
                     return await self._stream(relayed, answer)
                 return await self._forward(relayed, answer)
-        except (PipeGuardError, Unreadable, aiohttp.ClientError, OSError) as error:
+        except (PipeGuardError, Unreadable, *NETWORK_ERRORS) as error:
             return self._lose(relayed, to_failure(error))
         except Crowded:
             return self._lose(relayed, Failure(_OVERLOADED, codes.OVERLOADED))
@@ -266,7 +271,7 @@ class Relay(Endpoint):
         headers["Accept"] = BOTH
         headers.pop(LAST_EVENT_ID, None)
         # Without it the server waits for its answer, as for a client that is gone.
-        with suppress(PipeGuardError, Crowded, aiohttp.ClientError, OSError):
+        with suppress(PipeGuardError, Crowded, *NETWORK_ERRORS):
             (await self._send(headers, frame)).release()
 
     def _keep_session(self, relayed: _Relayed, answer: aiohttp.ClientResponse) -> bool:
@@ -365,7 +370,7 @@ class Relay(Endpoint):
         except (Unreadable, TimeoutError) as error:
             relayed.is_resumable = False
             return to_failure(error)
-        except (aiohttp.ClientError, OSError):
+        except NETWORK_ERRORS:
             pass  # as at the end of a stream
         return Failure(CONNECTION_LOST)
 
