@@ -196,8 +196,9 @@ def with_handshake(method: str, answer: JsonObject) -> JsonObject:
     result, error = answer.get("result"), answer.get("error")
     if isinstance(result, dict):
         if result.get("resultType", "complete") != "complete":
-            why = "this client cannot answer what the server asks"
-            return refusal(codes.PEER_BROKE_PROTOCOL, why)
+            return refusal(
+                codes.PEER_BROKE_PROTOCOL, "this client cannot answer what the server asks"
+            )
         plain = {name: value for name, value in result.items() if name not in _OF_RESULTS}
         return {"result": plain}
     data = error.get("data") if isinstance(error, dict) else None

@@ -61,8 +61,7 @@ class ClientManagement:
                 return content(await self._list_servers(management))
             wait_seconds = management.seconds_to_wait(self._who)
             if wait_seconds:
-                text = f"Too many proposals. Try again in {ceil(wait_seconds)} seconds."
-                return failure(text)
+                return failure(f"Too many proposals. Try again in {ceil(wait_seconds)} seconds.")
             change = management.propose if name == PROPOSE else management.remove
             return content(await asyncio.to_thread(change, self._who, arguments))
         except PipeGuardError as error:

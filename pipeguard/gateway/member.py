@@ -363,8 +363,9 @@ class GatewayServer(ServerLife):
                 answer = await leg.open(opening)
         except TimeoutError:
             await leg.close()
-            why = f"it did not answer within {seconds:.0f} s (`timeout` in its entry)"
-            raise Unavailable(why) from None
+            raise Unavailable(
+                f"it did not answer within {seconds:.0f} s (`timeout` in its entry)"
+            ) from None
         except asyncio.CancelledError:  # the client has left
             await leg.close()
             raise

@@ -262,8 +262,9 @@ def own_usage(name: str) -> str:
 
 def several_tools(name: str, tools: Iterable[CatalogTool]) -> str:
     """The answer to a call with an ambiguous name."""
-    told = f"{name!r} is the name of several tools. Take one of these:"
-    return "\n".join([told, *_usages(tools)])
+    return "\n".join(
+        [f"{name!r} is the name of several tools. Take one of these:", *_usages(tools)]
+    )
 
 
 def input_schema(tool: CatalogTool) -> str:

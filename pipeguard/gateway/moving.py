@@ -109,8 +109,9 @@ def _refuse_settings(server: ServerEntry) -> None:
     """
     for key, value in server.fields.items():
         if _RESTRICTS.fullmatch(key) and value and value != ["*"]:
-            why = f"its client restricts its tools ({key}), and the gateway would not"
-            raise _ImmovableError("settings", why)
+            raise _ImmovableError(
+                "settings", f"its client restricts its tools ({key}), and the gateway would not"
+            )
         if key in _FROM_FILE:
             raise _ImmovableError("settings", f"its client reads variables from a file ({key})")
     guard = server.guard
@@ -123,8 +124,10 @@ def _refuse_settings(server: ServerEntry) -> None:
         if name.startswith("--") and (
             name not in _WRITTEN_BY_SETUP or (name == "--env" and "=" in word + following)
         ):
-            why = f"its guard has an option of its own ({name}), and the gateway would not"
-            raise _ImmovableError("settings", why)
+            raise _ImmovableError(
+                "settings",
+                f"its guard has an option of its own ({name}), and the gateway would not",
+            )
 
 
 def _describe_command(server: ServerEntry) -> dict[str, Value]:
@@ -180,8 +183,10 @@ def _check_text(server: ServerEntry, field: str, text: str) -> str:
     if is_expanded and (match := re.search(server.shape.variable, text)):
         raise _ImmovableError("variable", _why_not(match[0]))
     if _OURS.search(text):
-        why = f"its {field} contains a variable as plain text, which the gateway would expand"
-        raise _ImmovableError("variable", why)
+        raise _ImmovableError(
+            "variable",
+            f"its {field} contains a variable as plain text, which the gateway would expand",
+        )
     return text
 
 

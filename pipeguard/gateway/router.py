@@ -434,8 +434,10 @@ class Router(NamedTuple):
             for key, question in as_object(result.get("inputRequests")).items():
                 response = await self._response(leg, question)
                 if response is None:
-                    why = "the client does not answer what the server asks for"
-                    return refusal(codes.PEER_BROKE_PROTOCOL, why)
+                    return refusal(
+                        codes.PEER_BROKE_PROTOCOL,
+                        "the client does not answer what the server asks for",
+                    )
                 responses[key] = response
             params = {**params, "inputResponses": responses}
             if "requestState" in result:

@@ -56,12 +56,11 @@ class ServerOutput:
         return b""
 
     def _append(self, text: bytes) -> None:
+        with suppress(FileNotFoundError):
+            if self._path.stat().st_size > MOST_BYTES:
+                self._path.replace(self._path.with_suffix(".log.1"))
         file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            if os.fstat(file).st_size > MOST_BYTES:
-                self._path.replace(self._path.with_suffix(".log.1"))
-                os.close(file)
-                file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             time = utc_text(datetime.now(UTC)).encode()
             for line in text.splitlines(keepends=True):
                 os.write(file, line if self._is_line_open else b"%s %s" % (time, line))

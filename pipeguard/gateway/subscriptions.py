@@ -93,8 +93,9 @@ class Subscriptions:
             Declined: it does not say what it listens to, or too many listen.
         """
         if len(self._open) >= MOST_LISTENING:
-            why = f"PipeGuard: there are {MOST_LISTENING} subscriptions already"
-            raise Declined(codes.OVERLOADED, why)
+            raise Declined(
+                codes.OVERLOADED, f"PipeGuard: there are {MOST_LISTENING} subscriptions already"
+            )
         subscription = await self._read(request)
         self._open[request.token] = subscription
         following = Tasks()

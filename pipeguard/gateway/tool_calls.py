@@ -101,9 +101,8 @@ class ToolCalls:
         """The answer to `tools/list`."""
         own = self._management.definitions()
         if self._is_direct():
-            tools = (
-                tool for tool in self._allowed_tools() if not self._management.has(tool.public)
-            )
+            allowed = self._access.filter_tools(self._catalog)
+            tools = (tool for tool in allowed if not self._management.has(tool.public))
             self._listed = [*({**tool.definition, "name": tool.public} for tool in tools), *own]
         else:
             self._listed = [*definitions(self._access.effects(), self._gateway.limits), *own]
@@ -131,13 +130,11 @@ class ToolCalls:
         if self._gateway.mode is not ToolMode.AUTO:
             return self._gateway.mode is ToolMode.DIRECT
         if self._catalog.version != self._measured_version:
-            size = sum(len(serialise(tool.definition)) for tool in self._allowed_tools())
+            allowed = self._access.filter_tools(self._catalog)
+            size = sum(len(serialise(tool.definition)) for tool in allowed)
             self._is_small = size <= AUTO_TOKENS * BYTES_PER_TOKEN
             self._measured_version = self._catalog.version
         return self._is_small
-
-    def _allowed_tools(self) -> list[CatalogTool]:
-        return self._access.filter_tools(self._catalog)
 
     # --- calls ---------------------------------------------------------------------------
 
@@ -170,8 +167,7 @@ class ToolCalls:
         try:
             written = find_object(arguments, ARGUMENTS)
         except _UnclearCallError as why:
-            text = f"The call is not clear: {why}.\n{own_usage(name)}"
-            raise _NothingCalledError(text) from None
+            raise _NothingCalledError(f"The call is not clear: {why}.\n{own_usage(name)}") from None
         if name in CALLS:
             return await self._called_by_menu(request, name, written)
         owns = {RETRIEVE: self._retrieve, DESCRIBE: self._describe, MORE: self._more}
@@ -212,8 +208,9 @@ class ToolCalls:
             del params["arguments"]
         wait_seconds = self._access.seconds_to_wait()
         if wait_seconds:
-            text = f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
-            raise _NothingCalledError(text)
+            raise _NothingCalledError(
+                f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."
+            )
         began = monotonic()
         outcome = "unavailable"
         try:
@@ -225,8 +222,9 @@ class ToolCalls:
             is_ok = isinstance(result, dict) and result.get("isError") is not True
             outcome = "ok" if is_ok else "error"
         except Unavailable as why:
-            text = f"The server {tool.server} of {tool.public} is not available: {why}"
-            raise _NothingCalledError(text) from None
+            raise _NothingCalledError(
+                f"The server {tool.server} of {tool.public} is not available: {why}"
+            ) from None
         finally:
             self._gateway.telemetry.count_call(tool.server, outcome, monotonic() - began)
         if not isinstance(result, dict):
@@ -247,8 +245,9 @@ class ToolCalls:
         try:
             name = find_name(call)
         except _UnclearCallError as why:
-            text = f"The call is not clear: {why}. Nothing was called."
-            raise _NothingCalledError(text) from None
+            raise _NothingCalledError(
+                f"The call is not clear: {why}. Nothing was called."
+            ) from None
         tools = tools_of_server(self._catalog, name, self._access.may_call)
         if not tools:
             await self._wait_for_start(name)
@@ -290,11 +289,13 @@ class ToolCalls:
         limits = self._gateway.limits
         query, most = arguments.get("query"), _read_limit(arguments.get("limit"), limits)
         if type(query) is not str or not query.strip():
-            text = f"There is no query: what should be done?\n{own_usage(RETRIEVE)}"
-            raise _NothingCalledError(text)
+            raise _NothingCalledError(
+                f"There is no query: what should be done?\n{own_usage(RETRIEVE)}"
+            )
         if most is None:
-            text = f"The limit must be a whole number from 1 to {limits.tools_limit}."
-            raise _NothingCalledError(text)
+            raise _NothingCalledError(
+                f"The limit must be a whole number from 1 to {limits.tools_limit}."
+            )
         only = self._access.finds() or Filter()
         server = arguments.get("server")
         if type(server) is str and server:
@@ -353,8 +354,9 @@ class ToolCalls:
         name = arguments.get("id")
         text = self._rest.take(name) if type(name) is str else None
         if text is None:
-            words = "There is nothing more under this id. Call the tool again, for less at a time."
-            raise _NothingCalledError(words)
+            raise _NothingCalledError(
+                "There is nothing more under this id. Call the tool again, for less at a time."
+            )
         return self._cut(content(text))
 
     # --- answers ---------------------------------------------------------------------------

@@ -200,8 +200,7 @@ class ListeningPlace:
         try:
             self._socket = listen(self.admission.host, self._port)
         except OSError as error:
-            why = f"--listen {self._option}: {error.strerror or error}."
-            raise LaunchError(why, 1) from None
+            raise LaunchError(f"--listen {self._option}: {error.strerror or error}.", 1) from None
         port = self._socket.getsockname()[1]
         self.admission = self.admission._replace(port=port, owners=owners)
 

@@ -345,8 +345,11 @@ def _write_params(verdict: Verdict, peers: Peers, guard: Guard) -> JsonObject | 
     address = page_address() if "elicitation/url" in modes else ""
     if not address:
         return None
-    url = f"{address}/#{_find_card(verdict, server)}"
-    return {"mode": "url", "message": f"{text} Open PipeGuard's page for it?", "url": url}
+    return {
+        "mode": "url",
+        "message": f"{text} Open PipeGuard's page for it?",
+        "url": f"{address}/#{_find_card(verdict, server)}",
+    }
 
 
 def _find_card(verdict: Verdict, server: str) -> str:

@@ -237,9 +237,7 @@ class _HeldBody:
         if not self._is_noting and self._task is not None:
             self._task.cancel()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: object
-    ) -> None:
+    def __exit__(self, _kind: object, error: object, _trace: object) -> None:
         if self._task is None:
             return
         self._backlog.note(self, 0, self._cut)

@@ -103,8 +103,11 @@ class _WebSocketEndpoint(Endpoint):
         """Upgrade the connection, for as long as the conversation lasts."""
         offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", (SUBPROTOCOL,)))
         if SUBPROTOCOL not in [name.strip() for name in offered.split(",")]:
-            why = f"there is no such subprotocol; offer {SUBPROTOCOL}, or none"
-            raise RequestRefused(RefusalReason.NOWHERE, 400, why)
+            raise RequestRefused(
+                RefusalReason.NOWHERE,
+                400,
+                f"there is no such subprotocol; offer {SUBPROTOCOL}, or none",
+            )
         socket = web.WebSocketResponse(
             protocols=(SUBPROTOCOL,),
             heartbeat=PING_SECONDS,

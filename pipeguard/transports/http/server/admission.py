@@ -260,12 +260,16 @@ class Admission(NamedTuple):
             return
         _check_headers(request)
         if not self._is_our_name(request.headers.get("Host", "")):
-            why = "this server has another name (Host); see --allow-host"
-            raise RequestRefused(RefusalReason.HOST, 403, why)
+            raise RequestRefused(
+                RefusalReason.HOST, 403, "this server has another name (Host); see --allow-host"
+            )
         origin = request.headers.get("Origin")
         if origin is not None and not self._allows_origin(origin):
-            why = "this origin may not speak to this server; see --allow-origin"
-            raise RequestRefused(RefusalReason.ORIGIN, 403, why)
+            raise RequestRefused(
+                RefusalReason.ORIGIN,
+                403,
+                "this origin may not speak to this server; see --allow-origin",
+            )
         size = sum([len(name) + len(value) for name, value in head])  # noqa: C419  faster
         if self.passed is not None and size < SHORT_HEAD_BYTES:  # worth its memory
             if len(self.passed) >= MOST_HEADS:
@@ -310,12 +314,14 @@ class Admission(NamedTuple):
         except Crowded:
             raise refuse_overload() from None
         except TimeoutError:
-            why = f"the body took longer than {BODY_SECONDS:g} s"
-            raise RequestRefused(RefusalReason.SLOW_BODY, 408, why) from None
+            raise RequestRefused(
+                RefusalReason.SLOW_BODY, 408, f"the body took longer than {BODY_SECONDS:g} s"
+            ) from None
 
     def _too_large(self) -> RequestRefused:
-        why = f"a message has at most {self.limit_bytes} bytes"
-        return RequestRefused(RefusalReason.LARGE_BODY, 413, why)
+        return RequestRefused(
+            RefusalReason.LARGE_BODY, 413, f"a message has at most {self.limit_bytes} bytes"
+        )
 
     def _is_our_name(self, given: str) -> bool:
         name, port = parse_host(given)
@@ -354,13 +360,15 @@ def _check_headers(request: web.BaseRequest) -> None:
     seen = set[bytes]()
     for name in [name.lower() for name, _ in request.raw_headers]:
         if name in seen and (name in _SINGLE or name.startswith(_MIRRORS)):
-            why = f"there is more than one {name.decode('latin-1')}"
-            raise RequestRefused(RefusalReason.HEADERS, 400, why)
+            raise RequestRefused(
+                RefusalReason.HEADERS, 400, f"there is more than one {name.decode('latin-1')}"
+            )
         seen.add(name)
     session_id = request.headers.get(SESSION_ID)
     if session_id is not None and not is_session_id(session_id):
-        why = f"{SESSION_ID} is not visible ASCII, or too long"
-        raise RequestRefused(RefusalReason.HEADERS, 400, why)
+        raise RequestRefused(
+            RefusalReason.HEADERS, 400, f"{SESSION_ID} is not visible ASCII, or too long"
+        )
 
 
 def refuse_overload() -> RequestRefused:

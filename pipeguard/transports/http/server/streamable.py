@@ -141,8 +141,9 @@ class StreamableEndpoint(Endpoint):
             RequestRefused: the session does not exist.
         """
         if request.headers.get(VERSION, "") >= STATELESS:
-            why = "this revision has no sessions"
-            raise RequestRefused(RefusalReason.NOWHERE, 405, why, {"Allow": "POST"})
+            raise RequestRefused(
+                RefusalReason.NOWHERE, 405, "this revision has no sessions", {"Allow": "POST"}
+            )
         session_id = request.headers.get(SESSION_ID)
         if session_id is None:
             raise RequestRefused(RefusalReason.NO_SESSION, 400, f"{SESSION_ID} is missing")
@@ -166,21 +167,26 @@ class StreamableEndpoint(Endpoint):
             return await self._begin_session(request.get(WHO, ""), body)
         router = self._routers.get((session_id, None))
         if router is None:
-            why = "Session not found"
-            raise await _refusal(RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, why)
+            raise await _refusal(
+                RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, "Session not found"
+            )
         return "", router
 
     async def _begin_session(self, who: str, body: bytes) -> tuple[str, ExchangeRouter]:
         message = await offload(body, read_one_message, body)
         if message is None or message.method != "initialize":
-            why = f"{SESSION_ID} is missing"
-            raise await _refusal(RefusalReason.NO_SESSION, 400, body, codes.INVALID_REQUEST, why)
+            raise await _refusal(
+                RefusalReason.NO_SESSION,
+                400,
+                body,
+                codes.INVALID_REQUEST,
+                f"{SESSION_ID} is missing",
+            )
         if self._is_full():
             await self._end_idle()
         if self._is_full():
             reason = RefusalReason.SESSIONS
-            why = f"PipeGuard: {reason.words}"
-            raise await _refusal(reason, 503, body, codes.OVERLOADED, why)
+            raise await _refusal(reason, 503, body, codes.OVERLOADED, f"PipeGuard: {reason.words}")
         self._beginning += 1
         try:
             session_id = make_session_id()
@@ -334,11 +340,13 @@ async def _check_stateless(sessions: Sessions, request: web.BaseRequest, body: b
     if message is None:
         return  # the Session refuses it
     if message.method == "initialize":
-        why = "this revision has no initialize"
-        raise await _refusal(RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, why)
+        raise await _refusal(
+            RefusalReason.BODY, 404, body, codes.METHOD_NOT_FOUND, "this revision has no initialize"
+        )
     if find_revision(message.value) is None:
-        why = f"_meta lacks {VERSION_META}"
-        raise await _refusal(RefusalReason.BODY, 400, body, INVALID_PARAMS, why)
+        raise await _refusal(
+            RefusalReason.BODY, 400, body, INVALID_PARAMS, f"_meta lacks {VERSION_META}"
+        )
     who = request.get(WHO, "")
     check_headers(sessions, request.headers, message, who=who, all_of_them=True)
 
