@@ -30,12 +30,12 @@ CAPS = {
     ("transports",): 47_022,
     ("launch", "isolation"): 70_461,
     ("runtime",): 16_833,
-    ("gateway",): 62_289,
+    ("gateway",): 62_258,
     ("clients", "assess", "doctor", "demo"): 56_687,
     ("ui",): 29_819,
     ("cli",): 39_645,
 }
-TOKENS_CAP = 599_023  # of all rooms
+TOKENS_CAP = 598_954  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

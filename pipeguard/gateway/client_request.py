@@ -1,7 +1,8 @@
 """A client's request while it is being answered, and its sender."""
 
+import asyncio
 from collections.abc import Coroutine
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 from pipeguard.detect.flows.ledger import Flows
@@ -25,6 +26,7 @@ class ClientRequest:
         params: empty if there are none.
         token: the id, as written in the frame.
         opening: its client's description of itself.
+        task: answers it, for a client that is connected.
         leg: to the server that it was sent to last; None before.
         number: its id at that server; None before.
         is_unsent: True while it is judged or waits for a person, before a server has it.
@@ -35,6 +37,7 @@ class ClientRequest:
     params: JsonObject
     token: str
     opening: Opening
+    task: asyncio.Task[None] = field(init=False)
     leg: Leg | None = None
     is_unsent: bool = False
     answer: Message | None = None

@@ -95,7 +95,7 @@ class GatewayClient(ABC):
         self.opening = Opening({}, UNKNOWN)
         self._inbox = Outbox(INBOX_BYTES)
         self._tasks = Tasks()
-        self._under_way: dict[str, tuple[ClientRequest, asyncio.Task[None]]] = {}
+        self._under_way: dict[str, ClientRequest] = {}
         self._progress: dict[tuple[Leg, str], JsonValue] = {}  # the client's tokens, by ours
         self._task_progress: OrderedDict[tuple[Leg, str], JsonValue] = OrderedDict()
         self._questions: dict[str, _Question] = {}  # of the servers, under ids of ours
@@ -205,9 +205,7 @@ class GatewayClient(ABC):
         if not self._is_closing:
             self._is_closing = True
             self.finish()
-            listening = [
-                task for request, task in self._under_way.values() if request.method == LISTEN
-            ]
+            listening = [each.task for each in self._under_way.values() if each.method == LISTEN]
             if listening:
                 await asyncio.wait(listening, timeout=FINISHING_SECONDS)
             self._closed = True
@@ -219,14 +217,14 @@ class GatewayClient(ABC):
         """Wait until all the client's requests are answered."""
         self.finish()
         while self._under_way:
-            await asyncio.wait([task for _, task in self._under_way.values()])
+            await asyncio.wait([request.task for request in self._under_way.values()])
 
     def leave(self, id_token: str) -> None:
         """Forget a request that has reached no server: its client left."""
-        request, task = self._under_way.get(id_token, (None, None))
-        if request is not None and task is not None and request.is_unsent:
+        request = self._under_way.get(id_token)
+        if request is not None and request.is_unsent:
             del self._under_way[id_token]
-            task.cancel()
+            request.task.cancel()
             error = refusal(codes.PEER_GONE, "the client hung up")
             self.say({"jsonrpc": "2.0", "id": read_id(id_token), **error})
 
@@ -293,7 +291,7 @@ class GatewayClient(ABC):
         """True if a request in progress at this server asks for log lines of a level."""
         return any(
             request.leg is leg and is_logged(level, request.log_level)
-            for request, _ in self._under_way.values()
+            for request in self._under_way.values()
         )
 
     async def question(self, leg: Leg, method: str, params: JsonObject | None) -> JsonObject:
@@ -328,8 +326,8 @@ class GatewayClient(ABC):
     async def _take(self, message: Message) -> None:
         if message.kind is MessageKind.REQUEST:
             request = ClientRequest.read(message, self.opening)
-            task = self._tasks.begin(self._serve(request))
-            self._under_way[request.token] = request, task
+            request.task = self._tasks.begin(self._serve(request))
+            self._under_way[request.token] = request
         elif message.kind is MessageKind.NOTIFICATION:
             await self._hear(message)
         elif question := self._questions.pop(message.id_token or "", None):
@@ -355,7 +353,7 @@ class GatewayClient(ABC):
             await self._reply(request, answer)
         finally:
             # One that was cancelled is not there any more, and its id may be another one's by now.
-            if self._under_way.get(request.token, (None, None))[0] is request:
+            if self._under_way.get(request.token) is request:
                 del self._under_way[request.token]
 
     async def _reply(self, request: ClientRequest, answer: JsonObject) -> None:
@@ -371,10 +369,10 @@ class GatewayClient(ABC):
         body = message.params
         if message.method == "notifications/cancelled":
             token = write_id(body.get("requestId"))
-            request, task = self._under_way.pop(token or "", (None, None))
-            if request is not None and task is not None:
+            request = self._under_way.pop(token or "", None)
+            if request is not None:
                 self.give_up(request, body.get("reason"))
-                task.cancel()
+                request.task.cancel()
         elif message.method == "notifications/progress":
             question = self._questions.get(write_id(body.get("progressToken")) or "")
             if question is not None and question.progress is not None:

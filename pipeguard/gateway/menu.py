@@ -15,7 +15,6 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Numbe
 from pipeguard.gateway.tools import CatalogTool, Effect
 
 if TYPE_CHECKING:
-    from pipeguard.gateway.concepts import WordMatch
     from pipeguard.gateway.search import SearchHit
 
 RETRIEVE, DESCRIBE, MORE = "retrieve_tools", "describe_tool", "read_more"
@@ -104,9 +103,10 @@ def results(hits: Sequence[tuple[CatalogTool, SearchHit]]) -> str:
 
 
 def _result(tool: CatalogTool, hit: SearchHit) -> str:
-    matched: dict[str, dict[str, None]] = {}  # the tool's words, by field, each once
+    matched: dict[str, dict[str, None]] = {}  # by field, each once: as the tool has it
     for match in hit.why:
-        matched.setdefault(match.field, {})[_show_match(match)] = None
+        word = match.word if match.is_same else f"{match.word} (for {match.asked!r})"
+        matched.setdefault(match.field, {})[word] = None
     shown = "; ".join(f"{', '.join(words)} in {field}" for field, words in matched.items())
     why = f"  matched: {shown}" if shown else ""
     parts = [
@@ -116,11 +116,6 @@ def _result(tool: CatalogTool, hit: SearchHit) -> str:
         why,
     ]
     return "\n".join(part for part in parts if part.strip())
-
-
-def _show_match(match: WordMatch) -> str:
-    """A word as the tool has it, with the request's word if that differs."""
-    return match.word if match.is_same else f"{match.word} (for {match.asked!r})"
 
 
 HELD = (

@@ -263,7 +263,9 @@ async def _judge_in_thread(
     session: Session, direction: Direction, frame: bytes, unheard: Record
 ) -> Verdict:
     """Wait for a thread, and judge a frame there; once begun, it is judged to its end."""
-    over = _enter(session.run, direction)
+    key, over = (session.run, direction), asyncio.get_running_loop().create_future()
+    _under_way.setdefault(key, set()).add(over)  # until it is done
+    over.add_done_callback(partial(_leave, key))
 
     def end(caller: asyncio.Future[Verdict], judging: asyncio.Future[Verdict]) -> None:
         over.set_result(None)
@@ -288,14 +290,6 @@ def _read_and_judge(session: Session, direction: Direction, frame: bytes) -> Ver
         with suppress(Refusal):  # the Session says why
             frame = ParsedFrame.of(frame)
     return take_frame(session, direction, frame, is_aside=True)
-
-
-def _enter(run: str, direction: Direction) -> asyncio.Future[None]:
-    """Note a frame that is under way, until the future is done."""
-    key, over = (run, direction), asyncio.get_running_loop().create_future()
-    _under_way.setdefault(key, set()).add(over)
-    over.add_done_callback(partial(_leave, key))
-    return over
 
 
 def _leave(key: tuple[str, Direction], over: asyncio.Future[None]) -> None:

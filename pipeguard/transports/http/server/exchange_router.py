@@ -290,13 +290,12 @@ class ExchangeRouter:
         """Forget an exchange; cancel the requests of a client that left, if it cannot come back."""
         self._used_at = monotonic()
         self._ids.forget_progress(exchange)
-        if exchange.lasting and not exchange.is_cut:
-            for sent_id in self._ids.owned_ids(exchange):
-                leave(self._channel, sent_id)
-            return
         for sent_id in self._ids.owned_ids(exchange):
-            self._ids.give_up(sent_id)
-            self._send_soon(replies.make_cancellation(sent_id, "the client hung up"))
+            if exchange.lasting and not exchange.is_cut:
+                leave(self._channel, sent_id)
+            else:
+                self._ids.give_up(sent_id)
+                self._send_soon(replies.make_cancellation(sent_id, "the client hung up"))
 
     async def lose(self, exchange: Exchange, failure: Failure = GONE) -> None:
         """Tell an exchange that its answers will not come."""
