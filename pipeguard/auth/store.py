@@ -213,8 +213,6 @@ class LoginStore:
     def _load(self, path: Path) -> tuple[StoredLogin, object]:
         advice = "Close the file, and log in again:"
         content = read_private(path, LIMIT_BYTES, holds="login", advice=advice)
-        login = None
-        secrets = None
         try:
             values = json.loads(content)
             secrets = values.pop("secrets")
@@ -223,8 +221,8 @@ class LoginStore:
             values["registration"] = Registration(values["registration"])
             login = StoredLogin(**values)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            is_ours = False
-        if login is None or not is_ours:
+            raise _invalid_file(path) from None
+        if not is_ours:
             raise _invalid_file(path)
         return login, secrets
 

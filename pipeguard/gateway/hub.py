@@ -2,12 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Collection, Hashable
 from typing import Protocol
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
-from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.gateway.catalog import Catalog
@@ -15,7 +14,6 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.telemetry import NO_TELEMETRY
-from pipeguard.transports.judging import Judge
 
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
@@ -148,22 +146,3 @@ class Turns:
                 turn.set_result(None)
                 self._schedule()
                 break
-
-
-class TakingTurns(Judge):
-    """Judges the frames of one server when it is its turn.
-
-    Args:
-        record: as for `Judge`.
-        turns: shared by all servers.
-        server: the server's name.
-    """
-
-    def __init__(self, record: Callable[[Verdict], None], turns: Turns, server: str) -> None:
-        super().__init__(record)
-        self._turns = turns
-        self._server = server
-
-    async def wait_turn(self) -> None:
-        """Wait for the server's turn."""
-        await self._turns.wait(self._server)

@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.client_request import Refused, ServedClient, Unavailable
 from pipeguard.gateway.eras import REVISIONS, Opening
-from pipeguard.gateway.hub import ClientConversation, Hub, TakingTurns
+from pipeguard.gateway.hub import ClientConversation, Hub
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.life import ServerLife, State
 from pipeguard.gateway.menu import OURS
@@ -124,7 +124,7 @@ class GatewayServer(ServerLife):
         run.adjust(settings.tighten)
         use_flows(run.guard, Flows(hub.ledgers))  # of clients of its own endpoint
         self._output = ServerOutput(run.guard.name, Mask(run.engines))
-        self.judge = TakingTurns(self._record, hub.turns, settings.name)
+        self.judge = Judge(self._record, partial(hub.turns.wait, settings.name))
         self.offer = ToolOffer(settings, hub.catalog, run, self._log, lambda: hub.server_names)
         self.relist_own: Callable[[frozenset[str]], None] | None = None
         self._count, self._tasks = 0, Tasks()

@@ -12,7 +12,7 @@ one goes first.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -57,14 +57,20 @@ class Judge:
 
     Args:
         record: hands the verdict over and returns; raises StateError if nothing may pass.
+        wait_turn: waits until other tasks had their turn: a source may have thousands ready.
 
     Attributes:
         record: as it was given, for verdicts from elsewhere.
         record_own: the same, for frames of PipeGuard's own.
     """
 
-    def __init__(self, record: Callable[[Verdict], None]) -> None:
+    def __init__(
+        self,
+        record: Callable[[Verdict], None],
+        wait_turn: Callable[[], Awaitable[None]] = lambda: asyncio.sleep(0),
+    ) -> None:
         self.record = self.record_own = record
+        self._wait_turn = wait_turn
 
     def answer_all(self, session: Session) -> list[bytes]:
         """PipeGuard's own frames to a client whose server is gone."""
@@ -74,13 +80,9 @@ class Judge:
         """PipeGuard's answers to requests that have waited for longer than the policy allows."""
         return take_event(session, Tick(monotonic() + early_seconds), self.record_own)
 
-    async def wait_turn(self) -> None:
-        """Wait until other tasks had their turn: a source may have thousands ready."""
-        await asyncio.sleep(0)
-
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
         """Judge a frame in its turn, and record the verdict."""
-        await self.wait_turn()
+        await self._wait_turn()
         verdict = await judge_frame(session, direction, frame, self.record)
         self.record(verdict)
         return verdict

@@ -21,7 +21,7 @@ class Tasks(set[asyncio.Task[Any]]):
         failed: called once a task has ended with an unexpected error.
     """
 
-    def __init__(self, failed: Callable[[], object] | None = None) -> None:
+    def __init__(self, failed: Callable[[], object] = lambda: None) -> None:
         super().__init__()
         self._failed = failed
 
@@ -38,8 +38,7 @@ class Tasks(set[asyncio.Task[Any]]):
             return
         context = {"message": "a task of a channel failed", "exception": error, "task": task}
         asyncio.get_running_loop().call_exception_handler(context)
-        if self._failed is not None:
-            self._failed()
+        self._failed()
 
     async def end(self) -> None:
         """Cancel the running tasks, and wait until they are done."""

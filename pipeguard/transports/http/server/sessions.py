@@ -31,7 +31,6 @@ from pipeguard.transports.tasks import Tasks
 
 KEY_BYTES = 32
 SESSION_BYTES = 24
-TO_CLIENT = Direction.TO_CLIENT
 MAX_OWNERS = 65536
 DEFAULT_REVISION = "2025-03-26"  # without a header (MCP 2025-06-18, basic/transports)
 
@@ -287,7 +286,9 @@ class Sessions:
 
     def tell_audit_loss(self) -> None:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
-        notice = Frame(TO_CLIENT, serialise(replies.audit_loss()), monotonic(), is_aside=True)
+        notice = Frame(
+            Direction.TO_CLIENT, serialise(replies.audit_loss()), monotonic(), is_aside=True
+        )
         for session in self._list_subscribed():
             verdict = session.take(notice)
             self.record(verdict)
