@@ -226,7 +226,7 @@ class BothWays:
             way.proceed()
         finally:
             if way.channel is not channel:
-                for descriptor in () if channel is None else channel.awaited:
+                for descriptor in [each for each in self._watched if self._watched[each] is way]:
                     del self._watched[descriptor]
                     self._poll.unregister(descriptor)
                 self._settle(way)

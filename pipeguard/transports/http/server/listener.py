@@ -210,10 +210,10 @@ class Listener:
         page = self.page if self.page is not None and self.page.answers(path) else None
         if page is not None:
             self._admission.check_head(request)
-        elif connection is not None:
-            self._connections.admit(connection, self._admission.check(request))
         else:
-            self._admission.check(request)
+            caller = self._admission.check(request)
+            if connection is not None:
+                self._connections.admit(connection, caller)
         if self._is_closing:
             raise RequestRefused(RefusalReason.ENDING, 503, "this server is ending")
         if page is not None:

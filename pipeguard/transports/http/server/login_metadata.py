@@ -62,8 +62,12 @@ class LoginMetadata:
                 value = json.loads(document)
                 if isinstance(value, dict):
                     document = json.dumps({**value, "resource": str(own)}).encode()
-        told = headers_to_client(answer)
-        return web.Response(status=answer.status, body=document, headers=told, content_type=JSON)
+        return web.Response(
+            status=answer.status,
+            body=document,
+            headers=headers_to_client(answer),
+            content_type=JSON,
+        )
 
     def _target(self, path: str) -> URL:
         """The server's URL for a path of ours; its own path replaces ours."""
