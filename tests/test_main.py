@@ -17,6 +17,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import EngineError, LaunchError, PipeGuardError, PolicyError, StateError
 from pipeguard.rulebook.compiled_file import make_folder
 from pipeguard.runtime import start
+from pipeguard.runtime.progress import COMPILING
 from tests.forking import PIPEGUARD
 from tests.launch.processes import until
 from tests.wrap.wrapped import Wrapped
@@ -104,6 +105,7 @@ def test_an_interrupt_ends_a_start_also_where_python_loses_it(tmp_path: Path) ->
 import signal
 from pipeguard import __main__, _isolate
 from pipeguard.runtime import start
+from pipeguard.runtime.progress import COMPILING
 
 def run(_):
 {textwrap.indent(LOST, "    ")}
@@ -167,3 +169,16 @@ def test_a_signal_while_it_waits_for_its_rules_leaves_nothing(
         wrapped.kill(number)
         assert wrapped.code() in (128 + number, -number)
         wrapped.none_is_left()
+
+
+def test_the_server_runs_while_the_rules_are_being_waited_for(
+    tmp_path: Path, compiling: Path
+) -> None:
+    started = tmp_path / "started"
+    touch = f"open({str(started)!r}, 'w').close(); import sys; sys.stdin.read()"
+    command = [sys.executable, "-I", "-c", touch]
+    environment = {"PIPEGUARD_CACHE_DIR": str(compiling)}
+    with Wrapped(tmp_path, command=command, environment=environment) as wrapped:
+        until(started.exists, "the server runs")
+        waits = f"pipeguard: {COMPILING}\n"
+        until(lambda: wrapped.said() == waits, "it is told why nothing else happens")

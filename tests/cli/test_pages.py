@@ -7,7 +7,6 @@ import ast
 import os
 import re
 import shlex
-import subprocess
 import sys
 from collections.abc import Iterator
 from functools import cache
@@ -72,16 +71,7 @@ def test_what_a_page_shows_runs(page: str, person: Person) -> None:
             with person.here():
                 done = run_here(*shlex.split(line)[1:])
         else:
-            done = subprocess.run(
-                ["sh", "-c", line],
-                cwd=person.home,
-                env=person.environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=120,
-                check=False,
-            )
+            done = person.run(start=("sh", "-c", line))
         assert done.returncode in (DONE, FOUND), (line, done.stdout + done.stderr)
         assert "Traceback" not in done.stderr
         assert "internal error" not in done.stderr

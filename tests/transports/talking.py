@@ -3,6 +3,7 @@
 It knows MCP's envelope and PipeGuard's guard, and sockets only through tests.transports.wire.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +17,7 @@ from pipeguard import Guard, Policy, Verdict, make_guard
 from pipeguard.errors import LoginNeededError
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.transports.bounded import Backlog
+from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.server.admission import WHO, RefusalReason, RequestRefused
 from pipeguard.transports.http.server.backend import Backend, Dial, Endpoint
@@ -282,3 +284,24 @@ class Login:
             raise LoginNeededError("demo asks for a login.\n  Log in:  pipeguard auth login demo")
         self._now = self.new
         return sent != self.new  # it may have been sent before another one's was renewed
+
+
+class QueuedChannel:
+    """A channel of a loop, which keeps what is written, and from which a test's frames are read."""
+
+    def __init__(self) -> None:
+        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self.wait_taken: list[bytes] = []
+        self.is_closed = False
+
+    async def read(self) -> bytes | None:
+        return await self.frames.get()
+
+    async def write(self, frame: bytes) -> None:
+        if self.is_closed:
+            raise ChannelClosed("closed")
+        self.wait_taken.append(frame)
+
+    async def close(self) -> None:
+        self.is_closed = True
+        self.frames.put_nowait(None)

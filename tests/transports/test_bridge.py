@@ -15,6 +15,7 @@ from pipeguard.transports.bounded import MOST_BYTES
 from pipeguard.transports.bridge import INBOX_FRAMES, AsyncAdapter, BlockingAdapter
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.stdio import LineChannel
+from tests.transports.talking import QueuedChannel
 from tests.transports.wire import PATIENCE_SECONDS, eventually
 
 
@@ -276,31 +277,10 @@ async def test_few_large_frames_wait_and_the_next_is_not_read() -> None:
 # --- a loop's channel in threads ------------------------------------------------------------------
 
 
-class Queued:
-    """A channel of a loop."""
-
-    def __init__(self) -> None:
-        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.wait_taken: list[bytes] = []
-        self.is_closed = False
-
-    async def read(self) -> bytes | None:
-        return await self.frames.get()
-
-    async def write(self, frame: bytes) -> None:
-        if self.is_closed:
-            raise ChannelClosed("closed")
-        self.wait_taken.append(frame)
-
-    async def close(self) -> None:
-        self.is_closed = True
-        self.frames.put_nowait(None)
-
-
 def test_threads_use_a_loops_channel() -> None:
     loop = asyncio.new_event_loop()
     running = begin("loop", loop.run_forever)
-    inner = Queued()
+    inner = QueuedChannel()
     threaded = BlockingAdapter(loop, inner)
     threaded.write(b"up")
     assert inner.wait_taken == [b"up"]
@@ -322,7 +302,7 @@ def test_threads_use_a_loops_channel() -> None:
 def test_a_loop_that_is_gone_is_an_end() -> None:
     loop = asyncio.new_event_loop()
     loop.close()
-    threaded = BlockingAdapter(loop, Queued())
+    threaded = BlockingAdapter(loop, QueuedChannel())
     assert threaded.read() is None
     with pytest.raises(ChannelClosed):
         threaded.write(b"x")

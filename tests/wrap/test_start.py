@@ -2,10 +2,8 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
-from pipeguard.runtime.progress import COMPILING
 from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.wrapped import PYTHON, SERVER, Wrapped, processes
@@ -45,29 +43,6 @@ def test_the_server_is_started_before_anything_is_loaded_that_judges(tmp_path: P
         (warden,) = (one for one in wrapped.running() if name_of(one) == "pipeguard-ward")
         assert all(name in maps(wrapped.process.pid) for name in NEEDED_FOR_JUDGING)
         assert not [name for name in NEEDED_FOR_JUDGING if name in maps(warden)]
-
-
-def test_the_server_runs_while_the_rules_are_being_waited_for(tmp_path: Path) -> None:
-    # A cache whose lock somebody else holds stands for rules that take long to load.
-    cache = tmp_path / "cache"
-    cache.mkdir(mode=0o700)
-    hold = (
-        f"import fcntl, os, sys; fcntl.flock(os.open({str(cache)!r}, os.O_RDONLY), fcntl.LOCK_EX); "
-    )
-    hold += "print(flush=True); sys.stdin.read()"
-    with subprocess.Popen(
-        [sys.executable, "-I", "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as holder:
-        assert holder.stdout is not None
-        holder.stdout.readline()
-        environment = {"PIPEGUARD_CACHE_DIR": str(cache)}
-        started = tmp_path / "started"
-        touch = f"open({str(started)!r}, 'w').close(); import sys; sys.stdin.read()"
-        command = [sys.executable, "-I", "-c", touch]
-        with Wrapped(tmp_path, command=command, environment=environment) as wrapped:
-            until(started.exists, "the server runs")
-            waits = f"pipeguard: {COMPILING}\n"
-            until(lambda: wrapped.said() == waits, "it is told why nothing else happens")
 
 
 def test_a_session_loads_no_more_than_it_needs(tmp_path: Path) -> None:

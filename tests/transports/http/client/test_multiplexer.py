@@ -16,6 +16,7 @@ from tests.transports.talking import (
     INITIALIZED,
     Json,
     Object,
+    QueuedChannel,
     call,
     initialize,
     notification,
@@ -27,25 +28,12 @@ from tests.transports.talking import (
 from tests.transports.wire import PATIENCE_SECONDS, eventually
 
 
-class Server:
+class Server(QueuedChannel):
     """A server as its channel sees it; it records its input, and sends a test's messages."""
 
-    def __init__(self) -> None:
-        self.frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self.heard: list[Object] = []
-        self.is_closed = False
-
-    async def read(self) -> bytes | None:
-        return await self.frames.get()
-
-    async def write(self, frame: bytes) -> None:
-        if self.is_closed:
-            raise ChannelClosed("gone")
-        self.heard.append(json.loads(frame))
-
-    async def close(self) -> None:
-        self.is_closed = True
-        self.frames.put_nowait(None)
+    @property
+    def heard(self) -> list[Object]:
+        return [json.loads(frame) for frame in self.wait_taken]
 
     def say(self, message: Json) -> None:
         self.frames.put_nowait(json.dumps(message).encode())
