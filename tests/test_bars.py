@@ -26,7 +26,7 @@ CAPS = {
     ("detect",): 149_623,
     ("rulebook",): 10_639,
     ("identity",): 5_981,
-    ("config", "state", "auth"): 58_699,
+    ("config", "state", "auth"): 58_696,
     ("transports",): 47_022,
     ("launch", "isolation"): 70_461,
     ("runtime",): 16_833,

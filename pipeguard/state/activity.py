@@ -37,9 +37,10 @@ _ASKS = (
     f"action = 'warn' AND instr(findings, '\"rule\":\"{LOST}\"') AND (instr(findings, '(HTTP 401)')"
     f" OR instr(findings, 'auth login ') OR instr(findings, '{WANTS_TOKEN}'))"
 )
-_HEARD = f"direction = 'to-client' AND instr(findings, '{RULE}') = 0"
+FROM_PEER = f'instr(findings, \'"rule":"{RULE}"\') = 0'  # not PipeGuard's own
+_HEARD = f"direction = 'to-client' AND {FROM_PEER}"
 _ANSWERED = f"WHERE server = ? AND {_HEARD} AND kind IN ('result', 'error')"
-_IS_CALL = "duration_ms IS NOT NULL AND method = 'tools/call'"
+_IS_CALL = f"duration_ms IS NOT NULL AND method = 'tools/call' AND {FROM_PEER}"
 
 
 class ServerActivity(NamedTuple):
@@ -47,7 +48,7 @@ class ServerActivity(NamedTuple):
 
     Attributes:
         state: its condition, in a few words; empty if unknown.
-        calls_per_second: answered calls of tools, in the period.
+        calls_per_second: calls of tools that the server answered, in the period.
         p50_ms: the median time of a call, in milliseconds; None without a call.
         p99_ms: the time that 99 of 100 calls took at most; None without a call.
         blocked: messages to and from it that were blocked.
@@ -81,10 +82,18 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     for name in sorted({*seen, *waiting, *store.named_servers()}):
         times, blocked, held = seen.get(name, ([], 0, 0))
         state = "active" if name in seen else "idle"
-        rate = len(times) / window_seconds
-        quantiles = quantile(times, 0.5), quantile(times, 0.99)
-        counts = blocked, held, waiting.get(name, 0)
-        activity.append(ServerActivity(name, state, rate, *quantiles, *counts))
+        activity.append(
+            ServerActivity(
+                name,
+                state,
+                len(times) / window_seconds,
+                quantile(times, 0.5),
+                quantile(times, 0.99),
+                blocked,
+                held,
+                waiting.get(name, 0),
+            )
+        )
     return activity
 
 
@@ -98,7 +107,7 @@ class ServerHistory(NamedTuple):
     """The last day of one server, in steps of an hour, the oldest first.
 
     Attributes:
-        calls: answered calls of tools.
+        calls: calls of tools that the server answered.
         blocked: messages that were blocked, without waiting ones.
         p50_ms: the median time of a call, in milliseconds; None without a call.
         median_ms: the median time in all steps together.
@@ -173,7 +182,7 @@ def list_runs(store: Store) -> list[tuple[str, str, str]]:
     Raises:
         StateError: the store cannot be read.
     """
-    return [(*run,) for run in select(store, "started, server, chain", "", table=_RUNS)]
+    return [*select(store, "started, server, chain", "", table=_RUNS)]
 
 
 def find_login_requests(store: Store) -> Iterator[AuditRow]:

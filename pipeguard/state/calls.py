@@ -13,6 +13,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.session.remedies import is_held
+from pipeguard.state.activity import FROM_PEER
 from pipeguard.state.audit import COLUMNS, AuditRow, list_findings, make_row, select
 from pipeguard.state.row_conditions import OUTCOME
 from pipeguard.state.row_filter import HELD
@@ -254,8 +255,9 @@ class HourCounts:
     def _add(self, store: Store, after: int, first: int) -> None:
         values = (after, to_utc_text(first * BIN_SECONDS))
         outcomes = ", ".join(f"sum({OUTCOME} IN ({names}))" for names in _OUTCOMES)
+        answered = f"duration_ms IS NOT NULL AND {FROM_PEER}"
         for counts, which in (
-            (f"count(*), sum(duration_ms >= {SLOW_MS})", "duration_ms IS NOT NULL"),
+            (f"count(*), sum(duration_ms >= {SLOW_MS})", answered),
             (f"sum({_IS_STOPPED}), 0, {outcomes}", IS_NOTICED),
         ):
             condition = f"WHERE id > ? AND time >= ? AND {which} AND {_SHOWN} GROUP BY bin"

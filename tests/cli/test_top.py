@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 
 from pipeguard.firewall.finding import Finding
-from pipeguard.state.activity import ServerActivity, recent_activity
+from pipeguard.state.activity import ServerActivity, activity_history, recent_activity
 from pipeguard.state.audit import AuditEntry, findings_json
+from pipeguard.state.calls import HourCounts, find_calls
+from pipeguard.state.row_filter import parse_filter
 from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import to_utc_text
 from tests.forking import PIPEGUARD
@@ -20,6 +22,7 @@ from tests.launch.processes import PATIENCE_SECONDS
 from tests.people import run_here
 from tests.snapshot import Snapshot
 from tests.state.samples import POISONED, audit_entry, held, record
+from tests.wrap.wrapped import Wrapped
 
 CLEARED = b"\x1b[2J"
 
@@ -51,6 +54,25 @@ def test_the_audit_says_what_each_server_did_lately(state: Path) -> None:
         mail, weather = recent_activity(store, time.time(), 60)
     assert mail == ServerActivity("mail\x1b[2J", "active", 100 / 60, 50.0, 99.0, 0, 0, 0)
     assert weather == ServerActivity("weather", "active", 0.0, None, None, 1, 1, 1)
+
+
+def test_a_call_that_timed_out_is_no_answered_call(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("limits: {timeout: 1 s}\n")
+    with Wrapped(tmp_path, options=("--name", "demo", "--policy", str(policy))) as wrapped:
+        wrapped.initialize()
+        wrapped.request("do/wait", text=str(tmp_path / "go"))
+        answer = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
+        assert "no answer within 1 s" in str(answer)
+        (tmp_path / "go").touch()
+        wrapped.end()
+    with open_store(wrapped.store) as store:
+        (late,), _ = find_calls(store, parse_filter("tool:echo"), limit=9)
+        assert not late.is_open
+        assert recent_activity(store, time.time(), 60)[0].calls_per_second == 0
+        assert sum(activity_history(store, time.time())["demo"].calls) == 0
+        hour = HourCounts().look(store, time.time())
+        assert sum(each["calls"] for each in hour) == 1, "the handshake"
 
 
 def test_what_is_shown(
