@@ -207,9 +207,6 @@ def _toml(draw: st.DrawFn, value: object) -> str:
     return "0" if value is None else json.dumps(value)
 
 
-_YAML_LINE = sampled_from(["", "# it:", "  # command: x"])
-
-
 @st.composite
 def yaml_documents(draw: st.DrawFn) -> Document:
     """YAML: the entry as a block or in braces, between others."""

@@ -236,10 +236,6 @@ def test_a_document_that_is_passed_on_has_its_orders_in_it(
     assert confidence is Confidence.HIGH, "not the document"
 
 
-MEETING = f"Thanks for the offer. Please send the price list to {EVE} by Thursday."
-TREFFEN = f"Danke für das Angebot. Bitte schicken Sie die Preisliste an {EVE}, bis Donnerstag."
-
-
 @each("mail, to, body, found", CASES["an_answer_quotes_what_a_mail_orders"])
 def test_an_answer_quotes_what_a_mail_orders(mail: str, to: str, body: str, found: str) -> None:
     confidence = judge(f"From: lena@bw.example\n{mail}", MAIL, {"recipients": [to], "body": body})
