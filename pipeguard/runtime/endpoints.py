@@ -253,8 +253,7 @@ def read_admission(
     host, port = _listening(options.values["--listen"])
     tokens = _tokens(options, environment, stored)
     if not is_loopback(host) and (tokens is None or not tokens.are_needed()):
-        given = "--token-env VARIABLE or --token-file FILE"
-        ways = [f"Give a token of your own:    {given}"]
+        ways = ["Give a token of your own:    --token-env VARIABLE or --token-file FILE"]
         if stored is not None:
             ways.insert(0, "Make and store a token:      pipeguard tokens create NAME")
         ways.append(f"Listen for this machine:     --listen 127.0.0.1:{port}")
@@ -263,9 +262,16 @@ def read_admission(
             " clients need a token, and there is none.\n  " + "\n  ".join(ways)
         )
     hosts = frozenset(name.lower() for name in options.lists.get("--allow-host", ()))
-    origins = frozenset(options.lists.get("--allow-origin", ()))
-    backlog = Backlog(limit_bytes + SPARE_BYTES)
-    return Admission(host, hosts, origins, tokens, limit_bytes, backlog, passed=set()), port
+    admission = Admission(
+        host,
+        hosts,
+        frozenset(options.lists.get("--allow-origin", ())),
+        tokens,
+        limit_bytes,
+        Backlog(limit_bytes + SPARE_BYTES),
+        passed=set(),
+    )
+    return admission, port
 
 
 def _listening(text: str) -> tuple[str, int]:

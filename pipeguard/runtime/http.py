@@ -7,6 +7,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
@@ -69,7 +70,7 @@ class _ListeningServer:
         self._run = run = Run(launched, options, self._note_changes)
         place = ListeningPlace(options, run.guard.policy.limits.frame_bytes)
         self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)
-        self._sessions.name_token, self._sessions.record = run.name_token, run.record
+        self._sessions.name_token, self._sessions.record = run.name_token, self._record
         run.on_loss = lambda: loop.call_soon_threadsafe(self._tell_loss)
         self._questions = questions = Questions(run)
         run.on_stopped, run.guard.questions = self._ask_user, lambda: questions
@@ -109,8 +110,10 @@ class _ListeningServer:
         place.routes.add(route for endpoint in mounted.endpoints for route in endpoint.routes)
 
         def is_ready() -> Readiness:
-            are_ready = all(endpoint.is_ready() for endpoint in mounted.endpoints)
-            return Readiness(not self._ended.done() and are_ready)
+            return Readiness(
+                not self._ended.done()
+                and all(endpoint.is_ready() for endpoint in mounted.endpoints)
+            )
 
         with ending_on_signals(self._loop, self._ended):
             await place.listen(is_ready, run.refuse, login)
@@ -136,7 +139,8 @@ class _ListeningServer:
 
     def _tell_loss(self) -> None:
         """Warn clients of lost audit rows."""
-        self._sessions.tell_audit_loss()
+        with suppress(StateError):  # which ends everything
+            self._sessions.tell_audit_loss()
 
     def _ask_user(self, verdict: Verdict) -> None:
         """Ask the user in the client about a stopped message, if it declared elicitation."""

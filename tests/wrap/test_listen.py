@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -64,19 +65,15 @@ def check(told: Object) -> None:
 
 @pytest.mark.often("*legacy*")
 @pytest.mark.real
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_the_sdk_speaks_through_a_listener_to_a_child(tmp_path: Path, mode: str) -> None:
+@pytest.mark.parametrize(
+    ("transport", "mode"), [("http", "auto"), ("http", "legacy"), ("sse", "legacy")]
+)
+def test_the_sdk_speaks_through_a_listener_to_a_child(
+    tmp_path: Path, transport: str, mode: str
+) -> None:
     with Listening(tmp_path, (), (everything(), "stdio"), node()) as at:
-        check(sdk(tmp_path, {"url": at.url, "mode": mode, "calls": CALLS}))
-        assert at.end() == 0
-
-
-@pytest.mark.real
-def test_the_sdk_speaks_the_older_transport_to_a_child(tmp_path: Path) -> None:
-    with Listening(tmp_path, (), (everything(), "stdio"), node()) as at:
-        url = at.url.replace("/mcp", "/sse")
-        plan = {"url": url, "transport": "sse", "mode": "legacy", "calls": CALLS}
-        check(sdk(tmp_path, plan))
+        url = at.url if transport == "http" else at.url.replace("/mcp", "/sse")
+        check(sdk(tmp_path, {"url": url, "transport": transport, "mode": mode, "calls": CALLS}))
         assert at.end() == 0
 
 
@@ -187,6 +184,22 @@ def test_an_approval_is_told_on_the_stream_and_takes_effect(tmp_path: Path) -> N
             assert next_event(stream)["method"] == "notifications/tools/list_changed"
             again = client.ask("tools/call", name="echo", arguments={"text": "a"})
             assert text_of(again["result"]) == "a"
+
+
+def test_a_notice_that_cannot_be_recorded_ends_it_if_policy_says_so(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("audit: {on_failure: stop}\n")
+    with Listening(tmp_path, ("--policy", str(policy)), ACTOR) as at:
+        client = Browser(at.url).open()
+        client.ask("tools/list")
+        with open_store(at.store) as store:
+            until(lambda: len([*rows(store, AuditFilter())]) == 5, "all is written")
+        resource.prlimit(at.process.pid, resource.RLIMIT_FSIZE, (4096, 4096))  # a full disk
+        with client.send("GET"):
+            client.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
+            until(lambda: "cannot be written" in at.log.read_text(), "it is noticed")
+            policy.write_text("audit: {on_failure: stop}\ntools: {block: [echo]}\n")
+            assert at.process.wait(PATIENCE_SECONDS) == 4
 
 
 # --- the end --------------------------------------------------------------------------------------
