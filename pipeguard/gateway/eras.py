@@ -8,7 +8,13 @@ basic/index, basic/versioning, basic/patterns/mrtr, server/utilities/caching, se
 from dataclasses import dataclass
 
 from pipeguard.firewall.protocol import codes, peers
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_object,
+    object_at,
+)
 from pipeguard.transports.http import request_headers
 
 STATELESS = request_headers.STATELESS
@@ -116,7 +122,7 @@ def write_message(method: str, params: JsonObject | None = None) -> JsonObject:
 
 def find_meta(params: JsonObject) -> JsonObject:
     """The `_meta` of params; empty if there is none."""
-    return as_object(params.get("_meta"))
+    return object_at(params, "_meta")
 
 
 def find_opening(method: str, params: JsonObject) -> Opening | None:
@@ -124,8 +130,8 @@ def find_opening(method: str, params: JsonObject) -> Opening | None:
     meta = find_meta(params)
     if VERSION not in meta and method not in _WITHOUT_HANDSHAKE:
         return None
-    info = as_object(meta.get(CLIENT)) or UNKNOWN
-    return Opening(as_object(meta.get(CAPABILITIES)), info, STATELESS)
+    info = object_at(meta, CLIENT) or UNKNOWN
+    return Opening(object_at(meta, CAPABILITIES), info, STATELESS)
 
 
 def check_envelope(params: JsonObject) -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple, Protocol
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, object_at
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
@@ -123,7 +123,7 @@ class Leg:
             The answer, with `result` or `error`.
         """
         answer = await self.request("initialize", opening.params())
-        self.described = as_object(answer.get("result"))
+        self.described = object_at(answer, "result")
         if isinstance(answer.get("result"), dict):
             await self.notify("notifications/initialized")
         return answer
@@ -136,7 +136,7 @@ class Leg:
         """
         self.go_without_handshake(opening, {})
         answer = await self.request("server/discover")
-        self.described = as_object(answer.get("result"))
+        self.described = object_at(answer, "result")
         return answer
 
     def go_without_handshake(self, opening: Opening, described: JsonObject) -> None:
@@ -185,7 +185,7 @@ class Leg:
         params = self._complete(params, Number(token) if with_progress else None)
         value = {**write_message(method, params), "id": Number(token)}
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
-        wanted = as_object((params or {}).get("notifications"))
+        wanted = object_at(params or {}, "notifications")
         if method == LISTEN and "resourceSubscriptions" not in wanted:
             self._listening.add(token)
         is_sent = False

@@ -11,7 +11,13 @@ from secrets import token_hex
 from time import monotonic
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_object,
+    object_at,
+    serialise,
+)
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway.catalog import may_be_tool, tools_of_server
@@ -457,7 +463,7 @@ def find_arguments(call: JsonObject, tool: CatalogTool) -> JsonObject:
     Raises:
         UnclearCallError: the arguments are ambiguous.
     """
-    parameters = as_object(as_object(tool.definition.get("inputSchema")).get("properties"))
+    parameters = object_at(object_at(tool.definition, "inputSchema"), "properties")
     others = [key for key in call if key not in (*NAME_KEYS, ARGUMENTS)]
     if ARGUMENTS in call:
         if others:

@@ -34,6 +34,11 @@ def as_object(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+def object_at(value: JsonObject, name: str) -> JsonObject:
+    """The member of an object; an empty object if it is none, or not there."""
+    return as_object(value.get(name))
+
+
 _LITERALS = {None: "null", True: "true", False: "false"}
 _ENDS = {"\x85": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
 
