@@ -10,15 +10,23 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from itertools import count
+from time import monotonic
 from typing import NamedTuple, Protocol
 
-from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, object_at
+from pipeguard.firewall.protocol.framing import legible_id
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    object_at,
+    serialise,
+)
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE
+from pipeguard.firewall.session.own_frames import ServerGone
 from pipeguard.firewall.session.replies import MARK, MAY_HAVE_ACTED
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.eras import Opening, find_meta, refusal, with_envelope, write_message
@@ -31,6 +39,7 @@ from pipeguard.transports.judging import (
     to_frame,
     wait_for_decision,
 )
+from pipeguard.transports.pump import take_event
 
 MOST_PAGES = 100  # of a list of tools; the largest servers give one
 MOST_LISTED_BYTES = 16 * 2**20  # of all of its pages, as much as is pinned of a server
@@ -400,9 +409,16 @@ class Leg:
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
                 waiting.set_result(self._lose(token, codes.PEER_GONE, self.loss))
-        for frame in self._judge.answer_all(self.session):
-            with suppress(Refusal):
-                self._dispatch(parse(frame))
+        self.tell_client(take_event(self.session, ServerGone(monotonic()), self._record_own))
+
+    def _record_own(self, own: Verdict) -> None:
+        """Record a message of PipeGuard's own: of an answer, the one that the client gets."""
+        token = legible_id(own.frame)
+        if token in self._waiting:
+            frame = serialise(self._lose(token, codes.PEER_GONE, self.loss))
+            self._judge.record(own._replace(frame=frame, forward=frame))
+        elif token is None:  # else it was answered before, as an opening that took too long
+            self._judge.record(own)
 
     def _lose(self, token: str, code: int, why: str) -> JsonObject:
         """The answer to an unanswered request, with its event in the audit."""

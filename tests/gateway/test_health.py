@@ -1,16 +1,19 @@
 """Servers that end or hang are started again, and the others do not notice."""
 
+import json
 import os
 import signal
 from dataclasses import replace
 
 import pytest
 
+from pipeguard.firewall.session.own_frames import RULE
 from pipeguard.gateway import member
 from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import State
 from pipeguard.gateway.server_output import last_lines, output_path
 from pipeguard.gateway.servers_file import ServerSettings
+from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.review import StoredDefinition, held_definitions, reject
 from pipeguard.state.store import open_store
 from tests.gateway.rogues import talking
@@ -77,6 +80,13 @@ async def test_a_call_that_a_server_dies_of_may_have_acted_and_it_is_started_aga
         message = str(answer["error"])
         assert "the call may have taken effect before that (event " in message
         assert "PipeGuard starts it again." in message
+
+        def lengths() -> list[int]:
+            with open_store() as store:
+                return [row.entry.frame_bytes for row in rows(store, AuditFilter(rule=RULE))]
+
+        await eventually(lambda: len(lengths()) == 1, "it is recorded as the client got it")
+        assert abs(lengths()[0] - len(json.dumps(answer, separators=(",", ":")))) < 9, "another id"
         await process_of(gateway, "one", after=before)
         assert "why='it ended by itself: exit code 3'" in capfd.readouterr().err
 

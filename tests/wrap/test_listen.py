@@ -84,13 +84,14 @@ def origins() -> Iterator[dict[str, str]]:
         yield {"mcp": f"{streamable}/mcp", "sse": f"{sse}/sse"}
 
 
-@pytest.mark.often("http")
+@pytest.mark.often("http-mcp", "*-sse")
 @pytest.mark.real
-@pytest.mark.parametrize("transport", ["http", "sse"])
+@pytest.mark.parametrize(("transport", "path"), [("http", "mcp"), ("sse", "mcp"), ("http", "sse")])
 def test_the_sdk_speaks_through_a_listener_to_an_address(
-    tmp_path: Path, origins: dict[str, str], transport: str
+    tmp_path: Path, origins: dict[str, str], transport: str, path: str
 ) -> None:
-    with Listening(tmp_path, ("--upstream", origins["mcp"])) as at:
+    named = ["--transport", "sse"] if path == "sse" else []
+    with Listening(tmp_path, ("--upstream", origins[path], *named)) as at:
         url = at.url if transport == "http" else at.url.replace("/mcp", "/sse")
         plan = {"url": url, "transport": transport, "mode": "legacy", "calls": CALLS}
         check(sdk(tmp_path, plan))
@@ -110,15 +111,6 @@ def test_the_sdk_speaks_over_stdio_to_an_address(
     env["XDG_CACHE_HOME"] = os.environ["XDG_CACHE_HOME"]
     plan = {"transport": "stdio", "command": command, "env": env, "mode": "legacy"}
     check(sdk(tmp_path, {**plan, "calls": CALLS}))
-
-
-@pytest.mark.real
-def test_a_listener_reaches_a_server_of_the_older_transport(
-    tmp_path: Path, origins: dict[str, str]
-) -> None:
-    with Listening(tmp_path, ("--upstream", origins["sse"], "--transport", "sse")) as at:
-        check(sdk(tmp_path, {"url": at.url, "mode": "legacy", "calls": CALLS}))
-        assert at.end() == 0
 
 
 # --- what is stopped ------------------------------------------------------------------------------
