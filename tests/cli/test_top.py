@@ -71,14 +71,14 @@ def test_a_call_that_timed_out_is_no_answered_call(tmp_path: Path) -> None:
         assert not late.is_open
         assert recent_activity(store, time.time(), 60)[0].calls_per_second == 0
         assert sum(activity_history(store, time.time())["demo"].calls) == 0
-        hour = HourCounts().look(store, time.time())
-        assert sum(each["calls"] for each in hour) == 1, "the handshake"
+        assert sum(each["calls"] for each in HourCounts().look(store, time.time())) == 1
 
 
 def test_what_is_shown(
     state: Path, snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     snapshot.commands("top", "top --once\ntop --once --json --window 10")
+    assert run_here("top").stdout.count("weather") == 1, "a script gets one view"
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "new"))
     snapshot.commands("top-nothing", "top --once")
 
@@ -103,10 +103,6 @@ def test_a_view_is_drawn_again_on_a_terminal_until_the_user_ends_it(state: Path)
     os.close(secondary)
     assert written.count(CLEARED) >= 3
     assert b"mail\x1b" not in written
-
-
-def test_a_script_gets_one_view(state: Path) -> None:
-    assert run_here("top").stdout.count("weather") == 1
 
 
 def test_a_reader_that_has_enough_ends_it(state: Path) -> None:
