@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, ToolAct
 from pipeguard.firewall.pins.store import as_seen
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, object_at
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
 from pipeguard.gateway.tools import HASH_CHARS, CatalogTool, Effect, Filter, ShownTools
 
 if TYPE_CHECKING:
@@ -272,7 +272,7 @@ def read_effect(tool: Tool, definition: JsonObject) -> Effect:
     Its words decide; annotations can only raise the effect (MCP 2025-06-18, server/tools: clients
     MUST consider them untrusted), unless the words are unknown. Unknown verbs may write.
     """
-    hints, labels = object_at(definition, "annotations"), tool.labels
+    hints, labels = read_object(definition, "annotations"), tool.labels
     is_undoing = labels & (Label.UNDOES | Label.RUNS) or tool.acts & (ToolAct.DELETE | ToolAct.PAY)
     if is_undoing or hints.get("destructiveHint") is True:
         return Effect.DESTRUCTIVE

@@ -22,7 +22,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
-    object_at,
+    read_object,
     serialise,
 )
 from pipeguard.firewall.protocol.message import Message, parse
@@ -473,7 +473,7 @@ def restore_task_ids(server: str, body: JsonObject) -> JsonObject:
 
 def _rename_task(body: JsonObject, rename: Callable[[str], str]) -> JsonObject:
     meta = find_meta(body)
-    related = object_at(meta, RELATED_TASK)
+    related = read_object(meta, RELATED_TASK)
     task_id = related.get("taskId")
     if type(task_id) is not str:
         return body

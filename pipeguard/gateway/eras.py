@@ -13,7 +13,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonValue,
     Number,
     as_object,
-    object_at,
+    read_object,
 )
 from pipeguard.transports.http import request_headers
 
@@ -122,7 +122,7 @@ def write_message(method: str, params: JsonObject | None = None) -> JsonObject:
 
 def find_meta(params: JsonObject) -> JsonObject:
     """The `_meta` of params; empty if there is none."""
-    return object_at(params, "_meta")
+    return read_object(params, "_meta")
 
 
 def find_opening(method: str, params: JsonObject) -> Opening | None:
@@ -130,8 +130,8 @@ def find_opening(method: str, params: JsonObject) -> Opening | None:
     meta = find_meta(params)
     if VERSION not in meta and method not in _WITHOUT_HANDSHAKE:
         return None
-    info = object_at(meta, CLIENT) or UNKNOWN
-    return Opening(object_at(meta, CAPABILITIES), info, STATELESS)
+    info = read_object(meta, CLIENT) or UNKNOWN
+    return Opening(read_object(meta, CAPABILITIES), info, STATELESS)
 
 
 def check_envelope(params: JsonObject) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol.json_values import JsonObject, object_at
+from pipeguard.firewall.protocol.json_values import JsonObject, read_object
 from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import MARKS, may_be_tool, short_name
 from pipeguard.gateway.client_request import ServedClient, Unavailable
@@ -229,7 +229,7 @@ class Gateway(Hub):
         """The capabilities of a server; for one that has not answered yet, all possible ones."""
         member = self.members[server]
         if member.described:
-            return object_at(member.described, "capabilities")
+            return read_object(member.described, "capabilities")
         if member.has_settled:
             return {}
         kinds = remembered_capabilities(member.run.guard.pins.all().values())

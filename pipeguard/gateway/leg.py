@@ -20,7 +20,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
-    object_at,
+    read_object,
     serialise,
 )
 from pipeguard.firewall.protocol.message import Message, parse
@@ -132,7 +132,7 @@ class Leg:
             The answer, with `result` or `error`.
         """
         answer = await self.request("initialize", opening.params())
-        self.described = object_at(answer, "result")
+        self.described = read_object(answer, "result")
         if isinstance(answer.get("result"), dict):
             await self.notify("notifications/initialized")
         return answer
@@ -145,7 +145,7 @@ class Leg:
         """
         self.go_without_handshake(opening, {})
         answer = await self.request("server/discover")
-        self.described = object_at(answer, "result")
+        self.described = read_object(answer, "result")
         return answer
 
     def go_without_handshake(self, opening: Opening, described: JsonObject) -> None:
@@ -194,7 +194,7 @@ class Leg:
         params = self._complete(params, Number(token) if with_progress else None)
         value = {**write_message(method, params), "id": Number(token)}
         waiting = self._waiting[token] = asyncio.get_running_loop().create_future()
-        wanted = object_at(params or {}, "notifications")
+        wanted = read_object(params or {}, "notifications")
         if method == LISTEN and "resourceSubscriptions" not in wanted:
             self._listening.add(token)
         is_sent = False

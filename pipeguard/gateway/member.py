@@ -17,7 +17,7 @@ from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.policy import Mode
-from pipeguard.firewall.protocol.json_values import JsonObject, object_at
+from pipeguard.firewall.protocol.json_values import JsonObject, read_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
@@ -372,7 +372,7 @@ class GatewayServer(ServerLife):
         result = answer.get("result")
         if not isinstance(result, dict):
             await leg.close()
-            message = object_at(answer, "error").get("message", "it refused its opening")
+            message = read_object(answer, "error").get("message", "it refused its opening")
             why = str(message).removeprefix(f"{OURS}: ")
             raise Refused(why) if is_refusal(answer) else Unavailable(why)
         return result

@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, object_at
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import (
@@ -117,7 +117,7 @@ class Merged:
         shown = request.params.get("uri")
         server, own = await self.find_home(request, shown)
         answer = await self._send(server, request, {**request.params, "uri": own})
-        result = object_at(answer, "result")
+        result = read_object(answer, "result")
         contents = result.get("contents")
         if own == shown or not isinstance(contents, list):
             return answer
@@ -129,7 +129,7 @@ class Merged:
 
     async def completion(self, request: ClientRequest) -> JsonObject:
         """`completion/complete`, for a prompt or a template."""
-        ref = object_at(request.params, "ref")
+        ref = read_object(request.params, "ref")
         if ref.get("type") == "ref/prompt":
             server, own = await self._find_prompt(request, ref.get("name"))
             ref = {**ref, "name": own}

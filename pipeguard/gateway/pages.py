@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, object_at, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object, serialise
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
@@ -201,7 +201,7 @@ class Pages:
         answer = await self._client.ask(leg, request, params, kind.method)
         if why := _find_failure(answer):
             return _Page([], why=why)
-        result = object_at(answer, "result")
+        result = read_object(answer, "result")
         items, after = result.get(kind.member), result.get("nextCursor")
         if type(after) is not str or after == cursor:
             after = None
@@ -250,7 +250,7 @@ class _MergedPage:
 
 def _find_failure(answer: JsonObject) -> str:
     """Explain why a server's answer is missing; empty if the answer is its own."""
-    error = object_at(answer, "error")
+    error = read_object(answer, "error")
     is_ours = str(error.get("code")) in map(str, codes.OURS)
     return str(error.get("message")) if is_ours else ""
 

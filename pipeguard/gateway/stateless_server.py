@@ -13,7 +13,7 @@ from contextlib import suppress
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, as_object, object_at
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object, read_object
 from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.eras import STATELESS, Opening, find_opening
 from pipeguard.gateway.leg import Leg, LegListener
@@ -145,16 +145,16 @@ async def discover(leg: Leg, opening: Opening) -> bool:
     with suppress(TimeoutError):
         async with asyncio.timeout(ANSWER_SECONDS):
             answer = await leg.discover(opening)
-    error = object_at(answer, "error")
+    error = read_object(answer, "error")
     if error and not is_refusal(answer):
         raise Unavailable(str(error.get("message")))
-    versions = object_at(answer, "result").get("supportedVersions")
+    versions = read_object(answer, "result").get("supportedVersions")
     return isinstance(versions, list) and STATELESS in versions
 
 
 def is_refusal(answer: JsonObject) -> bool:
     """True for an error of the server's own."""
-    error = object_at(answer, "error")
+    error = read_object(answer, "error")
     return bool(error) and str(error.get("code")) not in map(str, codes.OURS)
 
 
@@ -190,7 +190,7 @@ class EraChannel:
         async with self._opening:
             if self._channel is None and not self._closed:
                 value = as_object(await parse_value(frame))  # it was judged, so it is JSON
-                method, params = str(value.get("method")), object_at(value, "params")
+                method, params = str(value.get("method")), read_object(value, "params")
                 self._channel = await self._dial(find_opening(method, params) is not None)
                 self._is_decided.set()
         if self._channel is None or self._closed:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, object_at
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, read_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
@@ -144,7 +144,7 @@ class Subscriptions:
         """Listen to all relevant servers; wait for them, but not for long."""
         ready = []
         for server, described in self._servers().items():
-            offered = object_at(described, "capabilities")
+            offered = read_object(described, "capabilities")
             flags = {name for name in subscription.flags if _KINDS[name] in offered} - {_TOOLS}
             uris = tuple(uri for home, uri in subscription.uris.values() if home == server)
             if flags or uris:

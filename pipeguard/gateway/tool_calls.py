@@ -15,7 +15,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     as_object,
-    object_at,
+    read_object,
     serialise,
 )
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -463,7 +463,7 @@ def find_arguments(call: JsonObject, tool: CatalogTool) -> JsonObject:
     Raises:
         UnclearCallError: the arguments are ambiguous.
     """
-    parameters = object_at(object_at(tool.definition, "inputSchema"), "properties")
+    parameters = read_object(read_object(tool.definition, "inputSchema"), "properties")
     others = [key for key in call if key not in (*NAME_KEYS, ARGUMENTS)]
     if ARGUMENTS in call:
         if others:

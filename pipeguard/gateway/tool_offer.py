@@ -17,7 +17,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
-    object_at,
+    read_object,
     serialise,
 )
 from pipeguard.firewall.protocol.places import LISTS
@@ -231,7 +231,7 @@ class RememberedServer:
             raise ChannelClosed("closed")
         message = parse_json(frame)
         if isinstance(message, dict) and "id" in message and "method" in message:
-            body = object_at(message, "params")
+            body = read_object(message, "params")
             answer = self._answer(str(message["method"]), body)
             self._answers.put_nowait(serialise({"jsonrpc": "2.0", "id": message["id"], **answer}))
 

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, object_at
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
 
 HASH_CHARS = 6  # of a name that ends in a part of a hash
 MOST_SCHEMA_WORDS = 400  # of a schema that are indexed; the largest real ones have 150
@@ -65,7 +65,7 @@ class CatalogTool(NamedTuple):
     @property
     def title(self) -> str:
         """The title for people; empty if it has none."""
-        inner = object_at(self.definition, "annotations").get("title")
+        inner = read_object(self.definition, "annotations").get("title")
         return to_text(self.definition.get("title")) or to_text(inner)
 
     @property

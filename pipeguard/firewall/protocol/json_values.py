@@ -34,7 +34,7 @@ def as_object(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
-def object_at(value: JsonObject, name: str) -> JsonObject:
+def read_object(value: JsonObject, name: str) -> JsonObject:
     """The member of an object; an empty object if it is none, or not there."""
     return as_object(value.get(name))
 

@@ -14,7 +14,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
-    object_at,
+    read_object,
     serialise,
 )
 from pipeguard.firewall.session.remedies import LOST, Way, find_way
@@ -95,11 +95,11 @@ def make_result(id_token: str, result: JsonObject) -> bytes:
 
 def add_note(value: JsonObject, text: str) -> JsonObject:
     """Add a note to an answer: a block of a result's content, or a sentence of an error."""
-    error = object_at(value, "error")
+    error = read_object(value, "error")
     message = error.get("message")
     if isinstance(message, str):
         return {**value, "error": {**error, "message": f"{message} ({text})"}}
-    result = object_at(value, "result")
+    result = read_object(value, "result")
     content = result.get("content")
     if isinstance(content, list):
         note: JsonValue = {"type": "text", "text": text}
@@ -191,7 +191,7 @@ def set_id(body: bytes, waiting: list[str]) -> bytes | None:
 
 def is_refusal(result: JsonObject) -> bool:
     """True for a result that PipeGuard gave, and not the server."""
-    return "rule" in object_at(object_at(result, "_meta"), MARK)
+    return "rule" in read_object(read_object(result, "_meta"), MARK)
 
 
 def words(finding: Finding, event: str, *, executed: bool, wait_outcome: str = "") -> str:
@@ -271,14 +271,14 @@ def without_forgery(value: JsonObject) -> JsonObject:
     if isinstance(error, dict):
         changed = dict(error)
         code = error.get("code")
-        data = object_at(error, "data")
+        data = read_object(error, "data")
         if isinstance(code, Number) and str(code) in _OUR_CODES:
             changed["code"] = Number(codes.INTERNAL_ERROR)
         if data.get("source") == MARK:
             changed["data"] = {key: item for key, item in data.items() if key != "source"}
         return value if changed == error else {**value, "error": changed}
-    result = object_at(value, "result")
-    meta = object_at(result, "_meta")
+    result = read_object(value, "result")
+    meta = read_object(result, "_meta")
     if MARK not in meta:
         return value
     others: JsonValue = {key: item for key, item in meta.items() if key != MARK}
