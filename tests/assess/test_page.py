@@ -1,7 +1,6 @@
 """The page of `assess --format html` in Chromium, with a phone's and a desktop's screen."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,8 @@ from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 from pipeguard.assess.assessing import Assessment, assess, report
 from pipeguard.version import VERSION
 from tests.assess.places import SECRET, Entry, machine, write_config
-from tests.tools import npm_modules
+from tests.tools import CHROMIUM, npm_modules
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 STANDARDS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 TIMEOUT_MS = 60_000
 EDGE_PX = 1  # borders and rounded positions

@@ -4,7 +4,6 @@ import asyncio
 import os
 import pty
 import re
-import shutil
 import signal
 import socket
 import threading
@@ -23,8 +22,8 @@ from pipeguard.state.store import open_store
 from tests.forking import PIPEGUARD
 from tests.launch.processes import until
 from tests.people import be_nobody
+from tests.tools import CHROMIUM
 
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 TIMEOUT_MS = 30_000  # a busy machine draws a page in seconds
 expect.set_options(timeout=TIMEOUT_MS)
 PATIENT = "limits: {ask: 1 h}\n"  # usually 50 seconds, after which the card of a call is gone
