@@ -69,7 +69,7 @@ test: ## Run everything that must hold: lint, types, and all tests
 	$(MAKE) --no-print-directory --jobs=2 checked
 	PIPEGUARD_FUZZ_FACTOR=0.25 $(TEST)/$(BIN)/python -m pytest $(SPREAD) $(REPOSITORY:%=--ignore=%) $(ARGS)
 
-checked: lint types repository tools compiled
+checked: repository lint types tools compiled
 	@[ -z "$$PIPEGUARD_CI" ] || [ "$$($(TEST)/$(BIN)/python -V)" = "$(DEBIAN_12)" ] || \
 	{ echo "The gate is $(DEBIAN_12), that of Debian 12, for the errors of its re"; exit 1; }
 
@@ -100,7 +100,7 @@ types: test-environment ## Check types
 	$(TEST)/$(BIN)/mypy
 
 repository: test-environment ## Check names, layers, sizes, pages, locks, benchmarks and training
-	$(TEST)/$(BIN)/python -m pytest --quiet $(REPOSITORY)
+	$(TEST)/$(BIN)/python -m pytest --quiet --numprocesses 2 --dist loadfile $(REPOSITORY)
 
 tools: test-environment
 	@$(TEST)/$(BIN)/python -m tests.tools
