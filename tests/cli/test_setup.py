@@ -14,11 +14,11 @@ from pipeguard.auth.place import Place
 from pipeguard.auth.secrets import store
 from pipeguard.cli import cli
 from pipeguard.cli.setup import command
-from pipeguard.clients import files
+from pipeguard.clients import files, readiness
 from pipeguard.clients.edit import edit_entries
 from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
-from pipeguard.config.directories import cache_folder
+from pipeguard.config import directories
 from pipeguard.config.user_policy import usual_policy_path
 from tests.people import on_terminal
 from tests.snapshot import FOLDER, Snapshot
@@ -171,8 +171,10 @@ def test_uninstalling_removes_the_guard_and_names_what_is_left(
 ) -> None:
     for name in ("CONFIG", "DATA", "STATE"):
         monkeypatch.delenv(f"XDG_{name}_HOME", raising=False)
+    monkeypatch.setattr(readiness, "directories", directories)
     caches = home / "caches"
-    shutil.copytree(cache_folder(), caches / "pipeguard", ignore=shutil.ignore_patterns("clean-*"))
+    ignored = shutil.ignore_patterns("clean-*")
+    shutil.copytree(directories.cache_folder(), caches / "pipeguard", ignore=ignored)
     monkeypatch.setenv("XDG_CACHE_HOME", str(caches))
     before = contents(home)
     (home / ".bashrc").write_text('alias a=b\neval "$(pipeguard completion bash)"\n')

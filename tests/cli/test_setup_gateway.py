@@ -21,11 +21,6 @@ MOVED = {"files", "api", "time", "files-2", "notes", "web", "fs", "fs-2"}
 DESKTOP = ".config/Claude/claude_desktop_config.json"
 
 
-@pytest.fixture(autouse=True)
-def _rules_are_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pipeguard.clients.readiness.make_ready", lambda: None)
-
-
 def gateway_names() -> set[str]:
     servers = Sources(usual_file()).read({}).servers
     return {server.name for server in servers}
