@@ -32,6 +32,8 @@ COMPILE := PIPEGUARD_NATIVE=1 $(LOCK)/$(BIN)/uv pip compile --quiet --universal 
 	--generate-hashes --no-strip-extras --no-emit-index-url --no-annotate --no-header --upgrade
 
 export PYTHON
+# Else each process compiles pytest and hypothesis anew, before tests/conftest.py is read.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo install uninstall environment check test exhaustive coverage clients image snapshots pictures lint types repository bench docs

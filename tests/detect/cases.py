@@ -24,5 +24,5 @@ def read_cases(module: str) -> dict[str, list[Any]]:
 
 @cache
 def _read(path: Path) -> dict[str, dict[str, list[Any]]]:
-    cases: dict[str, dict[str, list[Any]]] = yaml.safe_load(path.read_text("utf-8"))
+    cases: dict[str, dict[str, list[Any]]] = yaml.load(path.read_text("utf-8"), yaml.CSafeLoader)
     return cases

@@ -47,7 +47,9 @@ def action(guard: Guard, tool: str, arguments: JsonValue) -> Action:
 
 @cache
 def calls(name: str) -> dict[str, list[JsonObject]]:
-    found: dict[str, list[JsonObject]] = yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
+    found: dict[str, list[JsonObject]] = yaml.load(
+        (HERE / name).read_text("utf-8"), yaml.CSafeLoader
+    )
     return found
 
 
