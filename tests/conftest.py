@@ -24,6 +24,7 @@ from _pytest.terminal import TerminalReporter
 
 from pipeguard.launch.agents import AGENT_VARIABLES
 from pipeguard.rulebook.cache import load_engines
+from tests import forking
 from tests.fuzz.budget import load_profile
 from tests.snapshot import IS_WRITTEN, Snapshot
 from tests.tools import TOOLS
@@ -194,6 +195,12 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             for name in ("os.openpty", "pty.openpty", "pty.fork"):
                 patch.setattr(name, partial(pytest.skip, "a terminal does not work here"))
         yield
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start programs instead of forking copies of them."""
+    monkeypatch.setattr(forking, "_forks_of", lambda *_: None)
 
 
 @pytest.fixture

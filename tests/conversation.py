@@ -354,10 +354,6 @@ class _Play:
         _differs([_envelope(item) for item in wanted], seen, "client_sees")
 
 
-def _list(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
-
-
 def _is_respelt(verdict: Verdict) -> bool:
     """True if the same JSON is forwarded, in one line, or with the id as its request spells it."""
     if verdict.forward is None:

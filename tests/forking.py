@@ -1,7 +1,7 @@
 """Processes that begin as copies of one that has imported everything (tests/forks.py).
 
-They differ from started ones in what they need not do: read modules. Tests of starts, of memory and
-of packages start theirs.
+They differ from started ones in what they need not do: read modules. Tests of starts, of memory, of
+walls and of packages start theirs: with the fixture `started`, or a program of their own.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ from tests.tools import ENVIRONMENT
 
 HERE = Path(__file__).resolve().parent
 PIPEGUARD = (sys.executable, "-E", "-P", "-m", "pipeguard")
-MODULES = (  # of listeners
+MODULES = (  # of guards, and of what a person decides
     *("pipeguard.cli.wrap", "pipeguard.cli.serve", "pipeguard.gateway.serving"),
     *("pipeguard.transports.http.server.listener", "pipeguard.rulebook.cache", "aiohttp.web"),
+    *("pipeguard.runtime.start", "pipeguard.state.retention", "hyperscan"),
+    *("pipeguard.detect.scanning.engine", "pipeguard.detect.checks.registry"),
+    *("pipeguard.detect.commands.own", "pipeguard.cli.approve", "pipeguard.cli.allow"),
 )
 
 
@@ -61,20 +64,21 @@ class ForkedProcess(subprocess.Popen[Any]):
         self, forks: Forks, command: Sequence[str], arguments: Sequence[str], **given: Any
     ) -> None:
         self._forks, self._arguments = forks, [*arguments]
+        self._is_leader = bool(given.get("start_new_session"))
         super().__init__([*command], **given)
 
     def _execute_child(  # as CPython 3.11 to 3.14 call it
         self, args: Sequence[str], _executable: object, _preexec: object, _close: object,
         _pass: object, cwd: str | Path | None, env: Mapping[str, str] | None, _info: object,
         _flags: object, _shell: object, p2cread: int, p2cwrite: int, c2pread: int, c2pwrite: int,
-        errread: int, errwrite: int, _signals: object, _gid: object, _gids: object, _uid: object,
-        _umask: object, _session: object, _group: object,
+        errread: int, errwrite: int, *_: object,
     ) -> None:  # fmt: skip
         asked = {
             "command": args,
             "arguments": self._arguments,
             "environment": dict(os.environ if env is None else env),
             "folder": os.path.abspath(cwd or os.curdir),
+            "session": self._is_leader,
         }
         self._status, told = os.pipe()
         streams = [
@@ -115,6 +119,7 @@ def start(
     command: Sequence[str | Path],
     program: tuple[str, ...] = PIPEGUARD,
     modules: tuple[str, ...] = MODULES,
+    launcher: Sequence[str] = (),
     **given: Any,
 ) -> subprocess.Popen[Any]:
     """Do the same as `Popen`; a command that begins with `program` becomes a copy.
@@ -123,10 +128,11 @@ def start(
         command: the command.
         program: a Python, its options, and a script or `-m` and a module.
         modules: what the first process imports.
+        launcher: words in front of a command that becomes no copy.
         given: what else `Popen` takes.
     """
     words = [*map(str, command)]
     size = len(program)
     if tuple(words[:size]) == program and (forks := _forks_of(program, modules)):
         return ForkedProcess(forks, words, words[size:], **given)
-    return subprocess.Popen(command, **given)
+    return subprocess.Popen([*launcher, *command], **given)

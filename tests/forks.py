@@ -8,6 +8,7 @@ environment of a program that was started. It ends with the socket.
 
 import atexit
 import ctypes
+import fcntl
 import gc
 import importlib
 import json
@@ -17,6 +18,7 @@ import signal
 import socket
 import struct
 import sys
+import termios
 import threading
 import time
 from contextlib import suppress
@@ -51,11 +53,12 @@ def show_as(command: list[str], environment: dict[str, str]) -> None:
 
 def become(
     command: list[str], arguments: list[str], environment: dict[str, str], folder: str,
-    streams: list[int],
+    streams: list[int], *, session: bool,
 ) -> None:  # fmt: skip
     """Be the program, in a copy of this process.
 
-    It ends as an interpreter does, but leaves its modules: to free them takes longer than a run.
+    With a session of its own, it takes the terminal of its standard input. It ends as an
+    interpreter does, but leaves its modules: to free them takes longer than a run.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -67,6 +70,10 @@ def become(
         setattr(sys, name, made)
     sys.stderr.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # a TextIOWrapper
     os.closerange(3, 2**16)
+    if session:
+        os.setsid()
+        if os.isatty(0):
+            fcntl.ioctl(0, termios.TIOCSCTTY, 0)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)

@@ -20,9 +20,13 @@ from pipeguard.__main__ import _run
 from pipeguard.launch.agents import AGENT_VARIABLES
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.runtime import progress
+from tests.forking import PIPEGUARD, start
 
 ROOT = Path(__file__).parents[1]
 _NUMBER = re.compile(rb"type (\d{4}): \Z")
+_TAKE = """import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])"""
 _ALL = """
 import os, sys
 from pipeguard.__main__ import main
@@ -106,11 +110,8 @@ def on_terminal(
     Returns:
         The exit code, and the terminal's output.
     """
-    code = (
-        f"import sys; sys.argv = {['pipeguard', verb, *arguments]!r};"
-        "from pipeguard.__main__ import main; sys.exit(main())"
-    )
-    return run_on_terminal(code, answers, before_answers, number, environment or {})
+    command = (*PIPEGUARD, verb, *arguments)
+    return run_on_terminal(command, answers, before_answers, number, environment or {})
 
 
 def all_on_terminal(commands: Sequence[Sequence[str]], **environment: str) -> tuple[list[int], str]:
@@ -124,23 +125,23 @@ def all_on_terminal(commands: Sequence[Sequence[str]], **environment: str) -> tu
         Their exit codes, and the terminal's output.
     """
     code = _ALL.format(commands=[list(words) for words in commands])
-    _, shown = run_on_terminal(code, "", "", None, environment)
+    _, shown = run_on_terminal((*PIPEGUARD[:-2], "-c", code), "", "", None, environment)
     *_, codes = shown.split()
     return [int(code) for code in codes.split(",")], shown
 
 
 def run_on_terminal(
-    code: str,
+    command: Sequence[str],
     answers: str,
     before_answers: str,
     number: str | None,
     environment: Mapping[str, str],
 ) -> tuple[int, str]:
-    """Run Python on a terminal of its own; return its exit code and the terminal's output."""
+    """Run a command on a terminal of its own; return its exit code and the terminal's output."""
     primary, secondary = pty.openpty()
-    take = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)"
-    process = subprocess.Popen(
-        [sys.executable, "-c", f"{take}\n{code}"],
+    process = start(
+        command,
+        launcher=(sys.executable, "-c", _TAKE),
         stdin=secondary,
         stdout=secondary,
         stderr=secondary,

@@ -13,6 +13,7 @@ from pipeguard import log as module
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, make_say, say
+from tests.launch.processes import fill
 
 
 @pytest.fixture
@@ -122,12 +123,7 @@ def test_what_does_not_exist_is_refused_with_what_does(
 def test_lines_that_nobody_reads_are_counted_and_hold_nobody(pipe: tuple[int, int]) -> None:
     read_end, write_end = pipe
     log = Log("info", "json")
-    os.set_blocking(write_end, False)
-    try:
-        while True:
-            os.write(write_end, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(write_end, True)
+    fill(write_end)
     for number in range(20):
         log("info", f"lost {number}")
     told(read_end)

@@ -159,6 +159,7 @@ def compiling(tmp_path: Path) -> Iterator[Path]:
         yield cache
 
 
+@pytest.mark.usefixtures("started")
 @pytest.mark.often(f"{signal.SIGINT!r}", f"{signal.SIGINT.value}")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_while_it_waits_for_its_rules_leaves_nothing(
@@ -171,6 +172,7 @@ def test_a_signal_while_it_waits_for_its_rules_leaves_nothing(
         wrapped.none_is_left()
 
 
+@pytest.mark.usefixtures("started")
 def test_the_server_runs_while_the_rules_are_being_waited_for(
     tmp_path: Path, compiling: Path
 ) -> None:

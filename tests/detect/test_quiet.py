@@ -47,9 +47,7 @@ def action(guard: Guard, tool: str, arguments: JsonValue) -> Action:
 
 @cache
 def calls(name: str) -> dict[str, list[JsonObject]]:
-    found: dict[str, list[JsonObject]] = yaml.load(
-        (HERE / name).read_text("utf-8"), yaml.CSafeLoader
-    )
+    found: dict[str, list[JsonObject]] = yaml.load((HERE / name).read_bytes(), yaml.CSafeLoader)
     return found
 
 

@@ -2,7 +2,6 @@
 
 import json
 import subprocess
-import sys
 
 import pytest
 
@@ -30,8 +29,7 @@ def test_that_command_fixes_it(person: Person) -> None:
     guard(person, str(person.home / "gone" / "pipeguard"))
     new = program(person.home / "bin" / "pipeguard")
     words = person.examined("clients").of("clients").fix.split()[1:]
-    run = (sys.executable, "-E", "-P", "-m", "pipeguard")
-    done = person.run(*words, "--launcher", str(new), start=run)
+    done = person.run(*words, "--launcher", str(new), start=RUN[:-1])
     assert done.returncode == 0, done.stderr
     assert person.examined("clients").of("clients").state == "good"
 

@@ -34,6 +34,7 @@ def serve(folder: Path, **servers: Object) -> Served:
     return Served(folder, "--config", str(write_servers(folder, servers)))
 
 
+@pytest.mark.usefixtures("started")
 def test_two_servers_answer_as_one_and_end_with_it(tmp_path: Path) -> None:
     def blocked() -> list[tuple[str, str]]:
         audit = subprocess.run(

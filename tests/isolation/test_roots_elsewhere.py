@@ -18,7 +18,7 @@ from tests.isolation.test_roots import home as home  # a fixture, by its name
 from tests.launch.processes import until
 from tests.wrap.wrapped import Json, Object, Wrapped
 
-pytestmark = pytest.mark.needs("bubblewrap")
+pytestmark = [pytest.mark.needs("bubblewrap"), pytest.mark.usefixtures("started")]
 
 SERVER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("rooted_server.py")))
 LATEST = "2026-07-28"

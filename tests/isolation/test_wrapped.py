@@ -24,7 +24,7 @@ from tests.each import each
 from tests.launch.processes import until
 from tests.wrap.wrapped import Wrapped
 
-pytestmark = pytest.mark.needs("bubblewrap")
+pytestmark = [pytest.mark.needs("bubblewrap"), pytest.mark.usefixtures("started")]
 
 REACHER = (sys.executable, "-I", "-u", str(Path(__file__).with_name("reacher.py")))
 KILLS = 3

@@ -44,6 +44,16 @@ def read_all(descriptor: int) -> bytes:
     return b"".join(parts)
 
 
+def fill(descriptor: int) -> None:
+    """Write into a pipe until nothing more fits."""
+    os.set_blocking(descriptor, False)
+    try:
+        while True:
+            os.write(descriptor, b"x" * 4096)
+    except BlockingIOError:
+        os.set_blocking(descriptor, True)
+
+
 def until(holds: Callable[[], bool], what: str) -> None:
     """Poll a fact that no descriptor announces; the pause only spares the processor."""
     deadline = monotonic() + PATIENCE_SECONDS

@@ -57,7 +57,7 @@ ANOTHER_USER = "os.setuid(65534)"
 def run_stranger(folder: Path, before: str = "", **environment: str) -> str:
     """The terminal of a stranger, after it tried to be attached."""
     code = STRANGER.format(folder=str(folder), name=SOCKET, before=before)
-    return run_on_terminal(code, "", "", None, environment)[1]
+    return run_on_terminal((sys.executable, "-c", code), "", "", None, environment)[1]
 
 
 def open_page(browser: Browser, link: str) -> Page:
@@ -140,9 +140,8 @@ def test_only_a_person_s_terminal_is_attached(service: Path) -> None:
         assert f"the page says: {why}" in shown or why in shown.partition("the page says: ")[2]
         assert "key=" not in shown
         assert not re.search(r"\d{4}", shown), "no number, either"
-    shown = run_on_terminal(
-        STRANGER.format(folder=str(service), name=SOCKET, before=""), "", "", "0000", {}
-    )[1]
+    code = STRANGER.format(folder=str(service), name=SOCKET, before="")
+    shown = run_on_terminal((sys.executable, "-c", code), "", "", "0000", {})[1]
     assert "that is not the number" in shown
     assert "key=" not in shown
 

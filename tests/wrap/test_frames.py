@@ -11,6 +11,8 @@ from tests.launch.processes import until
 from tests.wrap.server import KEY
 from tests.wrap.wrapped import UNSCANNABLE, Json, Object, Wrapped, error_code, line, result, stdin
 
+pytestmark = pytest.mark.usefixtures("started")
+
 MIB = 2**20
 BURST = 64
 FLOOD_BYTES = 16 * 1024  # of one notification's text

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.forking import PIPEGUARD
-from tests.launch.processes import PATIENCE_SECONDS, is_running, until
+from tests.launch.processes import PATIENCE_SECONDS, fill, is_running, until
 from tests.wrap.wrapped import GONE, PYTHON, SERVER, Wrapped, error_code, result
+
+pytestmark = pytest.mark.usefixtures("started")
 
 # What npx and uvx do: a shell that starts a shell that starts the server, and stays.
 CHAIN = ("sh", "-c", 'sh -c \'"$0" "$@"; exit $?\' "$0" "$@"; exit $?')
@@ -325,12 +327,7 @@ def test_a_stderr_that_is_closed_is_survived(tmp_path: Path) -> None:
 
 def test_stderr_that_nobody_reads_does_not_hold_frames_or_the_end(tmp_path: Path) -> None:
     read_end, write_end = os.pipe()
-    os.set_blocking(write_end, False)
-    try:
-        while True:
-            os.write(write_end, b"x" * 4096)
-    except BlockingIOError:
-        os.set_blocking(write_end, True)
+    fill(write_end)
     try:
         redirect = f'exec "$@" 2>/proc/{os.getpid()}/fd/{write_end}'
         with Wrapped(

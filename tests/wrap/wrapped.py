@@ -17,7 +17,7 @@ from pathlib import Path
 from time import monotonic
 from typing import IO, Self
 
-from tests.forking import PIPEGUARD
+from tests.forking import PIPEGUARD, start
 from tests.launch.processes import PATIENCE_SECONDS, until
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
@@ -88,7 +88,7 @@ class Wrapped(Marked):
         variables |= environment or {}
         folder.mkdir(exist_ok=True)
         with open(self.stderr, "wb") as file:
-            self.process = subprocess.Popen(
+            self.process = start(
                 [*pipeguard, self.verb, *options, *(["--", *words] if words else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -267,20 +267,15 @@ def result(answer: Object) -> Object:
 
 
 def processes() -> list[int]:
-    """All that run; zombies do not."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-                state = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0]
-                if state not in (b"Z", b"X"):
-                    found.append(int(entry.name))
-    return found
+    """All processes, zombies included."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
 def environment_of(process: int) -> bytes:
-    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
-        return Path(f"/proc/{process}/environ").read_bytes()
+    """The variables of a process; empty for a zombie, or another user's."""
+    gone = suppress(FileNotFoundError, ProcessLookupError, PermissionError)
+    with gone, open(f"/proc/{process}/environ", "rb", buffering=0) as file:
+        return file.read()
     return b""
 
 

@@ -58,6 +58,15 @@ def dial(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=SECONDS)
 
 
+def echo_once(sock: socket.socket) -> None:
+    """Send three bytes, read them again and close."""
+    with sock:
+        sock.sendall(b"one")
+        assert sock.recv(3) == b"one"
+        sock.shutdown(socket.SHUT_WR)
+        assert sock.recv(1) == b""
+
+
 def connected(proxy: int, name: str, port: int) -> socket.socket:
     """A tunnel by CONNECT."""
     sock = dial(proxy)
@@ -111,11 +120,7 @@ def exchange(proxy: int, data: bytes) -> bytes:
 
 def test_a_tunnel_carries_bytes_both_ways_and_is_reported() -> None:
     with host() as (port, contents), running(rules_for(port), local) as (proxy, records, _):
-        with connected(proxy, "good.example", port) as sock:
-            sock.sendall(b"one")
-            assert sock.recv(3) == b"one"
-            sock.shutdown(socket.SHUT_WR)
-            assert sock.recv(1) == b""
+        echo_once(connected(proxy, "good.example", port))
         (record,) = records.wait(1)
     assert contents == [b"one"]
     assert (record.way, record.reason, record.error) == (EgressWay.CONNECT, None, "")

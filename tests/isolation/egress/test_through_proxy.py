@@ -15,7 +15,7 @@ from tests.auth.certificates import CertificateAuthority
 from tests.each import each
 from tests.isolation.egress.company_proxy import answering, company, head_of, listening
 from tests.isolation.egress.sandbox import port_of, running
-from tests.isolation.egress.test_proxy import all_of, connected, exchange, host
+from tests.isolation.egress.test_proxy import all_of, connected, echo_once, exchange, host
 
 RULES = HostRules.parse(["good.example", "10.1.2.3:443", "metadata.google.internal:80"])
 LOGIN = "Basic dXNlcjpwQHNz"  # user:p@ss
@@ -42,11 +42,7 @@ def test_a_name_that_nobody_knows_here_is_given_to_the_proxy(login: str, sent: s
     ):
         proxies = merge_proxies(None, {"HTTPS_PROXY": f"http://{login}127.0.0.1:{outer.port}"})
         with running(RULES, nobody, proxies=proxies) as (proxy, records, _):
-            with connected(proxy, "good.example", 443) as sock:
-                sock.sendall(b"one")
-                assert sock.recv(3) == b"one"
-                sock.shutdown(socket.SHUT_WR)
-                assert sock.recv(1) == b""
+            echo_once(connected(proxy, "good.example", 443))
             (record,) = records.wait(1)
     assert contents == [b"one"]
     head = f"CONNECT good.example:443 HTTP/1.1\r\nHost: good.example:443\r\n{sent}\r\n"
