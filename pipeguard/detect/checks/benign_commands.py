@@ -8,7 +8,7 @@ detect.words.benign_commands.
 import re
 from collections.abc import Callable, Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check
 from pipeguard.detect.words import benign_commands as words
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -132,14 +132,14 @@ def has_usual_index(command: bytes, lines: bytes) -> bool:
 
 def _lacks(holds: Callable[[bytes, bytes], bool]) -> Check:
     """Make a check of a match and its surroundings, which FAILS if a test holds of them."""
-    return lambda text: to_outcome(not holds(*text.partition(AROUND)[::2]))
+    return lambda text: not holds(*text.partition(AROUND)[::2])
 
 
 CHECKS: Mapping[str, Check] = {
     "around-not-login": _lacks(is_login),
     "around-not-usual-index": _lacks(has_usual_index),
     "around-shows-values": _lacks(shows_names),
-    "installer": lambda text: to_outcome(is_installer(text)),
-    "not-disposable": lambda line: to_outcome(_DISPOSABLE.search(line) is None),
-    "not-installer": lambda text: to_outcome(not is_installer(text)),
+    "installer": is_installer,
+    "not-disposable": lambda line: _DISPOSABLE.search(line) is None,
+    "not-installer": lambda text: not is_installer(text),
 }

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from zlib import crc32
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES
 from pipeguard.detect.words import hosts, published
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -122,67 +122,67 @@ def base32(text: bytes) -> bytes:
 def _github_crc(secret: bytes) -> Outcome:
     """30 characters and their checksum in the last 36 (GitHub; npm since 2021)."""
     if not re.fullmatch(rb"[a-z]{3}_[0-9A-Za-z]{36}", secret):
-        return Outcome.UNKNOWN
-    return to_outcome(github_crc(secret[-36:-6]) == secret[-6:])
+        return None
+    return github_crc(secret[-36:-6]) == secret[-6:]
 
 
 def _gitlab_crc(secret: bytes) -> Outcome:
     parts = re.fullmatch(rb"[a-z]+-([\w-]{27,300})\.[0-9a-z]{2}\.([0-9a-z]{2})[0-9a-z]{7}", secret)
     if parts is None:
-        return Outcome.UNKNOWN
+        return None
     length = digits(len(parts[1]), BASE36, 2)
-    return to_outcome(length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:])
+    return length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:]
 
 
 def _grafana_crc(secret: bytes) -> Outcome:
     token, _, crc = secret.rpartition(b"_")
-    return to_outcome(grafana_crc(token) == crc)
+    return grafana_crc(token) == crc
 
 
 def _cloudflare_crc(secret: bytes) -> Outcome:
     body = secret.partition(b"_")[2]
-    return to_outcome(len(body) == 48 and cloudflare_crc(body[:40]) == body[40:])
+    return len(body) == 48 and cloudflare_crc(body[:40]) == body[40:]
 
 
 def _luhn(secret: bytes) -> Outcome:
     number = re.sub(rb"[ -]", b"", secret[:64])
     if not re.fullmatch(rb"[0-9]{8,19}", number):
-        return Outcome.FAILS
-    return to_outcome(luhn_digit(number[:-1]) == number[-1:])
+        return False
+    return luhn_digit(number[:-1]) == number[-1:]
 
 
 def _iban(secret: bytes) -> Outcome:
     """ISO 13616-1: the country's length, and 1 modulo 97 (ISO/IEC 7064)."""
     text = re.sub(rb"[ -]", b"", secret[:64]).upper()
     if not re.fullmatch(rb"[A-Z]{2}[0-9]{2}[0-9A-Z]{11,30}", text):
-        return Outcome.FAILS
+        return False
     number = "".join(str(int(chr(letter), 36)) for letter in text[4:] + text[:4])
-    return to_outcome(IBAN_LENGTHS.get(text[:2].decode()) == len(text) and int(number) % 97 == 1)
+    return IBAN_LENGTHS.get(text[:2].decode()) == len(text) and int(number) % 97 == 1
 
 
 def _base58check(secret: bytes) -> Outcome:
     if not re.fullmatch(rb"[1-9A-HJ-NP-Za-km-z]{20,%d}" % BASE58_BYTES, secret):
-        return Outcome.FAILS
+        return False
     number = decode_number(secret, BASE58)
     ones = len(secret) - len(secret.lstrip(b"1"))
     data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
-    return to_outcome(double_sha256(data[:-4])[:4] == data[-4:])
+    return double_sha256(data[:-4])[:4] == data[-4:]
 
 
 def _bech32(secret: bytes) -> Outcome:
     """`AGE-SECRET-KEY-1…` (age, format specification) and `nsec1…` (Nostr, NIP-19)."""
     prefix, _, body = secret[:MEASURED_BYTES].lower().rpartition(b"1")
     if len(body) < 8 or not prefix or body.translate(None, BECH32):
-        return Outcome.FAILS
-    return to_outcome(bech32_checksum(prefix, body[:-6]) == body[-6:])
+        return False
+    return bech32_checksum(prefix, body[:-6]) == body[-6:]
 
 
 def _stellar(secret: bytes) -> Outcome:
     """A Stellar seed: version, 32 bytes, CRC-16 (XMODEM), in base32 (Stellar, SEP-23)."""
     if not re.fullmatch(rb"S[A-Z2-7]{55}", secret):
-        return Outcome.FAILS
+        return False
     raw = base32(secret)
-    return to_outcome(binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:])
+    return binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:]
 
 
 # -- wallets -------------------------------------------------------------------------------------
@@ -228,10 +228,10 @@ def _has_checksum(address: bytes) -> bool:
 
 
 CHECKS: Mapping[str, Check] = {
-    "around-not-asked-of-ledger": lambda text: to_outcome(
+    "around-not-asked-of-ledger": lambda text: (
         _PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None
     ),
-    "atlassian-crc": lambda s: to_outcome(len(s) > 20 and atlassian_crc(s[:-8]) == s[-8:]),
+    "atlassian-crc": lambda s: len(s) > 20 and atlassian_crc(s[:-8]) == s[-8:],
     "base58check": _base58check,
     "bech32": _bech32,
     "cloudflare-crc": _cloudflare_crc,
@@ -241,5 +241,5 @@ CHECKS: Mapping[str, Check] = {
     "iban": _iban,
     "luhn": _luhn,
     "stellar": _stellar,
-    "wallet": lambda secret: to_outcome(is_wallet(secret)),
+    "wallet": is_wallet,
 }

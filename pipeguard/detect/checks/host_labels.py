@@ -11,7 +11,7 @@ from binascii import Error as Base64Error
 from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 
-from pipeguard.detect.checks.outcome import Check, to_outcome
+from pipeguard.detect.checks.outcome import Check
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
@@ -120,5 +120,5 @@ def _is_dense(piece: str) -> bool:
 
 
 CHECKS: Mapping[str, Check] = {
-    "host-carries-data": lambda secret: to_outcome(carries_data(secret.decode("latin-1")))
+    "host-carries-data": lambda secret: carries_data(secret.decode("latin-1"))
 }

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 
 from pipeguard.detect.checks import randomness, readable
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
 from pipeguard.detect.checks.placeholders import (
     LEAST_LEFT,
     MEASURED_BYTES,
@@ -57,38 +57,38 @@ _TYPED_END = lazy_regex(
 def password_outcome(secret: bytes) -> Outcome:
     """FAILS for common passwords and placeholders, HOLDS for long ones of mixed characters."""
     if is_placeholder(secret) or is_weak_password(secret):
-        return Outcome.FAILS
+        return False
     classes = randomness.character_classes(secret)
     strong = (classes >= 2 and len(secret) >= 10) or (classes >= 3 and len(secret) >= 7)
-    return Outcome.HOLDS if strong else Outcome.UNKNOWN
+    return strong or None
 
 
 def typed_outcome(secret: bytes) -> Outcome:
     """HOLDS for a well-chosen password: mixed characters, not words or code."""
     secret, *cut = _TYPED_END.split(secret, 1)
     if cut and len(secret) < LEAST_LEFT:
-        return Outcome.FAILS
+        return False
     core = _SENTENCE_END.sub(b"", secret[:MEASURED_BYTES])
     body = core if len(core) >= LEAST_LEFT else secret[:MEASURED_BYTES]
-    is_usual = is_weak_password(secret) or password_outcome(body) is Outcome.FAILS
+    is_usual = is_weak_password(secret) or password_outcome(body) is False
     is_other = (
         randomness.is_public(body) or readable.has_date(body) or randomness.encodes_words(body)
     )
     if is_usual or is_other or _STANDARD.match(body) or _is_cipher_list(body):
-        return Outcome.FAILS
+        return False
     if _CHOSEN.fullmatch(body) and not _NOT_CHOSEN.search(body):
-        return Outcome.HOLDS
+        return True
     in_words = readable.readable_chars(body)
-    if randomness.not_identifier(body) is not Outcome.HOLDS or 10 * in_words >= 7 * len(body):
-        return Outcome.FAILS
+    if not randomness.not_identifier(body) or 10 * in_words >= 7 * len(body):
+        return False
     is_mixed = (
         len(body) >= 8 and randomness.character_classes(body) >= 3 and 2 * in_words <= len(body)
     )
     if not is_mixed or entropy(body) < 2.7:
         return randomness.looks_random(body)
     has_sign = re.search(rb"[^A-Za-z0-9_./:+=-]", body) is not None
-    is_chosen = has_sign or randomness.looks_random(body) is not Outcome.FAILS
-    return Outcome.HOLDS if is_chosen else Outcome.UNKNOWN
+    is_chosen = has_sign or randomness.looks_random(body) is not False
+    return is_chosen or None
 
 
 def _is_cipher_list(body: bytes) -> bool:
@@ -105,7 +105,7 @@ def _userinfo(secret: bytes) -> Outcome:
     user, _, password = secret.partition(b":")
     password = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes.fromhex(m[1].decode()), password)
     if password.lower() == user.lower() or (user.lower() == b"user" and len(password) < 8):
-        return Outcome.FAILS
+        return False
     return password_outcome(password)
 
 
@@ -113,8 +113,8 @@ def _basic_auth(secret: bytes) -> Outcome:
     """Base64 of `user:password` in printable ASCII (RFC 7617, 2), except placeholders."""
     raw = base64_decoded(secret) or b""
     if not re.fullmatch(rb"[!-9;-~]{1,100}:[ -~]{3,300}", raw):
-        return Outcome.FAILS
-    return to_outcome(_userinfo(raw) is not Outcome.FAILS)
+        return False
+    return _userinfo(raw) is not False
 
 
 # --- kubernetes -------------------------------------------------------------------------
@@ -132,20 +132,20 @@ def _in_secret(text: bytes) -> Outcome:
     member, _, around = text.partition(AROUND)
     at = around.find(member)
     if at < 0:
-        return Outcome.FAILS
+        return False
     ends = [match.start() for match in _NEXT_DOCUMENT.finditer(around)]
     low = max((end for end in ends if end < at), default=0)
     high = min((end for end in ends if end >= at), default=len(around))
     if not _KIND.search(around, low, high):
-        return Outcome.FAILS
+        return False
     before = around[low:at]
     if b"\n" in member[:2]:
         indent = len(member) - len(member.lstrip()) - 1
         lines = before.split(b"\n")
         outer = (line for line in reversed(lines) if line[:indent].strip())
-        return to_outcome(_MAP.search(next(outer, b"")) is not None)
+        return _MAP.search(next(outer, b"")) is not None
     outside = before if member.startswith(b"{") else before.rpartition(b"{")[0]
-    return to_outcome(_MAP.search(outside) is not None)
+    return _MAP.search(outside) is not None
 
 
 def _kubernetes_value(secret: bytes) -> Outcome:
@@ -154,15 +154,15 @@ def _kubernetes_value(secret: bytes) -> Outcome:
     if raw is None or len(raw) < LEAST_BYTES:
         return typed_outcome(secret)
     if _PUBLIC.match(raw):
-        return Outcome.FAILS
+        return False
     try:
         text = raw.decode().strip().encode()
     except UnicodeDecodeError:
         is_key = len(raw) >= 2 * LEAST_BYTES  # random bytes
-        return to_outcome(is_key and password_outcome(secret) is not Outcome.FAILS)
+        return is_key and password_outcome(secret) is not False
     if _PRIVATE.search(text):
-        return Outcome.HOLDS
-    return to_outcome(Outcome.FAILS not in (password_outcome(text), typed_outcome(text)))
+        return True
+    return False not in (password_outcome(text), typed_outcome(text))
 
 
 CHECKS: Mapping[str, Check] = {

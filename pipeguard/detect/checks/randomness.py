@@ -6,7 +6,7 @@ Pure functions over bytes; none raises, and each takes time linear in them. Know
 import re
 from collections.abc import Callable, Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
 from pipeguard.detect.checks.placeholders import (
     MEASURED_BYTES,
     PREFIX,
@@ -127,43 +127,43 @@ def character_classes(secret: bytes) -> int:
 def _entropy(argument: str) -> Check:
     """`entropy 3.5`: at least that many bits per byte."""
     least = float(argument)
-    return lambda secret: to_outcome(entropy(secret) >= least)
+    return lambda secret: entropy(secret) >= least
 
 
-def _is_mixed(secret: bytes) -> Outcome:
+def _is_mixed(secret: bytes) -> bool:
     """Three classes of characters, or a sixth of digits: seldom in words and names."""
     secret = secret[:MEASURED_BYTES]
     numerals = len(secret) - len(secret.translate(None, _DIGITS))
-    return to_outcome(numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3)
+    return numerals * 6 >= len(secret) > 0 or character_classes(secret) >= 3
 
 
-def _random_case(secret: bytes) -> Outcome:
+def _random_case(secret: bytes) -> bool:
     """Upper and lower case at random, as by coin toss: in camelCase one letter in six is upper."""
     body = PREFIX.sub(b"", secret[:MEASURED_BYTES])
     kinds = body.translate(_KINDS)
     upper = kinds.count(b"A")
     letters = upper + kinds.count(b"a")
     least = 5 if b"AA" in kinds else 4
-    return to_outcome(letters >= 8 and letters <= least * upper and 5 * upper <= 4 * letters)
+    return letters >= 8 and letters <= least * upper and 5 * upper <= 4 * letters
 
 
-def _not_hex(secret: bytes) -> Outcome:
+def _not_hex(secret: bytes) -> bool:
     """Not all hexadecimal, as digests, trace ids and commits are."""
-    return to_outcome(re.fullmatch(rb"[0-9A-Fa-f]+", secret) is None)
+    return re.fullmatch(rb"[0-9A-Fa-f]+", secret) is None
 
 
-def not_identifier(secret: bytes) -> Outcome:
+def not_identifier(secret: bytes) -> bool:
     """Not made of words, as `next_page_token`, `config.apiKey` or `/etc/app/v2`."""
     secret = secret[:MEASURED_BYTES]
     if (_CAMEL.fullmatch(secret) and readable_chars(secret) > 4) or _TYPE.fullmatch(secret):
-        return Outcome.FAILS  # `ed25519.Ed25519PublicKey`
+        return False  # `ed25519.Ed25519PublicKey`
     if re.search(rb"[0-9][A-Za-z]|[0-9]{5}|[!#$%^&*~]", secret):
-        return Outcome.HOLDS
+        return True
     for word in re.findall(rb"[A-Za-z]{6,}", secret):
         turns = len(re.findall(rb"[a-z](?=[A-Z])|[A-Z](?=[a-z])", word))
         if turns >= 4 and len(re.findall(rb"[A-Z]", word)) * 10 >= 3 * len(word):
-            return Outcome.HOLDS
-    return Outcome.FAILS
+            return True
+    return False
 
 
 def looks_random(secret: bytes) -> Outcome:
@@ -176,19 +176,19 @@ def looks_random(secret: bytes) -> Outcome:
     letters = len(kinds) - kinds.count(b" ")
     in_words = readable_chars(body)
     if letters < 10 or 10 * in_words >= 6 * letters or has_date(body) or encodes_words(body):
-        return Outcome.FAILS
+        return False
     if is_public(secret) or b"..." in secret or b"\xe2\x80\xa6" in secret:
-        return Outcome.FAILS
+        return False
     if is_placeholder(secret):  # abc123def456
-        return Outcome.FAILS
-    if len(body) < LEAST_HEX and _not_hex(body) is not Outcome.HOLDS:
-        return Outcome.UNKNOWN  # a short digest has as many digits
+        return False
+    if len(body) < LEAST_HEX and not _not_hex(body):
+        return None  # a short digest has as many digits
     kinds = kinds.lower()
     turns = kinds.count(b"0a") + kinds.count(b"a0")
     if letters >= 16 and 2 * in_words < letters and turns >= letters // 8 and turns >= 3:
-        return Outcome.HOLDS
-    is_cased = letters >= 16 and _random_case(body) is Outcome.HOLDS and 10 * in_words < 4 * letters
-    return Outcome.HOLDS if is_cased else Outcome.UNKNOWN
+        return True
+    is_cased = letters >= 16 and _random_case(body) and 10 * in_words < 4 * letters
+    return is_cased or None
 
 
 def is_public(secret: bytes) -> bool:
@@ -202,17 +202,17 @@ def encodes_words(body: bytes) -> bool:
     return text is not None and text.isascii() and 10 * readable_chars(text) >= 6 * len(text)
 
 
-def _name_secret(name: bytes) -> Outcome:
+def _name_secret(name: bytes) -> bool:
     """Not the name of a public key or token: of a cache, a page, a column."""
     words = name_words(name.decode("latin-1"))
     is_for_retries = words[-2:] == ["client", "token"]  # a client makes it up for one request
     public = (
         credentials.PUBLIC_OF_APIS if "api" in words[-2:-1] else credentials.PUBLIC
     )  # `COLUMN_API_KEY`
-    return to_outcome(not is_for_retries and public.isdisjoint(words))
+    return not is_for_retries and public.isdisjoint(words)
 
 
-def _is_unlabelled(text: bytes) -> Outcome:
+def _is_unlabelled(text: bytes) -> bool:
     """HOLDS if nothing next to a value calls it an id, a digest or public.
 
     A single word before a colon, as in settings or JSON, identifies the value; the name of a
@@ -224,53 +224,53 @@ def _is_unlabelled(text: bytes) -> Outcome:
     before = around[around.rfind(b"\n", 0, start) + 1 : start]
     after = around[start + len(token) :].partition(b"\n")[0]
     if _LABEL.search(before, max(0, len(before) - LABEL_BYTES)) and not _FIELD.fullmatch(before):
-        return to_outcome(_PARAMETER.search(before) is not None)
+        return _PARAMETER.search(before) is not None
     address = (before + b".").rsplit(None, 1)[-1][:-1]
     if b"://" in address:
         if _MAILING.search(address) or (_SEARCH.search(address) and _SEARCH_WORDS.fullmatch(token)):
-            return Outcome.FAILS
-        return to_outcome(_PARAMETER.search(before) is not None)
+            return False
+        return _PARAMETER.search(before) is not None
     if _COMMAND.match(before):
-        return Outcome.FAILS
+        return False
     above = around[:start].rsplit(b"\n", 4)[-4:-1]
     below = around[start:].split(b"\n", 4)[1:4]
     if sum(_ALONE.fullmatch(line) is not None for line in (*above, *below)) > 1:
-        return Outcome.FAILS
+        return False
     if len(before.strip()) < FEW_BYTES and not _FIELD.match(before):  # is the line above about it?
         before = next((line for line in reversed(above) if line.strip()), b"") + b" " + before
     if _FIELD.search(before, max(0, len(before) - NAMED_BYTES - FIELD_BYTES)):
         before = _FIELD.sub(b"", before, 1)
     named = before[-NAMED_BYTES:] + b" " + after[:24].partition(b" http")[0]
-    return to_outcome(_NO_SECRET.search(named.lower()) is None)
+    return _NO_SECRET.search(named.lower()) is None
 
 
-def _is_no_known_id(secret: bytes) -> Outcome:
+def _is_no_known_id(secret: bytes) -> bool:
     """Neither an id with a known form nor base64 of a text or a file."""
     is_known = _KNOWN_ID.fullmatch(secret) is not None or encodes_words(secret)
     head = base64_decoded(secret[:12]) or b""
-    return to_outcome(not is_known and _FILE.match(head) is None)
+    return not is_known and _FILE.match(head) is None
 
 
-def _not_commit(text: bytes) -> Outcome:
+def _not_commit(text: bytes) -> bool:
     """FAILS for a commit after the name of an action: `create-github-app-token@bcd2ba49…`."""
     match = text.partition(AROUND)[0]
-    return to_outcome(re.search(rb"[\w-]@[0-9a-f]{40}\Z", match) is None)
+    return re.search(rb"[\w-]@[0-9a-f]{40}\Z", match) is None
 
 
-def _not_fingerprint(text: bytes) -> Outcome:
+def _not_fingerprint(text: bytes) -> bool:
     """FAILS for a key's fingerprint, which is public, by its name and the words around it."""
     match, _, around = text.partition(AROUND)
     printed = _FINGERPRINT.search(match)
     if printed is None:
-        return Outcome.HOLDS
+        return True
     start = max(0, around.find(match))
     end = start + len(match)
     before = around[max(0, start - NAMED_BYTES) : end - len(printed[0])]
     if _PRINT_BEFORE.search(before) or _PRINT_AFTER.match(around, end):
-        return Outcome.FAILS
+        return False
     is_of_gpg = printed[1].isupper() and len(printed[1]) == 40
     is_published = _PUBLISHED_KEY.search(before) and not _SHARED_KEY.search(before)
-    return to_outcome(not (is_of_gpg and is_published))
+    return not (is_of_gpg and is_published)
 
 
 CHECKS: Mapping[str, Check] = {

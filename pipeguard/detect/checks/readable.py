@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import islice, pairwise
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
 from pipeguard.detect.words import orders
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -153,9 +153,8 @@ def _orders_reader(text: bytes) -> Outcome:
     """
     match, _, around = text.partition(AROUND)
     places = [at.start() for at in islice(re.finditer(re.escape(match), around), MOST_PLACES)]
-    return to_outcome(
-        not 0 < len(places) < MOST_PLACES
-        or not all(_drops_other(around, at, at + len(match)) for at in places)
+    return not 0 < len(places) < MOST_PLACES or not all(
+        _drops_other(around, at, at + len(match)) for at in places
     )
 
 
@@ -194,5 +193,5 @@ def _is_in_camel_words(name: bytes) -> bool:
 
 CHECKS: Mapping[str, Check] = {
     "around-orders-reader": _orders_reader,
-    "not-clause": lambda text: to_outcome(_CLAUSE.fullmatch(text) is None),
+    "not-clause": lambda text: _CLAUSE.fullmatch(text) is None,
 }

@@ -11,9 +11,9 @@ them. Knows no rules, places or messages.
 """
 
 from collections.abc import Callable, Mapping
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
-from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import Check, Outcome
 from pipeguard.errors import RuleError
 from pipeguard.unicode.display import suggestion
 
@@ -94,10 +94,10 @@ def _find(spec: str) -> Check:
         raise RuleError(f"check `{name}` needs an argument, as `{name} {EXAMPLES[name]}`")
     if name == "only-raise":
         check = _find(argument)
-        return lambda secret: Outcome.HOLDS if check(secret) is Outcome.HOLDS else Outcome.UNKNOWN
+        return lambda secret: check(secret) or None
     if name == "not-fails":
         check = _find(argument)
-        return lambda secret: to_outcome(check(secret) is not Outcome.FAILS)
+        return lambda secret: check(secret) is not False
     if argument and name in checks():
         raise RuleError(f"check `{name}` takes no argument, as `{argument}`")
     if name in checks():
@@ -130,17 +130,16 @@ def checks() -> Mapping[str, Check]:
         unseen,
     )
 
-    modules = (
-        benign_commands,
-        checksums,
-        host_labels,
-        passwords,
-        randomness,
-        readable,
-        tokens,
-        unseen,
-    )
-    return {name: check for module in modules for name, check in module.CHECKS.items()}
+    return {
+        **benign_commands.CHECKS,
+        **checksums.CHECKS,
+        **host_labels.CHECKS,
+        **passwords.CHECKS,
+        **randomness.CHECKS,
+        **readable.CHECKS,
+        **tokens.CHECKS,
+        **unseen.CHECKS,
+    }
 
 
 @cache
@@ -156,7 +155,7 @@ def _host(argument: str) -> Check:
 
     if argument not in url_hosts.QUESTIONS:
         raise ValueError(f"a host is one of {', '.join(url_hosts.QUESTIONS)}")
-    return lambda secret: to_outcome(url_hosts.reaches(secret, argument))
+    return lambda secret: url_hosts.reaches(secret, argument)
 
 
 def _number(argument: str) -> Check:
@@ -164,9 +163,9 @@ def _number(argument: str) -> Check:
     from pipeguard.detect.checks import personal_numbers
 
     if argument == "telling":  # without a name next to it
-        return lambda secret: to_outcome(personal_numbers.is_telling(secret))
+        return personal_numbers.is_telling
     if argument not in personal_numbers.NUMBERS:
         near = suggestion(argument, personal_numbers.NUMBERS, listed=True)
         kinds = near or f" Available: telling, {', '.join(personal_numbers.NUMBERS)}"
         raise ValueError(f"no kind of number is called {argument}.{kinds}")
-    return lambda secret: to_outcome(personal_numbers.is_number(argument, secret))
+    return partial(personal_numbers.is_number, argument)

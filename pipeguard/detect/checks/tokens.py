@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
-from pipeguard.detect.checks.outcome import Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import Check, Outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES, base64_decoded, entropy
 from pipeguard.detect.words import bip39
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -52,15 +52,15 @@ def _jwt(secret: bytes) -> Outcome:
     parts = _parts(secret)
     header = _json(base64_decoded(parts[0]))
     if not isinstance(header.get("alg"), str) or header["alg"] == "none":
-        return Outcome.FAILS
+        return False
     if len(parts) == 2:
         start = _whole_quads(parts[1])
-        return to_outcome(len(start) >= 60 and start.startswith(b"{") and not _claims(secret))
+        return len(start) >= 60 and start.startswith(b"{") and not _claims(secret)
     claims = _claims(secret)
     until = claims.get("exp")
     if isinstance(until, int) and until < EXPIRED:
-        return Outcome.FAILS
-    return to_outcome((bool(claims) and len(parts[2]) >= 20) or "enc" in header)
+        return False
+    return (bool(claims) and len(parts[2]) >= 20) or "enc" in header
 
 
 def _jwt_claim(argument: str, *, is_there: bool = True) -> Check:
@@ -70,7 +70,7 @@ def _jwt_claim(argument: str, *, is_there: bool = True) -> Check:
     def check(secret: bytes) -> Outcome:
         claims = _claims(secret)
         has_name = any(key.partition("/")[0] == name for key in claims)
-        return to_outcome((claims.get(name) == value if equals else has_name) is is_there)
+        return (claims.get(name) == value if equals else has_name) is is_there
 
     return check
 
@@ -84,7 +84,7 @@ def _json_keys(argument: str) -> Check:
 
     def check(secret: bytes) -> Outcome:
         text = secret if secret.startswith(b"{") else base64_decoded(secret)
-        return to_outcome(keys <= _json(text).keys())
+        return keys <= _json(text).keys()
 
     return check
 
@@ -92,7 +92,7 @@ def _json_keys(argument: str) -> Check:
 def _base64_bytes(argument: str) -> Check:
     """Base64 of a fixed number of bytes, as in keys of a fixed size."""
     size = int(argument)
-    return lambda secret: to_outcome(len(base64_decoded(secret) or b"") == size)
+    return lambda secret: len(base64_decoded(secret) or b"") == size
 
 
 def _whole_quads(text: bytes) -> bytes:
@@ -103,7 +103,7 @@ def _whole_quads(text: bytes) -> bytes:
 def _jira(secret: bytes) -> Outcome:
     """A number, a colon, 20 random bytes, in base64 (Jira and Bitbucket Data Center)."""
     raw = base64_decoded(secret) or b""
-    return to_outcome(re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", raw) is not None)
+    return re.fullmatch(rb"(?s)[0-9]{6,14}:.{20}", raw) is not None
 
 
 _ARMOUR = lazy_regex(
@@ -124,11 +124,11 @@ def _pem(secret: bytes) -> Outcome:
     """
     text = _ARMOUR.sub(b"", secret[:PEM_BYTES])
     if len(text) < 64:
-        return Outcome.FAILS
+        return False
     start = _key_body(text[:64])
     if b"Proc-Type" in secret or start.startswith((b"\x30", _OPENSSH)):
-        return Outcome.HOLDS
-    return Outcome.UNKNOWN if entropy(text[:256]) >= 4.7 else Outcome.FAILS
+        return True
+    return None if entropy(text[:256]) >= 4.7 else False
 
 
 def _private_key(secret: bytes) -> Outcome:
@@ -138,11 +138,11 @@ def _private_key(secret: bytes) -> Outcome:
     OpenSSL writes it, and OpenSSH, in base64 or hexadecimal. Public keys begin differently.
     """
     if secret.startswith(b"-----BEGIN"):
-        return Outcome.HOLDS
+        return True
     body = _key_body(_ARMOUR.sub(b"", secret[:PEM_BYTES]))
     if len(body) < LEAST_KEY_BYTES:
-        return Outcome.FAILS
-    return to_outcome(body.startswith(_OPENSSH) or _is_private_der(body))
+        return False
+    return body.startswith(_OPENSSH) or _is_private_der(body)
 
 
 def _key_body(text: bytes) -> bytes:
@@ -191,7 +191,7 @@ def _element(body: bytes, at: int) -> tuple[int, int, int]:
 def _key_bytes(secret: bytes) -> Outcome:
     """A key as a JSON array of 64 bytes, as Solana's tools write it."""
     numbers = [int(digits) for digits in re.findall(rb"[0-9]{1,3}", secret[:MEASURED_BYTES])]
-    return to_outcome(len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30)
+    return len(numbers) == 64 and max(numbers) < 256 and len(set(numbers)) > 30
 
 
 # -- seed phrases --------------------------------------------------------------------------------
@@ -269,20 +269,20 @@ def _discord(secret: bytes) -> Outcome:
     """The first part is a snowflake in base64 (Discord, API reference, Snowflakes)."""
     snowflake = base64_decoded(secret.partition(b".")[0]) or b""
     if not re.fullmatch(rb"[0-9]{17,20}", snowflake):
-        return Outcome.FAILS
-    return to_outcome(int(snowflake) >> 22 < 20 * 365 * 86_400_000)  # milliseconds since 2015
+        return False
+    return int(snowflake) >> 22 < 20 * 365 * 86_400_000  # milliseconds since 2015
 
 
 def _pypi_macaroon(secret: bytes) -> Outcome:
     """A macaroon, version 2: location, then identifier (libmacaroons, doc/format.txt)."""
     raw = _whole_quads(secret.partition(b"-")[2])
     if not raw.startswith(b"\x02\x01") or len(raw) < 40 or raw[2] > 64:
-        return Outcome.FAILS
-    return to_outcome(raw[3 + raw[2]] == 2)
+        return False
+    return raw[3 + raw[2]] == 2
 
 
 CHECKS: Mapping[str, Check] = {
-    "bip39": lambda secret: to_outcome(has_phrase(phrase_words(secret))),
+    "bip39": lambda secret: has_phrase(phrase_words(secret)),
     "discord": _discord,
     "jira": _jira,
     "jwt": _jwt,
@@ -290,7 +290,7 @@ CHECKS: Mapping[str, Check] = {
     "pem": _pem,
     "private-key": _private_key,
     "pypi-macaroon": _pypi_macaroon,
-    "telegram": lambda secret: to_outcome(entropy(secret.partition(b":")[2]) >= 4),
+    "telegram": lambda secret: entropy(secret.partition(b":")[2]) >= 4,
 }
 WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {
     "base64-bytes": _base64_bytes,

@@ -10,7 +10,7 @@ import re
 import unicodedata
 from collections.abc import Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome, to_outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _FLAG = lazy_regex("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
@@ -92,12 +92,10 @@ def _is_picture(character: str) -> bool:
 def _without_right_to_left(text: bytes) -> Outcome:
     """HOLDS if no letter is written right to left; run on a match and its surroundings."""
     around = _DIRECTION_MARKS.sub(b"", text.partition(AROUND)[2])
-    return to_outcome(_RIGHT_TO_LEFT.search(around) is None)
+    return _RIGHT_TO_LEFT.search(around) is None
 
 
 CHECKS: Mapping[str, Check] = {
     "around-without-right-to-left": _without_right_to_left,
-    "unseen-without-need": lambda secret: to_outcome(
-        has_unneeded(secret.decode("utf-8", "ignore"))
-    ),
+    "unseen-without-need": lambda secret: has_unneeded(secret.decode("utf-8", "ignore")),
 }

@@ -95,12 +95,12 @@ class Candidate:
     @property
     def held_check(self) -> str:
         """A check that holds: then no doubt but an exception counts; empty without one."""
-        return self._checks.get(Outcome.HOLDS, "")
+        return self._checks.get(True, "")
 
     @property
     def failed_check(self) -> str:
         """A check that fails; empty without one, and if another one holds."""
-        return "" if self.held_check else self._checks.get(Outcome.FAILS, "")
+        return "" if self.held_check else self._checks.get(False, "")
 
     @property
     def is_squeezed(self) -> bool:
@@ -141,7 +141,7 @@ class Candidate:
         for spec in cheapest_first(self.rule.require):
             if is_by_form and measures_randomness(spec):
                 continue
-            if self._run(spec) is not Outcome.HOLDS:
+            if not self._run(spec):
                 return spec
         return ""
 

@@ -9,10 +9,10 @@ from pipeguard.detect.checks.outcome import Outcome
 @pytest.mark.parametrize(
     ("line", "outcome"),
     [
-        (b"$ dropdb --if-exists shop_test", Outcome.FAILS),
-        (b"SQL drop table tmp_orders", Outcome.FAILS),
-        (b"$ dropdb shop", Outcome.HOLDS),
-        (b"SQL drop table contests", Outcome.HOLDS),
+        (b"$ dropdb --if-exists shop_test", False),
+        (b"SQL drop table tmp_orders", False),
+        (b"$ dropdb shop", True),
+        (b"SQL drop table contests", True),
     ],
 )
 def test_what_is_made_to_be_thrown_away_is_known(line: bytes, outcome: Outcome) -> None:

@@ -93,7 +93,7 @@ WALLETS = [
 
 @pytest.mark.parametrize("address", WALLETS)
 def test_an_address_of_a_wallet_has_its_checksum(address: bytes) -> None:
-    assert run("wallet", address) is Outcome.HOLDS
+    assert run("wallet", address) is True
     last = b"2" if address[-1:] != b"2" else b"3"
     assert address[:2] == b"0x" or not checksums.is_wallet(address[:-1] + last)
 
@@ -109,7 +109,7 @@ def test_other_text_is_no_address_of_a_wallet(address: bytes) -> None:
 def test_a_public_ledger_is_asked_about_addresses_that_all_may_read() -> None:
     asked = b"url: https://api.etherscan.io/api?address=0x52908400098527886E0F7030069857D2E4169EE7"
     for around, outcome in (
-        (asked, Outcome.FAILS),
-        (b"url: https://collect.example/0x5", Outcome.HOLDS),
+        (asked, False),
+        (b"url: https://collect.example/0x5", True),
     ):
         assert run("around-not-asked-of-ledger", WALLETS[5] + AROUND + around) is outcome

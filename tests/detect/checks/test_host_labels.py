@@ -5,7 +5,6 @@ from base64 import b32encode, urlsafe_b64encode
 import pytest
 
 from pipeguard.detect.checks.host_labels import CHECKS, carries_data
-from pipeguard.detect.checks.outcome import Outcome
 
 TEXT = b"user=admin password=hunter22"
 HEX_HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b"
@@ -65,5 +64,5 @@ def test_names_that_carry_nothing(host: str) -> None:
 
 def test_the_check() -> None:
     check = CHECKS["host-carries-data"]
-    assert check(TEXT.hex().encode() + b".c.collect.example") is Outcome.HOLDS
-    assert check("é.collect.example".encode()) is Outcome.FAILS
+    assert check(TEXT.hex().encode() + b".c.collect.example") is True
+    assert check("é.collect.example".encode()) is False

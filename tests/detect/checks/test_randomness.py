@@ -75,16 +75,16 @@ LABELLED = [
 ]
 # What the value is, and what is searched for.
 SEARCHES = [
-    ("sony+wh-1000xm5+vs+bose+qc45", Outcome.FAILS),
-    ("STM32F407VGT6-ND+GRM188R71H104KA93D", Outcome.FAILS),
-    ("q7Wz4Rt9+Lm2Kx8Vb3Nc6Pd5Gh1Js0Tf", Outcome.HOLDS),
+    ("sony+wh-1000xm5+vs+bose+qc45", False),
+    ("STM32F407VGT6-ND+GRM188R71H104KA93D", False),
+    ("q7Wz4Rt9+Lm2Kx8Vb3Nc6Pd5Gh1Js0Tf", True),
 ]
 
 
 @pytest.mark.parametrize("text", [*UNLABELLED, *LABELLED])
 def test_a_value_has_a_label_or_none(text: str) -> None:
     around = VALUE + AROUND + text.format(VALUE.decode()).encode()
-    assert run("around-unlabelled", around) is Outcome["HOLDS" if text in UNLABELLED else "FAILS"]
+    assert run("around-unlabelled", around) is (text in UNLABELLED)
 
 
 @pytest.mark.parametrize(("value", "outcome"), SEARCHES)
@@ -101,9 +101,9 @@ def test_the_fingerprint_of_a_key_is_no_secret(text: str, outcome: str) -> None:
     around = text.format(PRINT)
     match = around[: around.index(PRINT)] + PRINT
     with_text = f"{match}{AROUND.decode()}{around}".encode()
-    assert run("around-not-fingerprint", with_text) is Outcome[outcome]
+    assert run("around-not-fingerprint", with_text) is (outcome == "HOLDS")
 
 
 @each("value, outcome", CASES["ids_of_known_forms_are_known"])
 def test_ids_of_known_forms_are_known(value: str, outcome: str) -> None:
-    assert run("no-known-id", value.encode()) is Outcome[outcome]
+    assert run("no-known-id", value.encode()) is (outcome == "HOLDS")

@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.detect.checks import registry
-from pipeguard.detect.checks.outcome import Outcome
 from pipeguard.errors import RuleError
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -53,7 +52,7 @@ def test_each_check_with_an_argument_has_an_example() -> None:
 @tried(30)
 @given(secret=st.binary(max_size=400))
 def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
-    assert registry.run(spec, secret) in Outcome
+    assert registry.run(spec, secret) in {True, False, None}
 
 
 @each("spec", SPECS)
@@ -64,7 +63,7 @@ def test_any_bytes_get_an_answer(spec: str, secret: bytes) -> None:
     )
 )
 def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> None:
-    assert registry.run(spec, secret) in Outcome
+    assert registry.run(spec, secret) in {True, False, None}
 
 
 @pytest.mark.slow
@@ -73,8 +72,8 @@ def test_what_looks_like_a_token_gets_an_answer(spec: str, secret: bytes) -> Non
 @each("unit", [b"a", b"[", b"eyJ", b"1", b"-----BEGIN ", b"a:", b"\\n", b"="])
 def test_a_long_secret_gets_an_answer(spec: str, unit: bytes, size: int) -> None:
     """The time is linear: at these sizes, quadratic time would be minutes."""
-    assert registry.run(spec, unit * (size // len(unit))) in Outcome
+    assert registry.run(spec, unit * (size // len(unit))) in {True, False, None}
 
 
 def test_a_failure_counts_for_nothing_where_a_check_only_raises() -> None:
-    assert registry.run("only-raise github-crc", b"ghp_" + b"A" * 36) is Outcome.UNKNOWN
+    assert registry.run("only-raise github-crc", b"ghp_" + b"A" * 36) is None

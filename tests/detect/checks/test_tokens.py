@@ -79,27 +79,27 @@ def test_a_check_has_its_answer(spec: str, recipe: str, outcome: Outcome) -> Non
 def test_nesting_that_no_parser_follows_is_no_token() -> None:
     header = expand({"gen": '{base64url {{"alg":"HS256"}}}'}, 0)
     bomb = expand({"gen": "{base64url %s}" % ("[" * 9000)}, 0)
-    assert run("jwt", f"{header}.{bomb}.{'a' * 43}".encode()) is Outcome.FAILS
+    assert run("jwt", f"{header}.{bomb}.{'a' * 43}".encode()) is False
 
 
 def test_a_token_that_was_cut_off_in_its_claims_is_one_still() -> None:
     token = made("{jwt scope=read,write,delete,administer,everything}")
-    assert run("jwt", token[: token.rindex(b".") - 10]) is Outcome.HOLDS
-    assert run("jwt", token + b".") is Outcome.HOLDS
+    assert run("jwt", token[: token.rindex(b".") - 10]) is True
+    assert run("jwt", token + b".") is True
 
 
-@pytest.mark.parametrize(("until", "found"), [(1500000000, "FAILS"), (1999999999, "HOLDS")])
-def test_a_token_that_expired_years_ago_opens_nothing(until: int, found: str) -> None:
+@pytest.mark.parametrize(("until", "found"), [(1500000000, False), (1999999999, True)])
+def test_a_token_that_expired_years_ago_opens_nothing(until: int, found: bool) -> None:
     claims = f'{{base64url {{{{"sub":"248289761001","exp":{until}}}}}}}'
     token = made('{base64url {{"alg":"HS256"}}}.' + claims + ".{b64u:43}")
-    assert run("jwt", token).name == found
+    assert run("jwt", token) is found
 
 
 def test_an_encrypted_token_is_told_by_its_five_parts() -> None:
     recipe = (
         '{base64url {{"alg":"RSA-OAEP","enc":"A256GCM"}}}.{b64u:40}.{b64u:16}.{b64u:40}.{b64u:22}'
     )
-    assert run("jwt", made(recipe)) is Outcome.HOLDS
+    assert run("jwt", made(recipe)) is True
 
 
 LIST = "2f5eed53a4727b4bf8880d8f3f199efc90e58503646d9ff8eff3a2ed3b24dbda"  # bip-0039/english.txt

@@ -36,20 +36,20 @@ def test_what_a_script_or_a_picture_needs_is_told_from_what_nothing_beside_it_ne
     assert [name for name, text in NEEDED.items() if has_unneeded(text)] == []
     check = CHECKS["unseen-without-need"]
     held = {name: check(text.encode()) for name, text in UNNEEDED.items() if has_unneeded(text)}
-    assert held == dict.fromkeys(UNNEEDED, Outcome.HOLDS)
+    assert held == dict.fromkeys(UNNEEDED, True)
 
 
 def test_broken_bytes_are_no_characters() -> None:
-    assert CHECKS["unseen-without-need"](b"\xe2\x80") is Outcome.FAILS
+    assert CHECKS["unseen-without-need"](b"\xe2\x80") is False
 
 
 @pytest.mark.parametrize(
     ("around", "expected"),
     [
-        ("Adds\u200f numbers", Outcome.HOLDS),
-        ("Adds\u061c numbers", Outcome.HOLDS),
-        ("שלום \u200fעולם", Outcome.FAILS),
-        ("الملف\u200f a.txt", Outcome.FAILS),
+        ("Adds\u200f numbers", True),
+        ("Adds\u061c numbers", True),
+        ("שלום \u200fעולם", False),
+        ("الملف\u200f a.txt", False),
     ],
 )
 def test_a_mark_needs_a_letter_written_from_the_right(around: str, expected: Outcome) -> None:
