@@ -12,7 +12,7 @@ from itertools import islice
 
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, role
 from pipeguard.detect.commands.interpret import command_lines
-from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
+from pipeguard.detect.matching.confirm import find_signed, occurs
 from pipeguard.detect.model.data_literals import file_kind
 from pipeguard.detect.words import MODEL_FILES, arguments
 from pipeguard.detect.words import programs as lists
@@ -162,7 +162,7 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
         if "://" in text and use not in IDLE:
             from pipeguard.detect.checks.url_hosts import is_local  # as below
 
-            addresses = find_signed(_ADDRESS, sign_finder(_SCHEME), text)
+            addresses = find_signed(_ADDRESS, _SCHEME, text)
             if not all(is_local(address[1]) for address in addresses):
                 return True
     return False

@@ -44,7 +44,7 @@ from pipeguard.detect.commands.nested_commands import (
 )
 from pipeguard.detect.commands.programs import fill_blanks, match_file, program_name, unwrap_command
 from pipeguard.detect.commands.shell_command import GAP, Pipeline, ScriptBudget, ShellCommand
-from pipeguard.detect.matching.confirm import find_signed, sign_finder
+from pipeguard.detect.matching.confirm import find_signed
 from pipeguard.detect.words import programs as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -85,7 +85,7 @@ _CALLS_SHELL = lazy_regex(
 
 def shell_calls(text: str) -> Iterator[str | list[str]]:
     """Each script, or list of words, that a program executes."""
-    for match in find_signed(_CALLS_SHELL, sign_finder(rf"{_CALLING}|`|\bdo shell script\b"), text):
+    for match in find_signed(_CALLS_SHELL, rf"{_CALLING}|`|\bdo shell script\b", text):
         script = match[2] or match[4] or match[5]
         if match[3] is not None:
             yield [single or double for single, double in _STRING.findall(match[3])]
@@ -95,7 +95,7 @@ def shell_calls(text: str) -> Iterator[str | list[str]]:
 
 def opened_file_lines(text: str) -> Iterator[str]:
     """A line `< path` or `> path` for each file that a program opens by its name."""
-    for match in find_signed(_OPENS_FILE, sign_finder(_OPENING.replace("(", "(?:", 1)), text):
+    for match in find_signed(_OPENS_FILE, _OPENING.replace("(", "(?:", 1), text):
         function, home, name, mode = match.groups()
         is_writing = function in lists.WRITING_CALLS or bool(mode)
         yield f"{'>' if is_writing else '<'} {programs.tidy_path(('~' if home else '') + name)}"

@@ -9,7 +9,7 @@ from functools import cache, lru_cache
 from pipeguard.detect.flows.overlap import letters
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.value_places import plain
-from pipeguard.detect.matching.confirm import find_signed, sign_finder
+from pipeguard.detect.matching.confirm import find_signed
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -84,7 +84,7 @@ class _Verbs(NamedTuple):
 def find_strong(text: str, *, has_ids: bool) -> Iterator[re.Match[str]]:
     """Find the matches of STRONG: all addresses, and all ids or only some of them."""
     sign = _STRONG_SIGN if has_ids else _ADDRESS_SIGN
-    return find_signed(STRONG, sign_finder(rf"\S*(?:{sign})\S*"), text, after=STRONG_CHARS)
+    return find_signed(STRONG, rf"\S*(?:{sign})\S*", text, after=STRONG_CHARS)
 
 
 @cache
@@ -168,7 +168,7 @@ class OrderStrength(IntEnum):
     ASKED = 2
 
 
-@lru_cache(maxsize=64)  # a sentence is rated for one act after the other
+@lru_cache(64)  # a sentence is rated for one act after the other
 def _read(sentence: str) -> tuple[str, list[str], set[str], bool]:
     """A sentence without values, its words in order and as a set, and whether it is English."""
     sentence = STRONG.sub(" ¤ ", sentence)  # an address may contain a verb

@@ -12,7 +12,7 @@ from itertools import islice
 from pipeguard.detect.checks import credential_names, placeholders
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, find_tokens, unescape
-from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
+from pipeguard.detect.matching.confirm import find_signed, occurs
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -54,7 +54,7 @@ def is_random(token: str) -> bool:
 
 def find_named_secrets(text: str) -> list[str]:
     """The values that a text calls a password, a token or the like."""
-    found = find_signed(_NAMED, sign_finder(f"{_NAMES_SECRET}(?:[=:]|\\bis\\b)"), text)
+    found = find_signed(_NAMED, f"{_NAMES_SECRET}(?:[=:]|\\bis\\b)", text)
     return [each[2] for each in found if each[1] == "=" or not _WORD.match(each[2])]
 
 
@@ -159,11 +159,11 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
     return ""
 
 
-@lru_cache(maxsize=2)  # rules may have many matches in one text
+@lru_cache(2)  # rules may have many matches in one text
 def _find_one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
     links = list[_OneTimeLink]()
     last = 0
-    for match in find_signed(_LINK, sign_finder("https?:"), text[:LINK_TEXT]):
+    for match in find_signed(_LINK, "https?:", text[:LINK_TEXT]):
         before = text[max(last, match.start() - BESIDE_CHARS) : match.start()]
         button = _BUTTON.match(text, match.end())
         last = match.end()
@@ -176,7 +176,7 @@ def _find_one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
             if admits or ends:
                 is_bare = not any(map(_is_credential, parts))
                 links.append(_OneTimeLink(*match.span(), tokens, admits is not None, is_bare))
-    for told in find_signed(_TOLD, sign_finder(_TELLS), text[:LINK_TEXT]):
+    for told in find_signed(_TOLD, _TELLS, text[:LINK_TEXT]):
         token = *told.span(2), told[2]
         if _ADMITS.search(told[1].lower()) and _is_dense(told[2]):  # it is for one time
             links.append(_OneTimeLink(*told.span(2), (token,), admits=True, is_bare=True))
@@ -278,8 +278,8 @@ def find_one_time_secrets(text: str) -> list[str]:
 
 def _find_codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
-    all_called = [*find_signed(_CALLED, sign_finder(_CALLED.pattern), small)]
-    leading = find_signed(_BEFORE, sign_finder(_LEADING), text, before=CODE_CHARS, after=SAID_CHARS)
+    all_called = [*find_signed(_CALLED, _CALLED.pattern, small)]
+    leading = find_signed(_BEFORE, _LEADING, text, before=CODE_CHARS, after=SAID_CHARS)
     if not all_called:
         return
     for match in leading:

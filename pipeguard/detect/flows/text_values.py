@@ -8,7 +8,7 @@ from itertools import repeat
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_usage import parse_json
 from pipeguard.detect.flows import overlap
-from pipeguard.detect.matching.confirm import find_signed, occurs, sign_finder
+from pipeguard.detect.matching.confirm import find_signed, occurs
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.layouts import NATIVE, is_sensitive, text_of_codes
 from pipeguard.detect.words import MODEL_FILES, arguments
@@ -209,7 +209,7 @@ def find_addresses(value: JsonValue) -> list[str]:
 
 def find_digests(text: str) -> list[str]:
     """The digests in a text, of the usual lengths: a tool that verifies one repeats it."""
-    return [match[0] for match in find_signed(_DIGEST, sign_finder("[0-9a-f]{32}"), text)]
+    return [match[0] for match in find_signed(_DIGEST, "[0-9a-f]{32}", text)]
 
 
 def list_short_values(value: JsonValue) -> frozenset[str]:
@@ -259,7 +259,7 @@ def _describe_name(name: str) -> int:
 NAME_READERS = (_describe_name, add_short_value)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(1024)
 def _is_amount(key: str) -> bool:
     return _AMOUNT.search(key) is not None
 

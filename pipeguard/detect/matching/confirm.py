@@ -133,7 +133,7 @@ def as_ascii(text: str) -> bytes | None:
 
 def find_signed(
     expression: re.Pattern[str],
-    sign: Finder,
+    sign: str,
     text: str,
     *,
     before: int = 0,
@@ -143,7 +143,7 @@ def find_signed(
 
     Args:
         expression: to find.
-        sign: of ASCII; each match of the expression begins in one, or has one.
+        sign: an expression for ASCII; each match begins in one of its matches, or has one.
         text: with any characters.
         before: characters from the beginning of a match to its sign, at most.
         after: characters from the end of the sign to that of the match, at most; None for any.
@@ -152,7 +152,7 @@ def find_signed(
     if data is None:
         yield from expression.finditer(text)
         return
-    for number, found in enumerate(sign.finditer(data, 0, len(data))):
+    for number, found in enumerate(cached_finder(sign).finditer(data, 0, len(data))):
         start, end = found.span
         at = max(at, start - before)
         if number > FEW_SIGNS and number * SIGN_CHARS > start:
@@ -195,7 +195,7 @@ def _without_lookarounds(expression: re.Pattern[str] | re.Pattern[bytes]) -> Fin
     return Finder(words, ignore_case=bool(expression.flags & re.IGNORECASE))
 
 
-@lru_cache(maxsize=4096)  # several engines run the same rules
+@lru_cache(4096)  # several engines run the same rules
 def _match_more(pattern: str) -> str:
     """The expression without upper bounds; empty if that changes nothing."""
     more = unbound(pattern)
@@ -258,6 +258,6 @@ def _in_re2(token: re.Match[bytes]) -> bytes:
 
 
 @cache
-def sign_finder(sign: str) -> Finder:
-    """The finder of a sign, in any case."""
-    return Finder(sign, ignore_case=True)
+def cached_finder(pattern: str) -> Finder:
+    """The finder of an expression, in any case."""
+    return Finder(pattern, ignore_case=True)

@@ -7,9 +7,9 @@ somebody else's words, and be no order itself; a licence gives its reader orders
 detect.scanning.rating and detect.model.cascade draw the conclusions.
 """
 
-from functools import cache, lru_cache
+from functools import lru_cache
 
-from pipeguard.detect.matching.confirm import Finder
+from pipeguard.detect.matching.confirm import cached_finder
 from pipeguard.detect.words import alternatives
 from pipeguard.detect.words import topics as topic_words
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -85,11 +85,6 @@ _LAW = alternatives(
 )
 
 
-@cache
-def _finder(pattern: str) -> Finder:
-    return Finder(pattern, ignore_case=True)
-
-
 def without_ai(text: str) -> str:
     """A text without the Italian preposition `ai`, as in `ai sensi`, which names no model."""
     return _ITALIAN_AI.sub("", text)
@@ -104,11 +99,11 @@ def is_legal(data: bytes, start: int, end: int) -> bool:
     """True for a stretch in the language of law, within a legal text, that names no address."""
     if _LEADS_ELSEWHERE.search(data, start, end):
         return False
-    within = {match.words.lower()[:6] for match in _finder(_LAW).finditer(data, start, end)}
+    within = {match.words.lower()[:6] for match in cached_finder(_LAW).finditer(data, start, end)}
     if len(within) < FEW_LEGAL:
         return False
     low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
-    around = {match.words.lower()[:6] for match in _finder(_LAW).finditer(data, low, high)}
+    around = {match.words.lower()[:6] for match in cached_finder(_LAW).finditer(data, low, high)}
     return len(around) >= MANY_LEGAL
 
 
@@ -133,7 +128,7 @@ def find_topics(data: bytes, start: int, end: int) -> dict[bytes, bytes]:
     return around
 
 
-@lru_cache(maxsize=16)  # matches next to each other are rated in turn
+@lru_cache(16)  # matches next to each other are rated in turn
 def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
     """The topic words that begin in a block, each with its range, in small letters.
 
@@ -142,7 +137,7 @@ def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
     """
     return [
         (match.span[0] - 1, match.span[1] - 1, match.words.lower())
-        for match in _finder(_ATTACKS).finditer(block, 1, len(block))
+        for match in cached_finder(_ATTACKS).finditer(block, 1, len(block))
         if match.span[0] <= TOPIC_BYTES
     ]
 
@@ -161,7 +156,7 @@ def _line_start(data: bytes, at: int) -> int:
     return before + 1 if is_here else _far_line_start(data, at - at % LINE_STEP_BYTES)
 
 
-@lru_cache(maxsize=2)
+@lru_cache(2)
 def _far_line_start(data: bytes, step: int) -> int:
     return data.rfind(b"\n", 0, step) + 1
 

@@ -124,7 +124,7 @@ def test_values_are_found_beside_their_signs_alone(text: str) -> None:
 @example("abab=ab7", 1)
 @example("abbbab7", 3)
 def test_a_sign_may_be_in_another_and_signs_may_be_many(text: str, few: int) -> None:
-    expression, sign = re.compile("ab{0,2}(?:ab)?=?b?7"), Finder("ab*(?:ab)?=?", ignore_case=False)
+    expression, sign = re.compile("ab{0,2}(?:ab)?=?b?7"), "ab*(?:ab)?=?"
     expected = [match.span() for match in expression.finditer(text)]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(confirm, "FEW_SIGNS", few)
