@@ -14,11 +14,11 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from pipeguard.detect.checks.addresses import Reach, classify_ip, inner_address, parse_inet_aton
+from pipeguard.detect.text.escapes import undo_repeatedly, unpercent
 from pipeguard.detect.words import hosts as words
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_URL_CHARACTERS = 600  # of an address that are read: a host's name has at most 253
-PERCENT_ROUNDS = 3
 
 
 class Host(NamedTuple):
@@ -58,7 +58,7 @@ def is_local(rest: str) -> bool:
 
 
 # The questions of rules, as in `host metadata`.
-QUESTIONS = ("metadata", "disguised", "suspicious", "inside", "exposed", "local")
+QUESTIONS = "metadata", "disguised", "suspicious", "inside", "exposed", "local"
 
 
 def reaches(rest: bytes, question: str) -> bool:
@@ -121,7 +121,7 @@ _ADDRESS_LIKE = lazy_regex(r"(?i)\[?[0-9a-f:.x%]{3,60}\]?(?::\d{1,5})?\Z")
 
 def _host(text: str) -> Host | None:
     """The host that a program reads in the authority of a URL; None without one."""
-    decoded = _percent_decoded(text)
+    decoded = undo_repeatedly(unpercent, text)
     folded = unicodedata.normalize("NFKC", decoded.replace("\u3002", ".").replace("\uff61", "."))
     folded = _BLANK.sub("", folded).replace("\u2024", ".").lower()
     odd = folded != text.lower()
@@ -143,22 +143,6 @@ def _host(text: str) -> Host | None:
 
 _PORT = lazy_regex(r":\d{0,6}$")
 _NUMBER_LIKE = lazy_regex(r"[0-9a-fx.]+\Z")
-
-
-def _percent_decoded(text: str) -> str:
-    for _ in range(PERCENT_ROUNDS):
-        plain = _PERCENTS.sub(_unpercent, text)
-        if plain == text:
-            break
-        text = plain
-    return text
-
-
-_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,200}")
-
-
-def _unpercent(match: re.Match[str]) -> str:
-    return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace")
 
 
 def _host_v6(text: str, *, odd: bool) -> Host | None:

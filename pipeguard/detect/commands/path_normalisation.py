@@ -8,16 +8,15 @@ Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
 import re
 
 from pipeguard.detect.commands.programs import tidy_path
+from pipeguard.detect.text.escapes import undo_repeatedly, unpercent
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-PERCENT_ROUNDS = 3
 _PATH_SIGN = lazy_regex(
     r"""(?ix)\A(?:(?:setup|conftest|sitecustomize|usercustomize|noxfile)\.py|build\.rs|gulpfile\.[cm]?js)\Z
     | \A[\w-]{1,80}\.(?:config\.[cm]?[jt]s|gemspec)\Z
     | [/\\~%] | \.\. | ^\.[a-z] | ^id_(?:rsa|dsa|ecdsa|ed25519)\b
     | \.(?:pem|key|p12|pfx|jks|kdbx|ppk|env|tfstate|ovpn|asc|ya?ml)\Z | ^pipeguard\Z""",
 )
-_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
 _UTF16 = lazy_regex(r"%u([0-9a-fA-F]{4})")
 # `.`, `/` and `\` in UTF-8, in more bytes than they need.
 _OVERLONG = (
@@ -81,13 +80,6 @@ def path_lines(raw: str, folded: str, signs: tuple[str, ...] = ("<",)) -> list[s
 def _decode_percents(path: str) -> str:
     for pattern, character in _OVERLONG:
         path = pattern.sub(character, path)
-    for _ in range(PERCENT_ROUNDS):
-        decoded = _PERCENTS.sub(_unpercent, _UTF16.sub(lambda m: chr(int(m[1], 16)), path))
-        if decoded == path:
-            break
-        path = decoded
-    return path
-
-
-def _unpercent(match: re.Match[str]) -> str:
-    return bytes.fromhex(match[0].replace("%", "")).decode("utf-8", "replace")
+    return undo_repeatedly(
+        lambda text: unpercent(_UTF16.sub(lambda m: chr(int(m[1], 16)), text)), path
+    )

@@ -6,14 +6,14 @@ references (HTML, 13.5) and quoted-printable (RFC 2045, section 6.7).
 
 import re
 from binascii import a2b_qp, unhexlify
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from pipeguard.detect.text.encoding import Decoded, Encoding, in_windows, windows
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-ENTITY_ROUNDS = 3  # `&amp;amp;#105;` is one letter
+ROUNDS = 3  # `&amp;amp;#105;` is one letter
 OCTAL = "(?:0[4-7]|1[0-7])[0-7]"  # a printable character of ASCII
 
 # Repetitions of a group are few, or forgotten 500 at a time: `re` allocates 140 bytes for each.
@@ -79,15 +79,30 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return _unescape_run(match[0])
 
 
-def _plain_of_entities(block: bytes) -> bytes:
-    import html  # imported here because its table of names is large
-
-    text = block.decode("utf-8", "replace")
-    for _ in range(ENTITY_ROUNDS):
-        plain = html.unescape(text)
+def undo_repeatedly(undo: Callable[[str], str], text: str, rounds: int = ROUNDS) -> str:
+    """Undo an encoding until that changes nothing, but not more often than so many times."""
+    for _ in range(rounds):
+        plain = undo(text)
         if plain == text:
             break
         text = plain
+    return text
+
+
+_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
+
+
+def unpercent(text: str) -> str:
+    """Undo percent-encoding once (RFC 3986, section 2.1)."""
+    return _PERCENTS.sub(
+        lambda run: bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "replace"), text
+    )
+
+
+def _plain_of_entities(block: bytes) -> bytes:
+    import html  # imported here because its table of names is large
+
+    text = undo_repeatedly(html.unescape, block.decode("utf-8", "replace"))
     return text.encode("utf-8", "replace")
 
 
