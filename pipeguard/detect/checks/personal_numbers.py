@@ -16,8 +16,8 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 # --- check digits -----------------------------------------------------------------------
 # Arithmetic over texts of digits; ValueError if a letter is in one.
 
-_DIHEDRAL_STEP = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
-_ICAO_WEIGHTS = (7, 3, 1)
+_DIHEDRAL_STEP = 1, 5, 7, 6, 2, 8, 3, 0, 9, 4
+_ICAO_WEIGHTS = 7, 3, 1
 
 
 def digits(text: str) -> list[int]:
@@ -79,63 +79,60 @@ _NAMED_CHECKS: dict[str, IsValid] = {
 }
 
 
-# A row is `FORM;WEIGHTS;MODULUS;CHECK`. FORM is how a number begins; what is in its brackets, if it
-# has some, is the number. WEIGHTS are of the characters before the last one, or of all where CHECK
-# is `=REST`. Otherwise CHECK has the last character for each rest, `-` where there is none. A row
-# may also name another check, or have none. Of a kind with several rows each has to hold whose
-# form fits. MMDD, YMMDD, DDMM stand for a month and a day; YMMDD has 20, 40 ... more for other
-# centuries.
-_ROWS = {
-    "us-ssn": r"(?!000|666|9)\d{3}(?!00)\d\d(?!0000)",
-    "us-itin": r"9\d\d(?:5\d|6[0-5]|7\d|8[0-8]|9[0-2]|9[4-9])",
-    "us-routing": r"(?!0{9})(?:0\d|1[0-2]|2[1-9]|3[0-2]|6[1-9]|7[0-2]|80);3,7,1,3,7,1,3,7,1;10;=0",
-    "us-dea": ";1,2,1,2,1,2;10;0123456789",
-    "uk-nino": "(?!BG|GB|KN|NK|NT|TN|ZZ)[^DFIQUV][^DFIOQUV]",
-    "uk-nhs": ";10,9,8,7,6,5,4,3,2;11;0-987654321",
-    "ca-sin": ";luhn",
-    "il-id": ";luhn",
-    "za-id": r"\d\dMMDD\d{4}[012];luhn",
-    "se-personnummer": (
-        r"(?:\d\d)?(\d\d(?:0[1-9]|1[0-2])(?:[06][1-9]|[1278]\d|[39][01])\d{4})\Z;luhn"
-    ),
-    "gr-amka": "DDMM;luhn",
-    "es-dni": r"\d{8};10000000,1000000,100000,10000,1000,100,10,1;23;TRWAGMYFPDXBNJZSQVHLCKE",
-    "nl-bsn": ";9,8,7,6,5,4,3,2,-1;11;=0",
-    "pt-nif": "[1235689];9,8,7,6,5,4,3,2;11;00987654321",
-    "pl-pesel": r"\dYMMDD;1,3,7,9,1,3,7,9,1,3;10;0987654321",
-    "ro-cnp": r"\d{3}MMDD;2,7,9,1,4,6,3,5,8,2,7,9;11;01234567891",
-    "bg-egn": r"\dYMMDD;2,4,8,5,10,9,7,3,6;11;01234567890",
-    "ch-ahv": ";1,3,1,3,1,3,1,3,1,3,1,3;10;0987654321",
-    "dk-cpr": "DDMM",
-    "br-cpf": r"""
-        (?!0{11}|1{11}|2{11}|3{11}|4{11}|5{11}|6{11}|7{11}|8{11}|9{11})(\d{10})\d;10,9,8,7,6,5,4,3,2;11;00987654321
-        (?!0{11}|1{11}|2{11}|3{11}|4{11}|5{11}|6{11}|7{11}|8{11}|9{11})\d{11};11,10,9,8,7,6,5,4,3,2;11;00987654321""",
-    "br-cnpj": r"""
-        (?!0{14})(\d{13})\d;5,4,3,2,9,8,7,6,5,4,3,2;11;00987654321
-        (?!0{14})\d{14};6,5,4,3,2,9,8,7,6,5,4,3,2;11;00987654321""",
-    "ar-cuit": "(?:20|2[3-7]|30|33|34);5,4,3,2,7,6,5,4,3,2;11;0-987654321",
-    "cl-rut": ";3,2,7,6,5,4,3,2;11;0K987654321",
-    "in-aadhaar": "[2-9];verhoeff",
-    "in-pan": "...[ABCFGHLJPT]",
-    "cn-resident": r"\d{6}(?:18|19|20)\d\dMMDD;7,9,10,5,8,4,2,1,6,3,7,9,10,5,8,4,2;11;10X98765432",
-    "jp-my-number": ";6,5,4,3,2,7,6,5,4,3,2;11;00987654321",
-    "kr-rrn": r"\d\dMMDD[1-8]",
-    "au-tfn": ";1,4,3,7,5,8,6,9,10;11;=0",
-    "au-abn": "[1-9];10,1,3,5,7,9,11,13,15,17,19;89;=10",
-    "tr-identity": r"""
-        ([1-9]\d{9})\d;7,-1,7,-1,7,-1,7,-1,7;10;0123456789
-        [1-9]\d{10};1,1,1,1,1,1,1,1,1,1;10;0123456789""",
-    "ru-inn": r"""
-        \d{10}\Z;2,4,10,3,5,9,4,6,8;11;01234567890
-        (\d{11})\d;7,2,4,10,3,5,9,4,6,8;11;01234567890
-        \d{12};3,7,2,4,10,3,5,9,4,6,8;11;01234567890""",
-    "sg-nric": r"""
-        S(.{8});2,7,6,5,4,3,2;11;JZIHGFEDCBA
-        T(.{8});2,7,6,5,4,3,2;11;GFEDCBAJZIH
-        F(.{8});2,7,6,5,4,3,2;11;XWUTRQPNMLK
-        G(.{8});2,7,6,5,4,3,2;11;RQPNMLKXWUT
-        M(.{8});2,7,6,5,4,3,2;11;TRQPNJLKXWU""",
-}
+# Kinds of numbers, each with its rows, `FORM;WEIGHTS;MODULUS;CHECK`. FORM is how a number begins;
+# what is in its brackets, if it has some, is the number. WEIGHTS are of the characters before the
+# last one, or of all where CHECK is `=REST`. Otherwise CHECK has the last character for each rest,
+# `-` where there is none. A row may also name another check, or have none. Of a kind with several
+# rows each has to hold whose form fits. MMDD, YMMDD, DDMM stand for a month and a day; YMMDD has
+# 20, 40 ... more for other centuries.
+_TABLE = r"""us-ssn (?!000|666|9)\d{3}(?!00)\d\d(?!0000)
+us-itin 9\d\d(?:5\d|6[0-5]|7\d|8[0-8]|9[0-2]|9[4-9])
+us-routing (?!0{9})(?:0\d|1[0-2]|2[1-9]|3[0-2]|6[1-9]|7[0-2]|80);3,7,1,3,7,1,3,7,1;10;=0
+us-dea ;1,2,1,2,1,2;10;0123456789
+uk-nino (?!BG|GB|KN|NK|NT|TN|ZZ)[^DFIQUV][^DFIOQUV]
+uk-nhs ;10,9,8,7,6,5,4,3,2;11;0-987654321
+ca-sin ;luhn
+il-id ;luhn
+za-id \d\dMMDD\d{4}[012];luhn
+se-personnummer (?:\d\d)?(\d\d(?:0[1-9]|1[0-2])(?:[06][1-9]|[1278]\d|[39][01])\d{4})\Z;luhn
+gr-amka DDMM;luhn
+es-dni \d{8};10000000,1000000,100000,10000,1000,100,10,1;23;TRWAGMYFPDXBNJZSQVHLCKE
+nl-bsn ;9,8,7,6,5,4,3,2,-1;11;=0
+pt-nif [1235689];9,8,7,6,5,4,3,2;11;00987654321
+pl-pesel \dYMMDD;1,3,7,9,1,3,7,9,1,3;10;0987654321
+ro-cnp \d{3}MMDD;2,7,9,1,4,6,3,5,8,2,7,9;11;01234567891
+bg-egn \dYMMDD;2,4,8,5,10,9,7,3,6;11;01234567890
+ch-ahv ;1,3,1,3,1,3,1,3,1,3,1,3;10;0987654321
+dk-cpr DDMM
+br-cpf
+    (?!0{11}|1{11}|2{11}|3{11}|4{11}|5{11}|6{11}|7{11}|8{11}|9{11})(\d{10})\d;10,9,8,7,6,5,4,3,2;11;00987654321
+    (?!0{11}|1{11}|2{11}|3{11}|4{11}|5{11}|6{11}|7{11}|8{11}|9{11})\d{11};11,10,9,8,7,6,5,4,3,2;11;00987654321
+br-cnpj
+    (?!0{14})(\d{13})\d;5,4,3,2,9,8,7,6,5,4,3,2;11;00987654321
+    (?!0{14})\d{14};6,5,4,3,2,9,8,7,6,5,4,3,2;11;00987654321
+ar-cuit (?:20|2[3-7]|30|33|34);5,4,3,2,7,6,5,4,3,2;11;0-987654321
+cl-rut ;3,2,7,6,5,4,3,2;11;0K987654321
+in-aadhaar [2-9];verhoeff
+in-pan ...[ABCFGHLJPT]
+cn-resident \d{6}(?:18|19|20)\d\dMMDD;7,9,10,5,8,4,2,1,6,3,7,9,10,5,8,4,2;11;10X98765432
+jp-my-number ;6,5,4,3,2,7,6,5,4,3,2;11;00987654321
+kr-rrn \d\dMMDD[1-8]
+au-tfn ;1,4,3,7,5,8,6,9,10;11;=0
+au-abn [1-9];10,1,3,5,7,9,11,13,15,17,19;89;=10
+tr-identity
+    ([1-9]\d{9})\d;7,-1,7,-1,7,-1,7,-1,7;10;0123456789
+    [1-9]\d{10};1,1,1,1,1,1,1,1,1,1;10;0123456789
+ru-inn
+    \d{10}\Z;2,4,10,3,5,9,4,6,8;11;01234567890
+    (\d{11})\d;7,2,4,10,3,5,9,4,6,8;11;01234567890
+    \d{12};3,7,2,4,10,3,5,9,4,6,8;11;01234567890
+sg-nric
+    S(.{8});2,7,6,5,4,3,2;11;JZIHGFEDCBA
+    T(.{8});2,7,6,5,4,3,2;11;GFEDCBAJZIH
+    F(.{8});2,7,6,5,4,3,2;11;XWUTRQPNMLK
+    G(.{8});2,7,6,5,4,3,2;11;RQPNMLKXWUT
+    M(.{8});2,7,6,5,4,3,2;11;TRQPNJLKXWU"""
+_ROWS = {kind: rows for kind, *rows in map(str.split, re.split(r"\n(?=\S)", _TABLE))}
 
 
 def _read_row(line: str) -> tuple[re.Pattern[str], IsValid]:
@@ -160,7 +157,7 @@ def _has_check(weights: Sequence[int], modulus: int, ends: str, text: str) -> bo
 
 @cache
 def _rows(kind: str) -> list[tuple[re.Pattern[str], IsValid]]:
-    return [*map(_read_row, _ROWS[kind].split())]
+    return [*map(_read_row, _ROWS[kind])]
 
 
 def _fits(kind: str, text: str) -> bool:
@@ -304,7 +301,7 @@ _VIN = dict(zip("ABCDEFGHJKLMNPRSTUVWXYZ", digits("12345678123457923456789"), st
 
 def _vin(text: str) -> bool:
     values = [_VIN[c] if c in _VIN else int(c) for c in text]
-    weights = (*range(8, 1, -1), 10, 0, *range(9, 1, -1))
+    weights = *range(8, 1, -1), 10, 0, *range(9, 1, -1)
     total = sum(value * weight for value, weight in zip(values, weights, strict=True))
     return "0123456789X"[total % 11] == text[8]
 
