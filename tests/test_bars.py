@@ -21,9 +21,9 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # comments, docstrings, layout and commas, and nine for each line of a text file that is a regular
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 7_301,
+    (".", "terminal", "unicode"): 7_130,
     ("firewall",): 44_035,
-    ("detect",): 149_062,
+    ("detect",): 148_984,
     ("rulebook",): 10_639,
     ("identity",): 5_981,
     ("config", "state", "auth"): 58_696,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_645,
 }
-TOKENS_CAP = 598_306  # of all rooms
+TOKENS_CAP = 598_057  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -23,13 +23,6 @@ MAX_EXPANSION = 6  # letters that a character is folded to: two ligatures of phr
 
 Range = tuple[int, int]
 
-_INVISIBLE_RANGES = (
-    (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160), (0x17B4, 0x17B5),
-    (0x180B, 0x180F), (0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x2800, 0x2800),
-    (0x3164, 0x3164), (0xFE00, 0xFE0F), (0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFFB),
-    (0x0300, 0x036F), (0x1AB0, 0x1AFF), (0x1DC0, 0x1DFF), (0x20D0, 0x20FF), (0xFE20, 0xFE2F),
-    (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0000, 0xE0FFF),
-)  # fmt: skip
 # UTS 39 look-alikes that NFKC does not change: Cyrillic, Greek, Armenian, Cherokee, Latin.
 _LOOK_ALIKES = (
     "аaеeоoрpсcуyхxіiјjѕsԁdһhԛqԝwӏlАAВBЕEКKМMНHОOРPСCТTХXІIЈJЅSУYҮYүyѴVѵvԚQԜWԌGԀDҺHӀI"
@@ -66,7 +59,12 @@ def _base(character: str) -> str:
     return _PLAIN.get(character, character)
 
 
-_INVISIBLE = lazy_regex("[" + "".join(f"{chr(a)}-{chr(b)}" for a, b in _INVISIBLE_RANGES) + "]")
+_INVISIBLE = lazy_regex(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\u0300-\u036f"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
 # White letters in black circles and squares, and halves of flags: none has a compatibility form.
 _CAPITALS = {
     chr(first + step): chr(ord("A") + step)
@@ -99,9 +97,9 @@ def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
     """Fold a text; also return the way back to its original positions."""
     if data.isascii():
         return data, [], Unfolding(data, lambda: [(0, 0, False)])
-    blocks: list[bytes] = []
+    blocks = []
     changed: list[Range] = []
-    table: list[tuple[int, int, bool]] = []
+    table = []
     start = length = 0
     while start < len(data):
         end = _boundary(data, start + BLOCK)
@@ -109,10 +107,7 @@ def fold_and_back(data: bytes) -> tuple[bytes, list[Range], Unfolding]:
         folded = block if block.isascii() else _fold_block(block)
         table.append((length, start, folded != block))
         if folded != block:
-            if changed and changed[-1][1] == length:
-                changed[-1] = (changed[-1][0], length + len(folded))
-            else:
-                changed.append((length, length + len(folded)))
+            extend(changed, length, length + len(folded))
         blocks.append(folded)
         start, length = end, length + len(folded)
     return b"".join(blocks), changed, Unfolding(data, lambda: table)
@@ -124,7 +119,7 @@ class _Sizes(dict[str, int]):
     def __missing__(self, character: str) -> int:
         if len(self) > MAX_FOLDS:
             self.clear()
-        size = self[character] = len(character.translate(_folds).encode("utf-8"))
+        size = self[character] = len(character.translate(_folds).encode())
         return size
 
 
@@ -172,8 +167,8 @@ class Unfolding:
             return start, min(start + 1, len(self._data))
         letters, ends = self._block(at)
         index = min(bisect_right(ends, place - folded_at), len(letters) - 1)
-        start = at + len(letters[:index].encode("utf-8"))
-        return start, start + len(letters[index].encode("utf-8"))
+        start = at + len(letters[:index].encode())
+        return start, start + len(letters[index].encode())
 
     def _block(self, at: int) -> tuple[str, list[int]]:
         """The letters of a block, and the end of each once folded, in bytes."""
@@ -207,7 +202,7 @@ def _fold_block(block: bytes) -> bytes:
             text = text.replace(character, str(_folds[ord(character)]))
     else:
         text = text.translate(_folds)
-    return text.encode("utf-8")
+    return text.encode()
 
 
 def keep(data: bytes, ranges: Sequence[Range]) -> tuple[bytes, Unfolding]:
@@ -297,7 +292,7 @@ class Spaced:
         data: the text with its separators.
     """
 
-    __slots__ = ("_counts", "_last", "data")
+    __slots__ = "_counts", "_last", "data"
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -336,7 +331,7 @@ class Spaced:
 def extend(ranges: list[Range], low: int, high: int) -> None:
     """Add a range that begins in the last one or after it."""
     if ranges and low <= ranges[-1][1]:
-        ranges[-1] = (ranges[-1][0], max(high, ranges[-1][1]))
+        ranges[-1] = ranges[-1][0], max(high, ranges[-1][1])
     else:
         ranges.append((low, high))
 

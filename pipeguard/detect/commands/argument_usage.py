@@ -18,12 +18,12 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes, strict_json
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.records import NamedTuple
+from pipeguard.unicode.folding import Range, extend
 
-Range = tuple[int, int]
 Idle = tuple[ArgumentRole, ...]
 WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 
-PROGRAMS = (ArgumentRole.COMMAND, ArgumentRole.CODE)
+PROGRAMS = ArgumentRole.COMMAND, ArgumentRole.CODE
 # A list or an object in JSON, by its first and last characters.
 _JSON = lazy_regex(r"(?s)\s*(?:\{\s*\"|\[\s*[{\"]).*[\]}]\s*\Z")
 
@@ -102,9 +102,12 @@ class Uses:
             idle: the roles of idle strings.
         """
         if idle not in self._busy:
-            self._busy[idle] = self._busy_ranges(idle)
+            self._busy[idle] = []
+            for start, end, string_role in self._stretches:
+                if string_role not in idle:
+                    extend(self._busy[idle], start, end)
         ranges = self._busy[idle]
-        parts: list[Range] = []
+        parts = []
         for start, end in ranges[bisect_left(ranges, low, key=itemgetter(1)) :]:
             if start >= high:
                 break
@@ -112,22 +115,10 @@ class Uses:
                 parts.append((max(start, low), min(end, high)))
         return parts
 
-    def _busy_ranges(self, idle: Idle) -> list[Range]:
-        """All parts of the text that are not idle; adjacent parts are merged."""
-        ranges: list[Range] = []
-        for start, end, string_role in self._stretches:
-            if string_role in idle:
-                continue
-            if ranges and ranges[-1][1] == start:
-                ranges[-1] = (ranges[-1][0], end)
-            else:
-                ranges.append((start, end))
-        return ranges
-
     @cached_property
     def _stretches(self) -> list[tuple[int, int, ArgumentRole | None]]:
         """All of the text in stretches of strings with one role; None for stretches never idle."""
-        stretches: list[tuple[int, int, ArgumentRole | None]] = []
+        stretches = []
         start = end = 0
         last: ArgumentRole | None = None
         places = self.text.names_around
@@ -163,7 +154,7 @@ def parse_json(text: str) -> JsonValue:
     is_json = text.lstrip()[:1] in ("[", "{")
     try:
         read: JsonValue = json.loads(text, object_pairs_hook=_make_object) if is_json else None
-        json.dumps(read if "\\ud" in text.lower() else 0, ensure_ascii=False).encode("utf-8")
+        json.dumps(read if "\\ud" in text.lower() else 0, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         return None
     return None if strict_json.nests_deeper_than(read, strict_json.MAX_DEPTH) else read
