@@ -5,7 +5,7 @@ from pipeguard.firewall.finding import Action, Confidence
 from pipeguard.firewall.policy import PolicyTarget, default_action
 from pipeguard.firewall.protocol.places import Surface
 
-_RAISED = (Leaving.RAISE, Leaving.ONLY)
+_RAISED = Leaving.RAISE, Leaving.ONLY
 
 
 def usual_action(rule: Rule) -> Action:

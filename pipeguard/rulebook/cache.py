@@ -112,7 +112,7 @@ def _engines(compiled: CompiledRules) -> Engines:
     for surface, parts in zip(Surface, compiled.engines, strict=True):
         rules = EngineRules(read_rules, surface, frozenset(map(Surface, parts.surfaces)))
         opener = make_opener(OpenerFile(*parts.opener) if parts.opener else None, _model)
-        numbers = (parts.plain, parts.squeezed, parts.acts)
+        numbers = parts.plain, parts.squeezed, parts.acts
         plain, squeezed, acts = (PatternSet([*map(database, some)]) for some in numbers)
         engines.append(Engine(rules, (plain, squeezed, acts, opener), _model))
         engines[-1].key = compiled.key

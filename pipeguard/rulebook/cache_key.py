@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from pipeguard.detect.matching.pattern_set import PatternGroup
     from pipeguard.rulebook.packs import PackFile
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_RULEBOOK_MODULES = ("packs.py", "compiler.py", "compiled_file.py")
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+_RULEBOOK_MODULES = "packs.py", "compiler.py", "compiled_file.py"
 
 
 def cache_key(packs: Sequence[PackFile]) -> bytes:
@@ -47,9 +47,9 @@ def modules_of_compiling() -> list[str]:
     """The modules and word tables that could change findings, as paths in the package."""
     modules = [os.path.join("rulebook", name) for name in _RULEBOOK_MODULES]
     for room in ("unicode", "firewall", "detect"):
-        for folder, folders, files in os.walk(os.path.join(_PACKAGE, room)):
+        for folder, folders, files in os.walk(os.path.join(PACKAGE, room)):
             folders[:] = sorted(name for name in folders if name != "__pycache__")
-            path = os.path.relpath(folder, _PACKAGE)
+            path = os.path.relpath(folder, PACKAGE)
             names = sorted(name for name in files if name.endswith((".py", ".txt")))
             modules += [os.path.join(path, name) for name in names]
     return modules  # empty in an archive, where the version covers them
@@ -65,7 +65,7 @@ def _hash(size: int, words: Iterable[str], *contents: Iterable[bytes]) -> hashli
 def _code(name: str) -> bytes:
     """The text of a module: in a repository it changes without the version."""
     try:
-        with open(os.path.join(_PACKAGE, name), "rb", buffering=0) as file:
+        with open(os.path.join(PACKAGE, name), "rb", buffering=0) as file:
             return file.readall()
     except OSError:
         return b""

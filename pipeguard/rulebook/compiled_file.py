@@ -34,6 +34,7 @@ from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import Trusted, other_writer
 from pipeguard.errors import EngineError
 from pipeguard.records import NamedTuple
+from pipeguard.rulebook.cache_key import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -47,8 +48,7 @@ MAX_HEAD_BYTES = 2**16
 MAX_NAMES_BYTES = 2 * MOST_NAMES * NAME_BYTES
 _SUFFIX = ".compiled"
 COMPILED_PATTERN = f"rules-*{_SUFFIX}"
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-_NATIVE = os.path.join(_PACKAGE, "detect", "model")
+_NATIVE = os.path.join(PACKAGE, "detect", "model")
 
 
 class EngineParts(NamedTuple):
@@ -181,7 +181,7 @@ def _open(folder: str, name: str, *, is_shipped: bool) -> CompiledRules:
 
 def shipped_folder() -> str:
     """The folder of the files compiled by the package's build; it need not exist."""
-    return os.path.join(_PACKAGE, "databases")
+    return os.path.join(PACKAGE, "databases")
 
 
 def file_name(key: bytes) -> str:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from pipeguard.config.directories import Trusted, config_folder, read_own
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.records import NamedTuple
+from pipeguard.rulebook.cache_key import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pipeguard.detect.rules.rule import Rule
 
 MAX_PACK_BYTES = 4 * 1024 * 1024
-_SUFFIXES = (".yaml", ".yml")
+_SUFFIXES = ".yaml", ".yml"
 
 
 class PackFile(NamedTuple):
@@ -43,8 +44,8 @@ def shipped_folder() -> str:
     Raises:
         RuleError: it does not exist, so nothing could be judged.
     """
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-    for folder in (os.path.join(package, "rules"), os.path.join(os.path.dirname(package), "rules")):
+    for above in (PACKAGE, os.path.dirname(PACKAGE)):
+        folder = os.path.join(above, "rules")
         if os.path.isdir(folder):
             return folder
     raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
@@ -94,7 +95,7 @@ def sources() -> tuple[PackFile, ...]:
     Raises:
         RuleError: a file cannot be read, or another user could have written it.
     """
-    return (*shipped_sources(), *_read_folder(user_folder(), is_shipped=False))
+    return *shipped_sources(), *_read_folder(user_folder(), is_shipped=False)
 
 
 def shipped_sources() -> tuple[PackFile, ...]:
@@ -120,11 +121,11 @@ def load_rules(packs: Iterable[PackFile] | None = None) -> tuple[Rule, ...]:
     """
     from pipeguard.detect.rules.rule import load_pack, locate
 
-    rules: dict[str, Rule] = {}
+    rules = {}
     first: dict[str, str] = {}
     for source in sources() if packs is None else packs:
         try:
-            text = source.content.decode("utf-8")
+            text = source.content.decode()
         except UnicodeDecodeError:
             raise RuleError(f"{source.path} is not UTF-8.") from None
         # Tests try the expressions of shipped packs, which takes most of a second.

@@ -119,7 +119,7 @@ class _Draft:
         text, start = "", 0
         while at < len(self._recipe):
             part = _PART.match(self._recipe, at)
-            if part is None:
+            if not part:
                 break
             if part[0] == "}" and not is_inner:
                 where = f"in {self._recipe!r} at {at}"

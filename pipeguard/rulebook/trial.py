@@ -269,7 +269,7 @@ def _id(text: str) -> str:
 
 def _locate(text: str, framed: _Framed, findings: Sequence[Finding]) -> Iterator[LocatedFinding]:
     pointers = [_pointer(framed, finding) for finding in findings]
-    ranges: dict[str, Range] = {}
+    ranges = {}
     if findings and not framed.plain:
         ranges = value_ranges(text, set(pointers))
     for finding, pointer in zip(findings, pointers, strict=True):
@@ -343,7 +343,7 @@ def text_offset(text: str, string: Range, offset: int) -> int:
     at, end = string[0] + 1, string[1] - 1
     for _ in range(offset):
         letter = _LETTER.match(text, at, end)
-        if letter is None:
+        if not letter:
             break
         at = letter.end()
     return at

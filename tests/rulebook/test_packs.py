@@ -133,7 +133,7 @@ def test_an_installation_without_rules_does_not_run(
 ) -> None:
     package = tmp_path / "pipeguard"
     package.mkdir()
-    monkeypatch.setattr(rulebook, "__file__", str(package / "rulebook" / "packs.py"))
+    monkeypatch.setattr(rulebook, "PACKAGE", str(package))
     with pytest.raises(RuleError, match="missing from this installation"):
         shipped_folder()
     (tmp_path / "rules").mkdir()
@@ -147,7 +147,7 @@ def test_an_installed_packages_own_rules_come_before_those_beside_it(
     package = tmp_path / "pipeguard"
     (package / "rules").mkdir(parents=True)
     (tmp_path / "rules").mkdir()
-    monkeypatch.setattr(rulebook, "__file__", str(package / "rulebook" / "packs.py"))
+    monkeypatch.setattr(rulebook, "PACKAGE", str(package))
     assert shipped_folder() == str(package / "rules")
 
 
