@@ -41,11 +41,12 @@ _PASSES_ON_RESULTS = Label.SENDS | Label.OUTSIDE | Label.RUNS | Label.READS_SECR
 # Readings of links as mails have them.
 _IN_PLACE = frozenset(("text", "folded", "entities", "escapes", "percent", "quoted-printable"))
 # The format of a token of any kind.
-_TOKEN_RULES = ("secrets.jwt", "secrets.jwt-short")
+_TOKEN_RULES = "secrets.jwt", "secrets.jwt-short"
 # Readings that keep a text as it is, except between its letters, literals and strings.
 _JOINING = frozenset(("folded", "joined", "literals", "pieces", "squeezed"))
 # The values of `leaving` in rules that know a secret only by its name, or without one.
-_BY_NAME = (Leaving.LOWER, Leaving.ONLY)
+_BY_NAME = Leaving.LOWER, Leaving.ONLY
+_COUNTS_LEAVING = Leaving.RAISE, Leaving.ONLY
 
 
 FIXTURE_CHARS = 600  # read around a hash to find its purpose
@@ -102,19 +103,6 @@ class LocatedMatch:
         if self.tool is None or not self.is_argument:
             return WayOut.NOWHERE
         return way_out(self.tool, self.value, self.match.path, self._span)
-
-    def is_unsent_sample(self) -> bool:
-        """True for a published or made-up secret that is not in a request to another host."""
-        return self.match.is_sample and self.way is not WayOut.REQUESTED
-
-    def is_requested(self) -> bool:
-        """True in a request to another host, if the rule distinguishes these."""
-        leaving = self.match.rule.leaving
-        return leaving in (Leaving.RAISE, Leaving.ONLY) and self.way is WayOut.REQUESTED
-
-    def goes_nowhere(self) -> bool:
-        """True for a match that does not leave, if its rule counts only leaving ones."""
-        return self.match.rule.leaving is Leaving.ONLY and self.way is WayOut.NOWHERE
 
     def stays_in_tool(self) -> bool:
         """True if the rule distinguishes it, and the argument stays on this machine."""
@@ -237,13 +225,9 @@ class LocatedMatch:
         secret = self.text[self.match.start : self.match.end]
         if not vault.knows(secret) or text_values.find_addresses(self.value):
             return False
-        return not labels & Label.WRITES or self._is_at_home(secret)
-
-    def _is_at_home(self, secret: str) -> bool:
-        """True if a secret is written to its source folder, or to a file for keys.
-
-        True also if the call names no file to write, or the secret is not from a file.
-        """
+        if not labels & Label.WRITES:
+            return True
+        # If it is from a file, only into the same folder, or into files for keys.
         sources = self.knowledge.flows.find_sources(secret)
         read = [each for each in sources if "/" in each or "\\" in each]
         return not read or all(
@@ -280,10 +264,22 @@ class LocatedMatch:
 # The last steps of a rating (detect.scanning.rating): where a match goes, and where it came from.
 IN_MESSAGE: tuple[Step[LocatedMatch], ...] = (
     # A sent sample leaks nothing; a sample in an address shows where a real secret would go.
-    ("a sample that no request has", DROP, LocatedMatch.is_unsent_sample),
+    (
+        "a sample that no request has",
+        DROP,
+        lambda m: m.match.is_sample and m.way is not WayOut.REQUESTED,
+    ),
     ("it stays on this machine", LIMIT, LocatedMatch.stays_in_tool),
-    ("in an address, or in a request to another host", ENSURE, LocatedMatch.is_requested),
-    ("it goes nowhere", DROP, LocatedMatch.goes_nowhere),
+    (
+        "in an address, or in a request to another host",
+        ENSURE,
+        lambda m: m.match.rule.leaving in _COUNTS_LEAVING and m.way is WayOut.REQUESTED,
+    ),
+    (
+        "it goes nowhere",
+        DROP,
+        lambda m: m.match.rule.leaving is Leaving.ONLY and m.way is WayOut.NOWHERE,
+    ),
     ("it goes back to its server", LIMIT, LocatedMatch.is_servers_own),
     ("a key in a file made for keys", LIMIT, LocatedMatch.is_key_in_its_file),
     ("the hash of a password in a test or example", LIMIT, LocatedMatch.is_fixture_hash),
@@ -308,16 +304,16 @@ def pass_with_words(rated: Sequence[tuple[Match, Finding]]) -> list[Finding]:
     ]
     return [
         finding._replace(action=Action.ALLOW, note=EXEMPT, would=None)
-        if any(_is_longer_form(match, other) for other in passing)
+        if _JOINING.issuperset(match.view.split(">"))
+        and any(  # the words after it were read as a part of it
+            match.rule == other.rule
+            and match.secret.startswith(other.secret)
+            and match.secret != other.secret
+            for other in passing
+        )
         else finding
         for match, finding in rated
     ]
-
-
-def _is_longer_form(match: Match, secret: Match) -> bool:
-    """True if a match is a secret and the words after it, read as one."""
-    is_longer = match.secret.startswith(secret.secret) and match.secret != secret.secret
-    return is_longer and match.rule == secret.rule and _JOINING.issuperset(match.view.split(">"))
 
 
 def restored_file(knowledge: Knowledge, context: Context, value: JsonValue) -> JsonValue:

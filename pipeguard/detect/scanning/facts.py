@@ -44,8 +44,8 @@ from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.unicode.folding import Range
 from pipeguard.unicode.name_words import words_of_any_script
 
-_WITH_SPACES = (View.TEXT, View.FOLDED, View.DECODED)  # views that keep the ends of words
-_AS_WRITTEN = ("text", "folded")
+_WITH_SPACES = View.TEXT, View.FOLDED, View.DECODED  # views that keep the ends of words
+_AS_WRITTEN = "text", "folded"
 ADDRESS_BYTES = 80  # percent-encoded: orders are longer
 # Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded
 # for transport.
@@ -169,10 +169,6 @@ class Candidate:
         is_worded = self.view in _WITH_SPACES and not self.held_check
         return is_worded and is_part_of_word(self.rule, self.data, self.match)
 
-    def fits_by_chance(self) -> bool:
-        """True if joined pieces certainly form it by chance."""
-        return self.origin.is_chance(self.rule, self.data, self.span)
-
     def is_doubted(self, kind: Doubt = Doubt.LIKELY) -> bool:
         """True if a classifier takes its sentences for no order, to this degree."""
         is_asked = self.rule.quoted and self.view in _WITH_SPACES
@@ -193,15 +189,6 @@ class Candidate:
         for _, last in exceptions:
             return self.may_doubt(self, (start, max(end, last)), Doubt.GRAVEST)
         return False
-
-    def is_cut_off_in_string(self) -> bool:
-        """True if a match over several strings begins or ends within a word of one of them."""
-        is_joined = self.view is View.JOINED
-        return is_joined and self.origin.is_part_of_word(self.rule, self.data, self.match)
-
-    def is_split(self) -> bool:
-        """True for a secret in pieces, with spaces that are not there by chance."""
-        return self.is_squeezed and self.origin.is_split(*self.span)
 
 
 class Located:
@@ -325,11 +312,6 @@ class Located:
         is_short = not is_clear and len(self.data) <= SHORT_BYTES
         return is_short and _OPAQUE.search(self.view) is not None
 
-    def is_short_address(self) -> bool:
-        """True for a classifier's short order in percent-encoding, if nothing else lowers it."""
-        is_address = bool(self.rule.model) and self.view == "percent"
-        return is_address and self.size_bytes < ADDRESS_BYTES and not self.purpose
-
 
 FEW_STRINGS = 32  # in a value, up to which its places are checked before a rule runs
 
@@ -342,7 +324,7 @@ def may_apply(rule: Rule, source: ScanInput) -> bool:
     return any(is_listed(rule.places, source.place_of(path)) for path in text.paths)
 
 
-@lru_cache(maxsize=1024)  # few of each
+@lru_cache(1024)  # few of each
 def is_listed(patterns: Sequence[str], place: str) -> bool:
     """True if one of a rule's patterns names a place."""
     return any(fnmatchcase(place, pattern) for pattern in patterns)
@@ -362,7 +344,7 @@ def is_invisible(view: str) -> bool:
 # --- stated purpose ---------------------------------------------------------------------
 # A definition's statement of its purpose: its name, its title and its first sentence.
 
-_SHOWN_KEYS = frozenset({"example", "examples", "default", "const", "enum", "sample"})
+_SHOWN_KEYS = words.word_set("example examples default const enum sample")
 MAX_SENTENCE_CHARS = 200  # of the first sentence: later ones no longer state the purpose
 _END = lazy_regex(r"[.!?\u3002\uff01\uff1f\u0964\u061f](?=\s|$)|[\u3002\uff01\uff1f\u0964]|\n")
 
@@ -412,7 +394,7 @@ def find_shown_topic(value: JsonValue, path: Path, start: int, data: bytes, span
     return find_purpose(words.topics.in_order("SHOWING"), value, path, start).encode()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(64)
 def _pattern(purposes: tuple[str, ...]) -> re.Pattern[str]:
     parts = (re.escape(word.removesuffix("*")) + r"\w*" * word.endswith("*") for word in purposes)
     return re.compile("|".join(parts))

@@ -13,8 +13,8 @@ from pipeguard.detect.checks.placeholders import is_placeholder
 from pipeguard.detect.commands import argument_roles, argument_usage
 from pipeguard.detect.model.cascade import Evidence, ReadOrder, Steps
 from pipeguard.detect.model.quotation import FEW_TOPICS, MANY_TOPICS
-from pipeguard.detect.rules.rule import Rule, Written
-from pipeguard.detect.scanning.facts import Candidate, Located, join_topics
+from pipeguard.detect.rules.rule import Rule, View, Written
+from pipeguard.detect.scanning.facts import ADDRESS_BYTES, Candidate, Located, join_topics
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.scan_budget import Dropped, Match
 from pipeguard.detect.scanning.surroundings import (
@@ -28,7 +28,7 @@ from pipeguard.firewall.protocol import json_values, places
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range
 
-_PROGRAMS = (*argument_usage.PROGRAMS, argument_roles.ArgumentRole.STATEMENT)
+_PROGRAMS = *argument_usage.PROGRAMS, argument_roles.ArgumentRole.STATEMENT
 NEAR_CHARS = 8192  # between two signs: a longer text has both by chance
 LOOKED_AT_CHARS = 80  # shown of the words that a step looked at
 MOST_DROPPED = 1000  # matches of one value that are kept for somebody who asks why
@@ -61,7 +61,7 @@ def _rate(case: _Case, table: Sequence[Step[_Case]], so_far: Rating) -> Rating:
         after = effect[confidence]
         if after is not confidence and (evidence := find_evidence(case)):
             confidence = after
-            steps = (*steps, (words, after, evidence))
+            steps = *steps, (words, after, evidence)
     return Rating(confidence, steps)
 
 
@@ -118,18 +118,26 @@ BY_CHECKS: tuple[Step[Candidate], ...] = (
 CHANCE = "joined pieces fit by chance"
 DOUBTED = "a classifier takes its sentences for no order"
 _BY_CHANCE: tuple[Step[Candidate], ...] = (
-    (CHANCE, DROP, Candidate.fits_by_chance),
+    (CHANCE, DROP, lambda m: m.origin.is_chance(m.rule, m.data, m.span)),
     (CHANCE, DROP_UNSURE, lambda m: m.origin.may_fit_by_chance),
 )
 IN_READING: tuple[Step[Candidate], ...] = (
     *_BY_CHANCE,
-    ("the word around it goes on in its string", LOWER, Candidate.is_cut_off_in_string),
+    (
+        "the word around it goes on in its string",
+        LOWER,
+        lambda m: m.view is View.JOINED and m.origin.is_part_of_word(m.rule, m.data, m.match),
+    ),
     ("quoted, about attacks", DOUBT, lambda m: m.quote and join_topics(m.data, m.span, FEW_TOPICS)),
     ("in quotes or code, or called an example", LOWER, lambda m: m.quote),
     ("an example in a text about attacks", LOWER, Candidate.find_topics_of_example),
     (DOUBTED, DOUBT_LIKELY, Candidate.is_doubted),
     (DOUBTED, LIMIT, Candidate.is_doubted_surely),
-    ("in pieces that nobody writes by chance", RAISE_LIKELY, Candidate.is_split),
+    (
+        "in pieces that nobody writes by chance",
+        RAISE_LIKELY,
+        lambda m: m.is_squeezed and m.origin.is_split(*m.span),
+    ),
 )
 # A published sample or a dummy in a call, unless its text shows it as something else.
 AS_SAMPLE: tuple[Step[Candidate], ...] = (
@@ -161,7 +169,7 @@ def counts_by_checks(candidate: Candidate) -> bool:
 
 DATA = "a value in source code or data"
 NOT_SEARCHED = Rating(None, (("its rule does not search there", None, True),))
-_VALUES = (Written.VALUES, Written.PARSED)
+_VALUES = Written.VALUES, Written.PARSED
 IN_STRING: tuple[Step[Located], ...] = (
     ("in a place that its rule is not for", DROP, Located.find_other_place),
     ("in a file, or in quoted code", DROP, Located.is_read_only),
@@ -191,7 +199,13 @@ IN_STRING: tuple[Step[Located], ...] = (
     ("nobody sees it", ENSURE, lambda m: m.is_invisible),
     ("encoded so that everybody can read it", LOWER, lambda m: m.is_open),
     ("encoded, and short", RAISE, Located.is_opaque),
-    ("percent-encoded, and too short for an order", LOWER, Located.is_short_address),
+    (
+        "percent-encoded, and too short for an order",
+        LOWER,
+        lambda m: (
+            m.rule.model and m.view == "percent" and m.size_bytes < ADDRESS_BYTES and not m.purpose
+        ),
+    ),
 )
 
 
@@ -344,7 +358,7 @@ def describe_steps(match: Match, *, with_words: bool) -> tuple[str, ...]:
         with_words: True to show words of the text, too, without the match's secret.
     """
     first = ("the classifier", Confidence.HIGH) if match.rule.model else None
-    lines: list[str] = []
+    lines = []
     for words, confidence, evidence in (
         (*(first or ("the pattern", match.rule.confidence)), ""),
         *match.steps,
