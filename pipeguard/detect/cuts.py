@@ -65,7 +65,20 @@ def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
     """
     if not any(f.action is Action.CUT or tells_private(f.rule) for f in findings):
         return findings
-    findings = _without_repeated(findings)
+    # Without cuts of folded words that go with the unfolded words.
+    plain: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        if finding.action is Action.CUT and finding.view == "text":
+            plain.setdefault((finding.rule, finding.pointer), []).append(finding)
+    findings = [
+        finding
+        for finding in findings
+        if (finding.action, finding.view) != (Action.CUT, "folded")
+        or not any(
+            other.start <= finding.start and finding.end <= other.end
+            for other in plain.get((finding.rule, finding.pointer), ())
+        )
+    ]
     private = [finding for finding in findings if tells_private(finding.rule)]
     private.sort(key=lambda finding: -finding.start)
     secrets = _secrets(value, private)
@@ -75,23 +88,6 @@ def with_words(value: JsonValue, findings: list[Finding]) -> list[Finding]:
         why = f"more than {MAX_CUTS} passages would have to be cut out"
         return block_cuts(shown[: 2 * MAX_CUTS], why)
     return shown
-
-
-def _without_repeated(findings: Sequence[Finding]) -> list[Finding]:
-    """The findings without cuts of folded words that go with the unfolded words."""
-    plain: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        if finding.action is Action.CUT and finding.view == "text":
-            plain.setdefault((finding.rule, finding.pointer), []).append(finding)
-    return [
-        finding
-        for finding in findings
-        if (finding.action, finding.view) != (Action.CUT, "folded")
-        or not any(
-            other.start <= finding.start and finding.end <= other.end
-            for other in plain.get((finding.rule, finding.pointer), ())
-        )
-    ]
 
 
 def count_passages(findings: Iterable[Finding]) -> int:

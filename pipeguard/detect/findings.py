@@ -14,7 +14,7 @@ from pipeguard.detect.flows import leak_search, secret_egress, text_values, tool
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
-from pipeguard.detect.restoring import FOREIGN_NOTE, echoes, has_foreign_placeholder
+from pipeguard.detect.restoring import FOREIGN_NOTE, echoes
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
     Action,
@@ -26,7 +26,7 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue, walk_texts
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import ARGUMENTS, Surface, get_value
 from pipeguard.firewall.session import placeholders, replies
@@ -34,7 +34,6 @@ from pipeguard.firewall.session.guard import EXEMPT, Context
 
 if TYPE_CHECKING:
     from pipeguard.detect.scanning.first_look import Look
-    from pipeguard.detect.scanning.scan_budget import ScanResult
 
 SECRETS = "secrets."
 MOST_STRINGS = 256  # of a call in which a key may begin or go on
@@ -95,8 +94,8 @@ def _look_ahead(
     Returns:
         The name of each definition, and the looks at one that is not known, by its identity.
     """
-    named: dict[int, tuple[TextName, list[Look]]] = {}
-    new: list[tuple[JsonValue, list[Look]]] = []
+    named = {}
+    new = []
     for value in values:
         name = name_value(context, surface, value)
         looks: list[Look] = []
@@ -125,27 +124,10 @@ def _read_named(
         if context.budgets is not None:
             context.budgets.grow(name.size_bytes)
         return []
-    results = _run_rules(knowledge, context, surface, value, looks)
-    if results:
-        from pipeguard.detect.matched import list_findings  # most runs find nothing
-
-        return list_findings(knowledge, context, surface, value, results)
-    knowledge.clean_texts.add(name.name, context.call, lasts=name.lasts)
-    return []
-
-
-def _run_rules(
-    knowledge: Knowledge,
-    context: Context,
-    surface: Surface,
-    value: JsonValue,
-    looks: Sequence[Look],
-) -> list[ScanResult]:
-    """The results of the engines of one surface that found anything in a value."""
     from pipeguard.detect.scanning.scan_budget import NOTHING_FOUND  # no first answer needs it
 
-    results: list[ScanResult] = []
-    look: Look | None = None
+    results = []
+    look = None
     try:
         for number, engine in enumerate(knowledge.scanners[surface]):
             look = looks[number] if looks else engine.look(value, surface, look)
@@ -155,7 +137,12 @@ def _run_rules(
     except UnicodeEncodeError:
         why = "a string contains a lone surrogate, which is half a character"
         raise Refusal("protocol.lone-surrogate", why, codes.INVALID_REQUEST) from None
-    return results
+    if results:
+        from pipeguard.detect.matched import list_findings  # most runs find nothing
+
+        return list_findings(knowledge, context, surface, value, results)
+    knowledge.clean_texts.add(name.name, context.call, lasts=name.lasts)
+    return []
 
 
 # --- a message ------------------------------------------------------------------------------
@@ -178,30 +165,26 @@ def read_message(
     """
     name = name_message(context, surface, message, value)
     findings = _read_named(knowledge, context, surface, value=value, name=name)
+    frame, vault = message.frame, knowledge.vault
     if surface is Surface.TO_SERVER:
-        return findings + _find_in_sent(knowledge, context, message)
-    if placeholders.may_hold_name(message.frame):
+        if text_values.names_obeyed_file(frame) or b"\\u00" in frame:
+            findings += _written_orders(knowledge, context, message.value)
+        if placeholders.may_hold_placeholder(frame):
+            # No placeholder spans a line end.
+            if vault.restore("\n".join(walk_texts(message.value))).unknown_count:
+                findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
+            findings += _misplaced_keys(knowledge, context, message.value)
+        return findings
+    if placeholders.may_hold_name(frame):
         from pipeguard.detect.cuts import forged_lines  # most runs see no such line
 
-        forged = forged_lines(context, value, knowledge.vault.sign)
+        forged = forged_lines(context, value, vault.sign)
         if have_private(findings):
             forged = [finding._replace(excerpt="") for finding in forged]
         findings += forged
-    sent = knowledge.vault.sent_secrets()
+    sent = vault.sent_secrets()
     if sent and context.guard.policy.mode is not Mode.OBSERVE:
-        findings += echoes(sent, message.frame, context, value)
-    return findings
-
-
-def _find_in_sent(knowledge: Knowledge, context: Context, message: Message) -> list[Finding]:
-    """Orders and placeholders that only a message to the server may not have."""
-    frame, findings = message.frame, list[Finding]()
-    if text_values.names_obeyed_file(frame) or b"\\u00" in frame:
-        findings += _written_orders(knowledge, context, message.value)
-    if placeholders.may_hold_placeholder(frame):
-        if has_foreign_placeholder(knowledge.vault, message.value):
-            findings.append(make_block(replies.FOREIGN_PLACEHOLDER, FOREIGN_NOTE))
-        findings += _misplaced_keys(knowledge, context, message.value)
+        findings += echoes(sent, frame, context, value)
     return findings
 
 

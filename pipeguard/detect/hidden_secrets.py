@@ -77,7 +77,7 @@ class SecretCover:
         hidden = self._find_hidden(read)
         whole = _dot(read, [*chain.from_iterable(hidden.values())])
         telling = _dot(read, hidden[Reason.SECRET])
-        masked: dict[str, str] = {}
+        masked = {}
         start = 0
         for text, is_telling in texts.items():
             end = start + len(text)
@@ -110,7 +110,7 @@ class SecretCover:
             return set()
         parts = {part for secret in self._returned for part in secret.split("/")}
         bare = "\n".join(overlap.squeeze(part) for part in parts if not FORM.fullmatch(part))
-        found: dict[str, set[str]] = {}
+        found = {}
         for text in texts:
             read = map(overlap.squeeze, readings.list_readings(text.encode()))
             found[text] = overlap.rows("\n".join(read), PIECE_CHARS)
@@ -131,7 +131,7 @@ def find_reason(rule: str) -> Reason:
 
 def _dot(text: str, hidden: list[Range]) -> str:
     """A text with a dot in place of each hidden character."""
-    parts: list[str] = []
+    parts = []
     at = 0
     for start, end in merge(hidden):
         parts += [text[at:start], "…" * (end - start)]

@@ -1,6 +1,6 @@
 """From the matches of rules in a value to findings, with the action of the policy."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pipeguard.detect.content_marks import ContentMarks
 from pipeguard.detect.counting import IN_MESSAGE, LocatedMatch, pass_with_words
@@ -38,11 +38,21 @@ def list_findings(
         value: a whole message, or a part of one.
         results: of the surface's engines that found anything.
     """
-    findings: list[Finding] = []
+    findings = []
     for result in results:
         findings += _to_findings(knowledge, context, value, result, surface)
-    if results[0].dropped is not None:
-        _report_dropped(context, results[0].dropped, findings)
+    dropped = results[0].dropped
+    if dropped is not None:
+        if context.original is None:  # not what a cut or redaction left
+            # A match that another reading keeps, or drops too, is no news.
+            seen = {(finding.rule, finding.excerpt) for finding in findings}
+            others = {(match.rule.id, match.excerpt): match for match in reversed(dropped.matches)}
+            dropped.findings += [
+                _make_finding(context, match, dropped)._replace(action=Action.ALLOW)
+                for key, match in others.items()
+                if key not in seen
+            ]
+        dropped.matches.clear()
     way_out.forget_texts()
     secret_egress.forget_addresses()
     if name_is_secret(findings):
@@ -61,7 +71,7 @@ def list_leaks(
         message: the request.
         leaks: in it.
     """
-    findings: list[Finding] = []
+    findings = []
     contents = ContentMarks(context.guard.contents_key, message.value)
     for leak in leaks:
         found = context.finding(
@@ -125,22 +135,6 @@ def _make_finding(context: Context, match: Match, dropped: Dropped | None) -> Fi
     )
 
 
-def _report_dropped(context: Context, dropped: Dropped, findings: Sequence[Finding]) -> None:
-    """Turn dropped matches into findings, but not those in what a cut or redaction left.
-
-    A match that another reading keeps, or drops too, is no news.
-    """
-    if context.original is None:
-        seen = {(finding.rule, finding.excerpt) for finding in findings}
-        others = {(match.rule.id, match.excerpt): match for match in reversed(dropped.matches)}
-        dropped.findings += [
-            _make_finding(context, match, dropped)._replace(action=Action.ALLOW)
-            for key, match in others.items()
-            if key not in seen
-        ]
-    dropped.matches.clear()
-
-
 def _unread(
     context: Context, passages: list[Match], surface: Surface, contents: ContentMarks
 ) -> list[Finding]:
@@ -168,7 +162,7 @@ def _pieces(match: Match, seen: set[tuple[object, ...]]) -> Iterator[Match]:
         yield match
         return
     for path in match.paths:
-        piece = (match.rule.id, path, match.start, match.end, match.confidence)
+        piece = match.rule.id, path, match.start, match.end, match.confidence
         if piece not in seen:
             seen.add(piece)
             yield match._replace(path=path, paths=())

@@ -88,19 +88,15 @@ def look_at_frame(knowledge: Knowledge, direction: Direction, frame: bytes) -> O
         return None
     is_call = direction is Direction.TO_SERVER
     fields = NATIVE.outline_frame(frame, is_call, NAME_READERS)
-    if fields is None or (_may_restore if is_call else _may_mask)(knowledge, frame):
+    if fields is None:
         return None
-    return OutlinedFrame(knowledge, frame, _make(PlainOutline, fields))
-
-
-def _may_restore(knowledge: Knowledge, frame: bytes) -> bool:
-    may_hold = may_hold_placeholder(frame) or _CUT_SIGN in frame
-    return may_hold or not knowledge.vault.is_empty
-
-
-def _may_mask(knowledge: Knowledge, frame: bytes) -> bool:
-    may_occur = may_hold_name(frame) or knowledge.known_secrets.may_occur(frame)
-    return may_occur or knowledge.vault.sent_secrets() != {}
+    vault = knowledge.vault
+    if is_call:
+        needs_value = may_hold_placeholder(frame) or _CUT_SIGN in frame or not vault.is_empty
+    else:
+        may_mask = may_hold_name(frame) or knowledge.known_secrets.may_occur(frame)
+        needs_value = may_mask or vault.sent_secrets() != {}
+    return None if needs_value else OutlinedFrame(knowledge, frame, _make(PlainOutline, fields))
 
 
 NATIVE = find_native("detect._outline")

@@ -17,7 +17,6 @@ from pipeguard.firewall.protocol.json_values import (
     as_object,
     serialise,
     walk_strings,
-    walk_texts,
     with_strings,
 )
 from pipeguard.firewall.protocol.message import Message, rewritten
@@ -29,12 +28,6 @@ FOREIGN_NOTE = (
     " server. If it is from an earlier session, read the file again and use the new one. A secret"
     " goes back only to the server that it came from"
 )
-
-
-def has_foreign_placeholder(vault: Vault, value: JsonValue) -> bool:
-    """True if a value contains a placeholder that this server's vault did not make."""
-    # No placeholder spans a line end.
-    return vault.restore("\n".join(walk_texts(value))).unknown_count > 0
 
 
 def put_back(vault: Vault, verdict: Verdict) -> Verdict:

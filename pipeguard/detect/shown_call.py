@@ -107,8 +107,17 @@ def show_source(
     passage = leak.passage
     if passage is None and leak.rule != SECRET_OUT:
         passage = _find_shared(value_places.plain(result.strings()), values)
-    if passage is not None:
-        shown["excerpt"] = _show_passage(SecretCover(knowledge, leaks), passage, values)
+    if passage is None:
+        return shown
+    cover = SecretCover(knowledge, leaks)
+    low = max(0, passage.start - SECRET_CHARS)
+    around = passage.text[low : passage.end + SECRET_CHARS]
+    masked = cover.mask({around: True})[around][passage.start - low : passage.end - low]
+    at = next((at for value in values if (at := masked.find(value)) >= 0), 0)
+    if at > KEPT_CHARS // 2:
+        masked = masked[max(0, at - PASSAGE_CHARS) :]
+    excerpt = _cut(masked, KEPT_CHARS, [value for value in values if value in masked])
+    shown["excerpt"] = hide_text(excerpt) if cover.find_pieces([excerpt]) else excerpt
     return shown
 
 
@@ -122,19 +131,6 @@ def _find_shared(text: str, values: Sequence[str]) -> OrderPassage | None:
         return None
     start = text.find(parts[held[0]])
     return OrderPassage(text, max(0, start - PASSAGE_CHARS), start + KEPT_CHARS)
-
-
-def _show_passage(cover: SecretCover, passage: OrderPassage, values: Sequence[str]) -> str:
-    """The part of a passage around the values of a call, masked."""
-    text, start, end = passage
-    low = max(0, start - SECRET_CHARS)
-    around = text[low : end + SECRET_CHARS]
-    masked = cover.mask({around: True})[around][start - low : end - low]
-    at = next((at for value in values if (at := masked.find(value)) >= 0), 0)
-    if at > KEPT_CHARS // 2:
-        masked = masked[max(0, at - PASSAGE_CHARS) :]
-    excerpt = _cut(masked, KEPT_CHARS, [value for value in values if value in masked])
-    return hide_text(excerpt) if cover.find_pieces([excerpt]) else excerpt
 
 
 def show_frame(knowledge: Knowledge, message: Message, findings: Sequence[Finding]) -> str:
@@ -172,10 +168,23 @@ def show_call(
         findings: in it.
     """
     arguments = get_value(message.value, ARGUMENTS)
-    found, spread = _locate_secrets(message, findings)
+    found = []
+    # Arguments with secrets in another reading, or in pieces, which may be anywhere in them; an
+    # empty name is for all of them.
+    spread = set()
+    for each in findings:
+        steps = each.pointer.split("/")[3:]
+        reason = find_reason(each.rule)
+        if reason is Reason.NONE or (reason is Reason.PERSON and _rank(steps, None) != OTHER):
+            continue
+        secret = find_string(message.value, each.pointer)[each.start : each.end]
+        if secret:
+            found.append(secret)
+        else:
+            spread.add("".join(steps[:1]))
     cover = SecretCover(knowledge, findings, found)
     is_private = any(tells_private(each.rule) for each in findings)
-    shown: dict[str, Any] = {}
+    shown = {}
     if isinstance(arguments, dict) and arguments:
         shown = _Drawing(cover, arguments, is_private=is_private).draw(spread)
     elif arguments:
@@ -184,27 +193,6 @@ def show_call(
         frames = knowledge.flows.passed_calls(tool)
         shown["differs"] = _show_differences(cover, frames, arguments)
     return shown
-
-
-def _locate_secrets(message: Message, findings: Sequence[Finding]) -> tuple[list[str], set[str]]:
-    """The secrets that rules found in the arguments; and the arguments that have others.
-
-    In another reading, or in pieces, a secret may be anywhere in its argument; an empty name is
-    for all of them.
-    """
-    located: list[str] = []
-    spread: set[str] = set()
-    for each in findings:
-        steps = each.pointer.split("/")[3:]
-        reason = find_reason(each.rule)
-        if reason is Reason.NONE or (reason is Reason.PERSON and _rank(steps, None) != OTHER):
-            continue
-        secret = find_string(message.value, each.pointer)[each.start : each.end]
-        if secret:
-            located.append(secret)
-        else:
-            spread.add("".join(steps[:1]))
-    return located, spread
 
 
 # --- arguments ------------------------------------------------------------------------------
@@ -231,7 +219,15 @@ class _Drawing:
         }
         names = sorted(arguments, key=lambda name: (self._ranks[name], self._counts[name]))
         self._arguments = {name: arguments[name] for name in names}
-        self._masked = cover.mask(_list_texts(self._arguments))
+        # All names and texts, those that say to whom or where first.
+        telling: dict[str, bool] = {}
+        others: dict[str, bool] = {}
+        for path, value in _walk(self._arguments):
+            others |= {name[:WHOLE_CHARS]: False for name in path[-1:]}
+            if isinstance(value, str):
+                is_telling = _rank(path, value) != OTHER
+                (telling if is_telling else others)[_label(path) + _spell(value)] = is_telling
+        self._masked = cover.mask(telling | others)
 
     def draw(self, spread: set[str]) -> dict[str, str]:
         """Draw the arguments, and count what is missing.
@@ -239,7 +235,7 @@ class _Drawing:
         Args:
             spread: the arguments that have a secret anywhere.
         """
-        drawn: dict[str, tuple[str, JsonValue]] = {}
+        drawn = {}
         for at, (name, value) in enumerate(self._arguments.items()):
             if self._room > 0:
                 title = self._draw_name(name, at)
@@ -253,7 +249,7 @@ class _Drawing:
             name = texts[text]
             drawn[name] = drawn[name][0], hide_text(text)
         unseen = sum(self._counts.values()) + sum(map(len, self._counts))
-        lengths: dict[str, int] = {}
+        lengths = {}
         for name, (title, shown) in drawn.items():
             count = self._counts[name]
             seen = min(count, _count(shown))
@@ -288,35 +284,19 @@ class _Drawing:
             }
         if isinstance(value, list):
             return [self._draw_value(member, names) for member in value if self._room > 0]
-        shown = self._draw_text(value, names) if isinstance(value, str) else value
+        shown = value
+        if isinstance(value, str):  # its start, and all addresses and accounts in its rest
+            label = _label(names)
+            shown = masked = self._masked[label + _spell(value)][len(label) :]
+            if any(map(is_credential_name, names)):
+                shown = masked = "…" * len(masked)
+            chars = min(len(masked), max(0, self._room // 2))
+            while chars and len(serialise(shown)) > self._room // 2:
+                rest = dict.fromkeys(TELLING.findall(masked, chars, READ_CHARS))
+                shown = f"{masked[:chars]}… {' '.join(rest)[: chars // 4]}".rstrip()
+                chars = chars * 3 // 4
         self._room -= len(serialise(shown))
         return value if shown == value else shown
-
-    def _draw_text(self, value: str, names: tuple[str, ...]) -> str:
-        """The start of a text, and all addresses and accounts in its rest."""
-        label = _label(names)
-        masked = self._masked[label + _spell(value)][len(label) :]
-        if any(map(is_credential_name, names)):
-            masked = "…" * len(masked)
-        shown = masked
-        chars = min(len(masked), max(0, self._room // 2))
-        while chars and len(serialise(shown)) > self._room // 2:
-            rest = dict.fromkeys(TELLING.findall(masked, chars, READ_CHARS))
-            shown = f"{masked[:chars]}… {' '.join(rest)[: chars // 4]}".rstrip()
-            chars = chars * 3 // 4
-        return shown
-
-
-def _list_texts(arguments: JsonObject) -> dict[str, bool]:
-    """All names and texts, those that say to whom or where first; each with True if it does."""
-    telling: dict[str, bool] = {}
-    others: dict[str, bool] = {}
-    for names, value in _walk(arguments):
-        others |= {name[:WHOLE_CHARS]: False for name in names[-1:]}
-        if isinstance(value, str):
-            is_telling = _rank(names, value) != OTHER
-            (telling if is_telling else others)[_label(names) + _spell(value)] = is_telling
-    return telling | others
 
 
 def _label(names: tuple[str, ...]) -> str:
@@ -351,7 +331,7 @@ def _rank(names: Sequence[str], value: JsonValue) -> int:
     return rank
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(1024)
 def _rank_name(name: str) -> int:
     words = name_words("".join(filter(str.isprintable, name)))
     forms = {form for word in words for form in (word, word[:-1])}

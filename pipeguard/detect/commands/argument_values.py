@@ -44,7 +44,7 @@ _LATIN = str.maketrans(
 )
 _LOOKS_LATIN = [*map(chr, _LATIN)]
 _FOREIGN_WORD = lazy_regex(r"[\w.-]{0,40}[^\W\d_a-zA-Z][\w.-]{0,40}")
-_OPTIONS = ("args", "flags", "options", "opts")  # at the end of a name, as `goflags`
+_OPTIONS = "args", "flags", "options", "opts"  # at the end of a name, as `goflags`
 _PATH_SIGN = lazy_regex(r"[/\\~%.]|id_|pipeguard")
 _SHELL_SIGN = lazy_regex(r"[;&|`$<\n]|%0")
 # A value that continues as a statement has a quote, an end, a comment, a sign that compares, or one
@@ -123,7 +123,7 @@ def read_value(
     if len(value) > MAX_VALUE:
         return list(_read_long_value(tool, key, value, budget))
     plain = fold_value(value)
-    lines: list[str] = []
+    lines = []
     if _PATH_SIGN.search(plain):
         lines += path_normalisation.path_lines(value, plain, argument_roles.path_signs(tool, key))
     if key in lists.ONE_PROGRAM:
@@ -179,14 +179,12 @@ def find_members(text: str) -> JsonValue:
     """The quoted texts, with their names, in what some parsers take for JSON: with a comment."""
     if not _NEAR_JSON.match(text):
         return []
-    members = _MEMBER.finditer(text)
-    return [{each[1] or "": _unquote(each[2] or each[3] or "")} for each in members]
-
-
-def _unquote(text: str) -> str:
-    """A text without JSON's escapes, if it has no others."""
-    read = argument_usage.parse_json(f'["{text}"]')
-    return str(read[0]) if isinstance(read, list) else text
+    members: list[JsonValue] = []
+    for each in _MEMBER.finditer(text):
+        quoted = each[2] or each[3] or ""  # without JSON's escapes, if it has no others
+        read = argument_usage.parse_json(f'["{quoted}"]')
+        members.append({each[1] or "": str(read[0]) if isinstance(read, list) else quoted})
+    return members
 
 
 def _is_program(text: str) -> bool:

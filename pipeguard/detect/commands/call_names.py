@@ -59,13 +59,13 @@ _ADDRESS = lazy_regex(rf"\b{_SCHEME}([^\s\"'<>`{{}}]{{1,2048}})", re.IGNORECASE)
 _ACTED_ON = frozenset({ArgumentRole.COMMAND, ArgumentRole.CODE, ArgumentRole.STATEMENT})
 
 
-_FILTER_FIRST = ("$ jq ", "$ yq ")  # the first operand is a filter, and no file
+_FILTER_FIRST = "$ jq ", "$ yq "  # the first operand is a filter, and no file
 _PROGRAM = lazy_regex(r"\$ ([\w-]+)")
 
 
 def printed_files(command: str) -> tuple[str, ...]:
     """The files that a command prints; empty if it could print anything else."""
-    files: list[str] = []
+    files = []
     is_filter = False
     for line in command_lines(command):
         if line.startswith("$ "):
@@ -118,26 +118,21 @@ def find_targets(
 def _read_facts(method: str | None, tool: str | None, params: JsonValue | bytes) -> TargetFacts:
     if isinstance(params, bytes):
         params = places.get_value(strict_json.parse_json(params), ("params",))
-    strings = _list_strings(method, params)
-    names = _find_names(tool, strings)
     is_call = method == "tools/call"
+    strings: list[tuple[Path, str]] = []
+    if isinstance(params, dict) and method in NAMING:
+        value = params.get("arguments") if is_call else {"uri": params.get("uri")}
+        strings += islice(_strings(value), MOST_STRINGS + 1)
+    names = _find_names(tool, strings)
     files = _find_read_files(tool, strings, names) if is_call else ()
     is_fetching = is_call and _is_fetching(tool, strings)
     are_for_agents = bool(files) and all(map(_FOR_AGENTS.search, files))
     return TargetFacts(names, is_fetching, file_kind(files), are_for_agents)
 
 
-def _list_strings(method: str | None, params: JsonValue) -> list[tuple[Path, str]]:
-    """The strings of a request that may name something; limited to one more than the maximum."""
-    if not isinstance(params, dict) or method not in NAMING:
-        return []
-    value = params.get("arguments") if method == "tools/call" else {"uri": params.get("uri")}
-    return list(islice(_strings(value), MOST_STRINGS + 1))
-
-
 def _find_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
-    found: list[CallNames] = []
-    uses: dict[Path, tuple[ArgumentRole, frozenset[str]]] = {}  # items of a list have the same
+    found = []
+    uses = {}  # items of a list have the same
     for path, text in strings:
         if path not in uses:
             uses[path] = role(tool, path), _nearest_words(path)
@@ -207,7 +202,7 @@ def _read_names(use: ArgumentRole, words: frozenset[str], text: str) -> CallName
         is_searched = use is ArgumentRole.SEARCHED and _ELSEWHERE.match(text)
         return None if is_searched else UNNAMED
     web = _WEB.fullmatch(text)
-    if web is None:
+    if not web:
         return _read_word(words, text)
     if web[1].lower() != "file":
         return _read_host(web[2])

@@ -60,7 +60,7 @@ _SHELL_LINE = lazy_regex(
     r"(?:^|[|;&\n]|&&)[ \t]{0,8}(?:sudo[ \t]+)?(?:/[\w/]{1,40}/)?(?:"
     rf"{programs.alternatives('LINE_PROGRAMS')}|mkfs[.\w]*|\$\()[ \t`]+(?![=(.])\S"
 )
-_ACTED_ON = (ArgumentRole.VALUE, ArgumentRole.COMMAND, ArgumentRole.STATEMENT)
+_ACTED_ON = ArgumentRole.VALUE, ArgumentRole.COMMAND, ArgumentRole.STATEMENT
 _RUN_NAMES = lists.COMMAND | lists.CODE | lists.FOLDERS
 _NAME_WORD = lazy_regex(r"[a-z]+")
 
@@ -95,7 +95,14 @@ def find_effects(uses: Uses, *, windows: bool = True) -> tuple[list[ArgumentEffe
         names = (around[-1] if around else "" for around in uses.text.names_around)
         acting = _name_acts(uses.tool, zip(names, uses.text.strings, strict=True))
         reader = _ArgumentReader(acting, ScriptBudget(len(uses.text.data)), windows=windows)
-        effects = [_make_effect(uses.text, group, lines) for group, lines in reader.read(uses)]
+        effects = []
+        for group, lines in reader.read(uses):
+            made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
+            composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
+            start = uses.text.stretch(group[0].segment)[0]
+            end = max(start + 1, uses.text.stretch(group[-1].segment)[1])
+            rest = (line for line in lines if not line.startswith(MADE))
+            effects.append(ArgumentEffect(_join_lines(rest), start, end, composed))
         uses.effects[windows] = effects, reader.budget.is_exceeded
     return uses.effects[windows]
 
@@ -117,7 +124,7 @@ def flat_effects(
     reader = _ArgumentReader(
         _name_acts(tool, arguments.items()), ScriptBudget(size), windows=windows
     )
-    shown: list[bytes] = []
+    shown = []
     if client_files.find_client_files([each for each in arguments.values() if type(each) is str]):
         return None
     for name, value in arguments.items():
@@ -125,7 +132,7 @@ def flat_effects(
             return None
         if not isinstance(value, str) or not value:
             continue
-        path = (*ARGUMENTS, name)
+        path = *ARGUMENTS, name
         purpose = role(tool, path)
         if purpose in IDLE and is_object(value, tool, arguments):
             purpose = ArgumentRole.VALUE
@@ -152,15 +159,6 @@ def _names_file(value: str) -> bool:
         return bool(path_normalisation.patch_lines(value))
     is_path = ("/" in value or "%" in value) and not re.search(r"\s", value)
     return is_path or OPTION.match(value) is not None
-
-
-def _make_effect(text: MessageText, group: list[_String], lines: list[str]) -> ArgumentEffect:
-    made = [line.removeprefix(MADE) for line in lines if line.startswith(MADE)]
-    composed = "\n".join(made).replace(GAP, " ").encode("utf-8", "replace")
-    start = text.stretch(group[0].segment)[0]
-    end = text.stretch(group[-1].segment)[1]
-    rest = (line for line in lines if not line.startswith(MADE))
-    return ArgumentEffect(_join_lines(rest), start, max(end, start + 1), composed)
 
 
 def _join_lines(lines: Iterable[str]) -> bytes:
@@ -203,13 +201,6 @@ def _group_strings(uses: Uses, *, only_idle: bool = False) -> Iterator[list[_Str
         yield group
 
 
-def _find_odd_names(text: MessageText) -> list[list[_String]]:
-    """The names among the arguments that are no plain words, as values, each with its place."""
-    places = {name: at for at, names in enumerate(text.names_around) for name in names}
-    keys = (each for each in places if not each.isidentifier())
-    return [[_String((*ARGUMENTS, "", ""), key, places[key])] for key in keys]
-
-
 def _belongs(group: list[_String], string: _String) -> bool:
     """True for another item of the same list, and for the first item after its program's name."""
     last = group[-1]
@@ -248,11 +239,16 @@ class _ArgumentReader:
 
     def read(self, uses: Uses) -> Iterator[_Read]:
         """Arguments that belong together, each time with their lines; at last what files get."""
-        named = zip(uses.text.names_around, uses.text.strings, strict=True)
+        around = uses.text.names_around
+        named = zip(around, uses.text.strings, strict=True)
         folders = (each for names, each in named if names[-1:] and names[-1] in lists.FOLDERS)
         self._folder = next(folders, "")
-        groups = [*_group_strings(uses), *_find_odd_names(uses.text)]
-        read: list[_Read] = []
+        # Names among the arguments that are no plain words are values, too.
+        places = {name: at for at, names in enumerate(around) for name in names}
+        odd = (name for name in places if not name.isidentifier())
+        named_oddly = ([_String((*ARGUMENTS, "", ""), name, places[name])] for name in odd)
+        groups = [*_group_strings(uses), *named_oddly]
+        read = []
         for group in groups:
             self._left -= sum(len(string.value) for string in group)
             if self._left < 0:

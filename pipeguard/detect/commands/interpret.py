@@ -212,8 +212,8 @@ class _Interpreter:
         first_line = len(self.lines)
         was_sending = self._is_sending
         self._is_sending = False
-        shown: list[str] = []
-        fed: list[str] = []
+        shown = []
+        fed = []
         for at, command in enumerate(pipeline):
             stdin = command.stdin
             if stdin is None and at:
@@ -255,10 +255,16 @@ class _Interpreter:
         words, takes_arguments = unwrap_command(_with_plain_name(command.words))
         if words:
             words = self._without_globs(_with_plain_name(words))
-            if takes_arguments and stdin is not None and len(stdin) < MAX_PIPED_ARGUMENTS:
+        if words and stdin is not None:
+            if takes_arguments and len(stdin) < MAX_PIPED_ARGUMENTS:
                 words = words + stdin.split()
-            if stdin is not None:
-                self._run_input(words, stdin)
+            name = program_name(words[0])
+            if name in lists.SHELLS and not programs.find_script(words):
+                self.run_script(stdin)
+            elif programs.INTERPRETERS.match(name):
+                self.run_code(stdin)
+            elif name in programs.CLIENTS:
+                self.lines += sql.read_statements(stdin)
         return ShellCommand(words, command.redirects, stdin)
 
     def _without_globs(self, words: list[str]) -> list[str]:
@@ -269,15 +275,6 @@ class _Interpreter:
         pairs = zip(words, plain, strict=True)
         self.lines += [f"ODD glob {file}" for pattern, file in pairs if file != pattern]
         return plain
-
-    def _run_input(self, words: list[str], stdin: str) -> None:
-        name = program_name(words[0])
-        if name in lists.SHELLS and not programs.find_script(words):
-            self.run_script(stdin)
-        elif programs.INTERPRETERS.match(name):
-            self.run_code(stdin)
-        elif name in programs.CLIENTS:
-            self.lines += sql.read_statements(stdin)
 
     # -- one command -----------------------------------------------------------------------------
 

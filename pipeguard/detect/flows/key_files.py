@@ -38,7 +38,7 @@ def written_files(value: JsonValue) -> tuple[str, ...]:
     """
     strings = walk_strings(get_value(value, ARGUMENTS))
     paths = [text for path, text in islice(strings, MOST_STRINGS) if _is_path(path)]
-    return (*paths, *(UNREAD for _ in islice(strings, 1)))
+    return *paths, *(UNREAD for _ in islice(strings, 1))
 
 
 def is_key_file(path: str) -> bool:
@@ -83,6 +83,6 @@ def _is_path(path: Path) -> bool:
     return len(name) <= LONGEST_NAME and _asks_for_path(name)
 
 
-@lru_cache(maxsize=256)  # each key in a call asks for all of its names
+@lru_cache(256)  # each key in a call asks for all of its names
 def _asks_for_path(name: str) -> bool:
     return not _PATHS.isdisjoint(name_words(name))

@@ -19,12 +19,12 @@ MIN_ENCODED = 10  # characters of base64 that no other value shares
 _UNRESERVED = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"  # RFC 3986, 2.3
 # Other characters that encoders do not escape: none, Python's `quote`, ECMAScript's
 # `encodeURIComponent` and `encodeURI`.
-_UNESCAPED = (b"", b"/", b"!'()*", b";/?:@&=+$,#!'()*")
+_UNESCAPED = b"", b"/", b"!'()*", b";/?:@&=+$,#!'()*"
 _ENVELOPE = frozenset({"jsonrpc", "id", "method"})  # unchanged: they tie messages together
 _IDENTIFIERS = frozenset({"requestId", "progressToken"})
 # In JSON these can write any ASCII letter and the signs between, so that a frame's bytes show no
 # secret. Other signs, such as quotes, have too many escapes in JSON within JSON to list.
-_ASCII_ESCAPES = (b"\\u00", b"\\/")
+_ASCII_ESCAPES = b"\\u00", b"\\/"
 _ANY_ESCAPE = (b"\\",)
 
 
@@ -52,7 +52,7 @@ class KnownSecrets:
             ordered = sorted(forms, key=lambda form: (-len(form), form))
             is_escaped = any("\\" in form for form in ordered)  # by JSON, some of them
             escapes = _ANY_ESCAPE if is_escaped else _ASCII_ESCAPES
-            self._signs = (*map(str.encode, ordered), *escapes)
+            self._signs = *map(str.encode, ordered), *escapes
             self._forms = tuple(ordered)
 
     def find_secrets(self, text: str) -> list[str]:
@@ -118,7 +118,7 @@ def _mask_value(secrets: KnownSecrets, value: JsonValue) -> JsonValue:
     if isinstance(value, list):
         return [_mask_value(secrets, item) for item in value]
     if isinstance(value, dict):
-        members: JsonObject = {}
+        members = {}
         for key, item in value.items():
             shown = secrets.mask(key, f"[redacted:{RULE}]")
             while shown != key and (shown in value or shown in members):
@@ -134,7 +134,7 @@ def _forms(value: str) -> set[str]:
 
     data = value.encode("utf-8", "surrogateescape")
     try:
-        data.decode("utf-8")
+        data.decode()
     except UnicodeDecodeError:
         return set()  # no message of MCP could contain it
     upper, *others = (

@@ -106,7 +106,7 @@ def find_leaks(
     """
     strings = list_named_strings(arguments)
     bare = arguments
-    leaks: list[Leak] = []
+    leaks = []
     opened = frozenset[str]()
     if flows.has_sources(tool):
         opened = secret_egress.find_opened(tool.labels, strings)
@@ -257,10 +257,10 @@ def rate_results(
     """
     labels = call.tool.labels
     addressed = {result for result in results if result.addressed_part()}  # written for a model
-    obeyed = set[ToolResult]()
+    obeyed = set()
     if not labels or labels & (CHANGES | Label.SENDS):
         obeyed = addressed
-    private = set[ToolResult]()
+    private = set()
     if labels & Label.SENDS:
         sources = [result for result in results if result.is_private()]
         if sources:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from weakref import ref
 
 from pipeguard.detect.flows.secret_values import CUT_CHARS
+from pipeguard.detect.flows.tool_labels import ToolKey
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.records import NamedTuple
@@ -28,7 +29,7 @@ RECENT_TOOLS = 64  # whose calls are remembered
 MAX_NAME_CHARS = 256  # of a tool's, under which its calls are remembered
 CALL_BYTES = 2**14  # of one call that a later one of its tool is compared with
 SHARE_LEFT = 7 / 8  # of these after making room, so that it is not made for each result
-_Counted = TypeVar("_Counted", str, tuple[str, str])
+_Counted = TypeVar("_Counted", str, ToolKey)
 
 
 class Remembering(Protocol):
@@ -99,9 +100,6 @@ class LedgerMemory:
             if ledger is not None:
                 ledger.forget_derived()
                 self._count(key, ledger)
-        self._have_some_give_way(enough)
-
-    def _have_some_give_way(self, enough: float) -> None:
         sizes = Counter[str]()  # by owner
         turns = defaultdict[str, deque[Remembering]](deque)
         for key, size in self._sizes.items():
@@ -152,10 +150,10 @@ class RememberedResults(dict[ToolResult, bytes]):
         self.addressed: set[ToolResult] = set()
         self._counts: dict[str, int] = {}  # by server
         self._sizes: dict[str, int] = {}  # by server
-        self._keys: dict[tuple[str, str], int] = {}  # of the tools
+        self._keys: dict[ToolKey, int] = {}  # of the tools
         self.bytes = self.taken_in = 0
 
-    def has_others(self, own: tuple[str, str]) -> bool:
+    def has_others(self, own: ToolKey) -> bool:
         """True if a result comes from a tool other than this."""
         return len(self._keys) > (own in self._keys)
 
@@ -243,11 +241,11 @@ class RememberedCalls:
         self.unread: deque[tuple[int, bytes]] = deque()
         self._words: deque[ClientWords] = deque()
         self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
-        self._passed: OrderedDict[tuple[str, str], deque[bytes]] = OrderedDict()
+        self._passed: OrderedDict[ToolKey, deque[bytes]] = OrderedDict()
         self._has_forgotten = False  # calls of some tool
         self._sent: deque[_Part] = deque()  # squeezed, to tools that send
         # By tool, the longest value of each recent call.
-        self._pieces: OrderedDict[tuple[str, str], deque[_Part]] = OrderedDict()
+        self._pieces: OrderedDict[ToolKey, deque[_Part]] = OrderedDict()
         self._begun_keys: deque[_Part] = deque()
         self._sending: set[str] = set()  # the calls with such values that are judged now
 
@@ -303,7 +301,7 @@ class RememberedCalls:
 
     # --- the last ones, to compare another one with, or to join it with --------------------
 
-    def add_passed(self, key: tuple[str, str], frame: bytes) -> None:
+    def add_passed(self, key: ToolKey, frame: bytes) -> None:
         """Remember a call of a tool; a call that is too long, as empty."""
         key = _shorten(key)
         recent = self._passed.pop(key, None) or deque[bytes]()
@@ -316,7 +314,7 @@ class RememberedCalls:
             self._passed_bytes -= sum(map(len, self._passed.popitem(last=False)[1]))
             self._has_forgotten = True
 
-    def list_passed(self, key: tuple[str, str]) -> list[bytes] | None:
+    def list_passed(self, key: ToolKey) -> list[bytes] | None:
         """The last calls of a tool, the newest last; None if they may be forgotten."""
         recent = self._passed.get(_shorten(key))
         return None if recent is None and self._has_forgotten else list(recent or ())
@@ -325,7 +323,7 @@ class RememberedCalls:
         """The squeezed texts of the last sending calls, without this one."""
         return _list_others(self._sent, call)
 
-    def add_sent(self, call: str, key: tuple[str, str], squeezed: str, piece: str) -> list[str]:
+    def add_sent(self, call: str, key: ToolKey, squeezed: str, piece: str) -> list[str]:
         """Remember a call that sends; return the longest values of its tool's last calls.
 
         Args:
@@ -413,5 +411,5 @@ def _add_part(recent: deque[_Part], part: _Part) -> None:
         recent.popleft()
 
 
-def _shorten(key: tuple[str, str]) -> tuple[str, str]:
+def _shorten(key: ToolKey) -> ToolKey:
     return key[0], key[1][:MAX_NAME_CHARS]

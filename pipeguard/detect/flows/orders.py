@@ -120,7 +120,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
 
     If the call only sends, just the destinations: a comment goes to the ticket it is about.
     """
-    strong: dict[str, bool] = {}
+    strong = {}
     weak: dict[str, None] = {}
     to_whom = lists.RECIPIENT, tables.persons, tables.threads
     may_name = bool(acts & ~ToolAct.SEND)
@@ -193,7 +193,7 @@ def _list_leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
     Recipients come first, and the first item of each list, so that no other value hides them.
     """
     left: deque[tuple[frozenset[str], JsonValue]] = deque([(frozenset(), value)])
-    leaves: list[tuple[frozenset[str], str]] = []
+    leaves = []
     for _ in range(MOST_STRINGS):
         if not left:
             break
@@ -208,7 +208,7 @@ def _list_leaves(value: JsonValue) -> list[tuple[frozenset[str], str]]:
         elif isinstance(item, str):
             leaves.append((keys, str(item)))
     counts: Counter[frozenset[str]] = Counter()  # called by its alias, it takes a microsecond
-    ranked: list[tuple[bool, int, tuple[frozenset[str], str]]] = []
+    ranked = []
     for leaf in leaves:
         counts[leaf[0]] += 1
         ranked.append((leaf[0].isdisjoint(lists.RECIPIENT), counts[leaf[0]], leaf))
@@ -288,15 +288,13 @@ def _read_fields(result: ToolResult) -> dict[str, list[list[str]]]:
     fields = defaultdict[str, list[list[str]]](list)
     for path, text in result.fields():
         field = _FIELD.fullmatch(plain(text))
-        if field is not None:
+        if field:
             for spelt in {field[1].lower(), letters(field[1])}:
                 fields[spelt].append([step for step in path if isinstance(step, str)])
     return fields
 
 
-def _read_around(
-    text: str, place: tuple[int, int], value: Value, acts: ToolAct
-) -> FoundOrder | None:
+def _read_around(text: str, place: Place, value: Value, acts: ToolAct) -> FoundOrder | None:
     """Find an order in the sentence around a value; also in adjacent ones for a strong value.
 
     An address that only running text gives needs no order, and neither does text after a cut order.

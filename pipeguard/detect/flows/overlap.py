@@ -69,7 +69,7 @@ def letters(text: str) -> str:
     return bare.lower()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(4096)
 def _spells(sign: str) -> bool:
     """True for a non-ASCII sign that is a letter or a digit, stands for some, or joins one."""
     return category(sign).startswith("M") or any(map(str.isalnum, sign + normalize("NFKC", sign)))

@@ -65,7 +65,11 @@ class Passages:
         """
         *outer, text = next(_find_strings(source.replace(words, line, 1)), [source])
         edges = tuple(_find_edges(each, line) for each in outer)
-        words = _without_numbers(str(self.put_back(words)))  # it may have an earlier line
+        words = str(self.put_back(words))  # it may have an earlier line
+        # Without the numbers that a tool wrote before its lines, as `cat -n` does.
+        numbered = [match for match in _NUMBER.finditer(words) if match.start() > 0]
+        if numbered and len(numbered) == words.count("\n"):
+            words = _NUMBER.sub("", words)
         if measure_text(words) > MAX_PASSAGE_BYTES:
             return
         with self._lock:
@@ -183,12 +187,6 @@ def _find_edges(text: str, line: str) -> tuple[str, str]:
     left = _LEFT.search(before[-EDGE_CHARS:])
     right = _RIGHT.match(behind[:EDGE_CHARS])
     return left[0] if left else "", right[0] if right else ""
-
-
-def _without_numbers(words: str) -> str:
-    """A passage without the numbers that a tool wrote before its lines, as `cat -n` does."""
-    numbered = [match for match in _NUMBER.finditer(words) if match.start() > 0]
-    return _NUMBER.sub("", words) if numbered and len(numbered) == words.count("\n") else words
 
 
 def _decode(words: str) -> str:

@@ -14,8 +14,8 @@ MOST_PARTS = 64  # of the first layer that are decoded once more
 # By a sign that must be in a text.
 _SIGNED = {b"%": "percent", b"\\": "escapes", b"&": "entities", b"=": "quoted-printable"}
 # In long words.
-_RUNS = ("base64", "hex", "long-run", "base32", "compressed")
-_SPELLINGS = ("reversed", "rot13")
+_RUNS = "base64", "hex", "long-run", "base32", "compressed"
+_SPELLINGS = "reversed", "rot13"
 LONG_BYTES = 12  # of a word
 _BETWEEN_PIECES = b" \t\n\r\f\v\"',:"
 _LABELS_DOT = lazy_regex(rb"\.(?<=[0-9a-zA-Z]\.)(?=[0-9a-zA-Z])")

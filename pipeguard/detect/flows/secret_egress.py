@@ -88,7 +88,7 @@ def rate_egress(
         if not has_address:
             return _rate_command(vault, returned, strings) if labels & Label.RUNS else None
     opened = find_opened(labels, strings)
-    surest: Confidence | None = None
+    surest = None
     for key, text, start in secrets:
         address = find_address_around(text, start)
         if address:
@@ -147,7 +147,7 @@ def find_address_around(text: str, start: int) -> str:
     return "" if logs_in else text[starts[at] : ends[at]]
 
 
-@lru_cache(maxsize=2)  # many secrets may be found in one text
+@lru_cache(2)  # many secrets may be found in one text
 def _find_addresses(text: str) -> tuple[array[int], array[int]]:
     """The starts and ends of the web addresses in a text."""
     starts, ends = array("I"), array("I")
@@ -180,7 +180,7 @@ def find_opened(labels: Label, strings: NamedStrings) -> frozenset[str]:
 def _opened_address(labels: Label, key: str, text: str) -> str:
     """The address that an argument is, or that a command only opens; or empty."""
     address = _ADDRESS.search(text)
-    if address is None:
+    if not address:
         return ""
     rest = text.replace(address[0], "", 1)
     is_named = not lists.ADDRESS.isdisjoint(word.removesuffix("s") for word in name_words(key))

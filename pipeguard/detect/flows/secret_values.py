@@ -161,7 +161,7 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
 
 @lru_cache(2)  # rules may have many matches in one text
 def _find_one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
-    links = list[_OneTimeLink]()
+    links = []
     last = 0
     for match in find_signed(_LINK, "https?:", text[:LINK_TEXT]):
         before = text[max(last, match.start() - BESIDE_CHARS) : match.start()]
@@ -171,7 +171,10 @@ def _find_one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
         tokens = tuple(_list_link_tokens(parts))
         if tokens:
             said = unescape(f"{before} {button[0] if button else ''}").lower()
-            address = f"{_spell_address(match[1])} {said if _ABOUT.search(said) else ''}"
+            # The names of path and parameters, and those of an address inside it.
+            inside = decode_percent(match[1]) if _has_address(match[1]) else ""
+            address = _VALUE.sub("", f"{match[1]} {inside.rpartition('://')[2]}").lower()
+            address += f" {said if _ABOUT.search(said) else ''}"
             admits, ends = _ADMITS.search(address), _ENDS.search(address)
             if admits or ends:
                 is_bare = not any(map(_is_credential, parts))
@@ -181,12 +184,6 @@ def _find_one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
         if _ADMITS.search(told[1].lower()) and _is_dense(told[2]):  # it is for one time
             links.append(_OneTimeLink(*told.span(2), (token,), admits=True, is_bare=True))
     return tuple(links)
-
-
-def _spell_address(address: str) -> str:
-    """The words of an address: its path and parameter names, and those of an address inside it."""
-    inside = decode_percent(address) if _has_address(address) else ""
-    return _VALUE.sub("", f"{address} {inside.rpartition('://')[2]}").lower()
 
 
 def _has_address(value: str) -> bool:

@@ -128,7 +128,7 @@ def count_reachable(text: str) -> int:
 
 def find_mailboxes(text: str) -> set[str]:
     """The mail addresses in a text."""
-    found: set[str] = set()
+    found = set()
     at = 0
     for host in _AT_HOST.finditer(text):
         if name := _MAILBOX_NAME.match(text[max(at, host.start() - 64) : host.start()][::-1]):
@@ -156,8 +156,8 @@ def names_recipient(key: str) -> bool:
 
 def find_targets(arguments: JsonValue) -> frozenset[str]:
     """The short values that name the recipient, or the thing written to if mail addresses do."""
-    recipients: JsonObject = {}
-    things: JsonObject = {}
+    recipients = {}
+    things = {}
     members = arguments.items() if isinstance(arguments, dict) else ()
     for key, value in members:
         words = name_words(key)
@@ -172,7 +172,7 @@ def find_targets(arguments: JsonValue) -> frozenset[str]:
 
 def find_urls(text: str) -> list[str]:
     """The web addresses in a text."""
-    found: list[str] = []
+    found = []
     for match in _REST_OF_URL.finditer(text):
         size = 4 if text[match.start() - 1] in "pP" else 5
         found.append(text[match.start() - size : match.end()])
@@ -252,11 +252,11 @@ def has_amount_name(key: str) -> bool:
 
 def _describe_name(name: str) -> int:
     """Describe a name to `_outline.c`, which asks once for most names."""
-    facts = (name in FIXED_VALUE_KEYS, is_sensitive(name), has_amount_name(name))
+    facts = name in FIXED_VALUE_KEYS, is_sensitive(name), has_amount_name(name)
     return sum(is_so << bit for bit, is_so in enumerate(facts))  # as in `_outline.c`
 
 
-NAME_READERS = (_describe_name, add_short_value)
+NAME_READERS = _describe_name, add_short_value
 
 
 @lru_cache(1024)

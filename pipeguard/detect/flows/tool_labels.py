@@ -137,7 +137,7 @@ def _is_verb(words: list[str], of_name: list[str]) -> bool:
 
 def _verb_forms(word: str) -> set[str]:
     """A verb as it is, and without the ending of the third person."""
-    endings = (("ies", "y"), ("es", ""), ("s", ""))
+    endings = ("ies", "y"), ("es", ""), ("s", "")
     forms = (word.removesuffix(end) + rest for end, rest in endings if word.endswith(end))
     return {word, *forms}
 
@@ -273,6 +273,9 @@ def _acts(words: DefinitionWords, labels: Label) -> ToolAct:
     return acts
 
 
+ToolKey = tuple[str, str]  # the server and the name of a tool
+
+
 class Tool(NamedTuple):
     """A tool as flows see it.
 
@@ -296,7 +299,7 @@ class Tool(NamedTuple):
     looks: bool | None = None
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> ToolKey:
         """The key that tells it from other servers' tools of the same name, such as `search`."""
         return self.server, self.name
 
@@ -352,7 +355,7 @@ def _find_joined(of_name: list[str], of_sentence: list[str]) -> set[str]:
     """Verbs of acts joined to the first: `find_and_replace`, `Lists, adds or deletes jobs`."""
     if not lists.JOINS.isdisjoint(of_name) and not _ACTS.isdisjoint(of_name):
         return {*of_name} & _ACTS
-    found = set[str]()
+    found = set()
     in_a_row = True
     is_third = "".join(of_sentence[:1]).endswith("s")
     triples = zip(of_sentence, of_sentence[1:], [*of_sentence[2:], ""], strict=False)

@@ -21,7 +21,7 @@ from pipeguard.detect.flows.text_values import (
     find_phone_numbers,
     unescape,
 )
-from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool
+from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool, ToolKey
 from pipeguard.detect.flows.value_places import plain
 from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
@@ -42,7 +42,7 @@ STRING_END = "\n\f\n"  # between its strings
 
 BLOB_BYTES = 2**14  # of binary data in a frame, which has no meaning and takes room
 _BLOB = lazy_regex(rb'("(?:data|blob)"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]{4096,}(?=")')
-MARK_CHARS = (6000, 2000)  # of a text that are read, at its beginning and at its end
+MARK_CHARS = 6000, 2000  # of a text that are read, at its beginning and at its end
 FEW_REACHABLE = 3  # people with telephone numbers make a list of contacts
 FIELD_BYTES = 2**14  # of a frame that are read for names of fields
 ADDRESSED_CHARS = 4000  # of a text, from the first words to a model
@@ -359,7 +359,7 @@ class ToolResult:
 
     def all_secrets(self) -> tuple[str, ...]:
         """One-time secrets, values that it calls secret, and values that look like a secret."""
-        return (*self.one_time_secrets(), *self.named_secrets(), *self.secrets().values())
+        return *self.one_time_secrets(), *self.named_secrets(), *self.secrets().values()
 
     def has_address(self, address: str) -> bool:
         """True if it has an address: as it is, as JSON or HTML writes it, or in another one."""
@@ -422,7 +422,7 @@ class ForgottenResults:
     """
 
     def __init__(self) -> None:
-        self._tools: dict[tuple[str, str], Label] = {}  # by `Tool.key`, with their abilities
+        self._tools: dict[ToolKey, Label] = {}  # by `Tool.key`, with their abilities
         self._until = -inf
         self._passed_chars = 0  # since forgetting, in calls that were not stopped
 
@@ -464,7 +464,7 @@ class ForgottenResults:
         note = f"what {name!r} gave is forgotten for want of memory, and this may be of it"
         return [Leak(rule, Severity.HIGH, confidence, name, note)]
 
-    def _find_source(self, own: tuple[str, str], labels: Label) -> tuple[str, str] | None:
+    def _find_source(self, own: ToolKey, labels: Label) -> tuple[str, str] | None:
         """The rule for a call, and the name of the tool that gave it the text it may repeat."""
         others = [(key[1], given) for key, given in self._tools.items() if key != own]
         if labels & Label.SENDS:

@@ -68,7 +68,7 @@ class Vault:
             self._count += 1
             head = f"{kind}:{name}:{self._count}"
             placeholder = f"[{head}:{self.tag(head, secret)}]"
-            self._secrets[placeholder] = (rule, secret)
+            self._secrets[placeholder] = rule, secret
             self._names[(rule, secret)] = placeholder
             self._bytes += measure_text(secret)
             while len(self._secrets) > MAX_SECRETS or self._bytes > MAX_BYTES:
@@ -122,7 +122,10 @@ class Vault:
 
         def put_back(match: re.Match[str]) -> str:
             nonlocal restored_count, unknown_count
-            secret = self._find_secret(match[0], is_sent=is_sent)
+            with self._lock:
+                _, secret = self._secrets.get(match[0], (None, None))
+                if secret is not None and is_sent and len(secret) >= MIN_ECHO:
+                    self._note_sent(secret, match[0])
             if secret is None:
                 unknown_count += 1
                 return match[0]
@@ -132,18 +135,14 @@ class Vault:
         with_secrets = PLACEHOLDER.sub(put_back, text)
         return RestoredText(with_secrets, restored_count, unknown_count)
 
-    def _find_secret(self, placeholder: str, *, is_sent: bool) -> str | None:
-        with self._lock:
-            _, secret = self._secrets.get(placeholder, (None, None))
-            if secret is not None and is_sent and len(secret) >= MIN_ECHO:
-                if secret not in self._sent_secrets:
-                    self._sent_bytes += measure_text(secret)
-                self._sent_secrets[secret] = placeholder
-                self._sent_secrets.move_to_end(secret)
-                while len(self._sent_secrets) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
-                    gone, _ = self._sent_secrets.popitem(last=False)
-                    self._sent_bytes -= measure_text(gone)
-            return secret
+    def _note_sent(self, secret: str, placeholder: str) -> None:
+        if secret not in self._sent_secrets:
+            self._sent_bytes += measure_text(secret)
+        self._sent_secrets[secret] = placeholder
+        self._sent_secrets.move_to_end(secret)
+        while len(self._sent_secrets) > MAX_SENT or self._sent_bytes > MAX_SENT_BYTES:
+            gone, _ = self._sent_secrets.popitem(last=False)
+            self._sent_bytes -= measure_text(gone)
 
     def sent_secrets(self) -> dict[str, str]:
         """The secrets that were put back lately and may be echoed, with their placeholders."""

@@ -20,6 +20,7 @@ from pipeguard.detect.words import arguments, programs
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
+from pipeguard.unicode.folding import Range
 from pipeguard.unicode.name_words import name_words
 
 MOST_STRINGS = 256  # of a call that are looked through for an address
@@ -50,7 +51,7 @@ class WayOut(IntEnum):
     REQUESTED = 2  # in an address, or in a request to a host
 
 
-def way_out(tool: Tool, value: JsonValue, path: Path, span: tuple[int, int]) -> WayOut:
+def way_out(tool: Tool, value: JsonValue, path: Path, span: Range) -> WayOut:
     """Find the destination of a part of a call's string.
 
     Args:
@@ -66,9 +67,7 @@ def way_out(tool: Tool, value: JsonValue, path: Path, span: tuple[int, int]) -> 
     return WayOut.SENT if tool.labels & Label.SENDS and not keeps else WayOut.NOWHERE
 
 
-def _is_requested(
-    tool: Tool, value: JsonValue, path: Path, text: str, span: tuple[int, int]
-) -> bool:
+def _is_requested(tool: Tool, value: JsonValue, path: Path, text: str, span: Range) -> bool:
     string_role = role(tool.name, path)
     if string_role in (ArgumentRole.COMMAND, ArgumentRole.CODE):
         return _is_in_request(text, span, by_line=string_role is ArgumentRole.COMMAND)
@@ -86,7 +85,7 @@ def _is_requested(
     return _is_host(path, text) or _is_header(path) or not hosts <= {path}
 
 
-@lru_cache(maxsize=1)  # a call with many secrets needs it for each of them
+@lru_cache(1)  # a call with many secrets needs it for each of them
 def _destinations(tool: str, strings: tuple[tuple[Path, str], ...]) -> tuple[bool, frozenset[Path]]:
     """True if a call writes a file; and the paths of its strings that name another host."""
     hosts = (at for at, string in strings if _is_host(at, string) or _is_foreign_address(string))
@@ -94,7 +93,7 @@ def _destinations(tool: str, strings: tuple[tuple[Path, str], ...]) -> tuple[boo
     return writes_file(tool, names), frozenset(hosts)
 
 
-def is_sent_by_line(value: JsonValue, path: Path, span: tuple[int, int]) -> bool:
+def is_sent_by_line(value: JsonValue, path: Path, span: Range) -> bool:
     """True if a part of a string leaves with its line, once somebody runs or opens that.
 
     A command of a hook, of a job or in a startup file sends it, or the address of a picture.
@@ -133,7 +132,7 @@ def _arguments(value: JsonValue) -> Iterator[tuple[Path, str]]:
             left.extend(((*path, at), each) for at, each in enumerate(item[:MOST_STRINGS]))
 
 
-def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:
+def _is_in_request(text: str, span: Range, *, by_line: bool) -> bool:
     """True within a command, or a program, that reaches another host."""
     low, high = 0, len(text)
     if by_line:
@@ -149,19 +148,19 @@ def _is_in_request(text: str, span: tuple[int, int], *, by_line: bool) -> bool:
 # The last texts are remembered: many keys may be found in one.
 
 
-@lru_cache(maxsize=2)
+@lru_cache(2)
 def _commands(text: str) -> tuple[list[int], list[int]]:
     """Find the starts and ends of the commands of a script."""
     between = [end.span() for end in _COMMAND_END.finditer(text)]
     return [0, *(end for _, end in between)], [*(start for start, _ in between), len(text)]
 
 
-@lru_cache(maxsize=32)
+@lru_cache(32)
 def _reaches_host(text: str, low: int, high: int) -> bool:
     return _REACHES_HOST.search(text, low, high) is not None
 
 
-@lru_cache(maxsize=2)
+@lru_cache(2)
 def _addresses(text: str) -> list[tuple[int, int, str]]:
     """The addresses in a text: start, end, and the text after `//`."""
     return [(*address.span(), address[1]) for address in _ADDRESS.finditer(text)]
@@ -180,12 +179,12 @@ def _is_host(path: Path, text: str) -> bool:
     return could_be and _asks_for_host(path) and not _is_local(text)
 
 
-@lru_cache(maxsize=4)  # a name may be long, and have many secrets
+@lru_cache(4)  # a name may be long, and have many secrets
 def _asks_for_host(path: Path) -> bool:
     return not arguments.HOSTS.isdisjoint(name_words(_key(path)))
 
 
-@lru_cache(maxsize=4)
+@lru_cache(4)
 def _is_header(path: Path) -> bool:
     keys = {str(step).lower() for step in path[:-1]} | {_key(path)}
     return not arguments.AUTHORIZING.isdisjoint(keys)

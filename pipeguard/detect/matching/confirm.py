@@ -15,6 +15,7 @@ from pipeguard.allocator import return_freed_memory
 from pipeguard.detect.matching.pattern_set import unbound
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
+from pipeguard.unicode.folding import Range
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 GENERATION, GENERATION_BYTES = 16, 512 * 1024  # of expressions; of the messages judged with them
@@ -43,12 +44,12 @@ class Occurrence(NamedTuple):
         words: the bytes that match.
     """
 
-    span: tuple[int, int]
-    group: tuple[int, int] | None
+    span: Range
+    group: Range | None
     words: bytes
 
     @property
-    def secret(self) -> tuple[int, int]:
+    def secret(self) -> Range:
         """The span of the group, or else of the match."""
         return self.group or self.span
 
@@ -164,7 +165,7 @@ def find_signed(
 
 
 def _match_span(
-    expression: re.Pattern[str], text: str, span: tuple[int, int], after: int | None
+    expression: re.Pattern[str], text: str, span: Range, after: int | None
 ) -> re.Match[str] | None:
     """The first match that begins in a range, and ends at most `after` behind it."""
     start, end = span

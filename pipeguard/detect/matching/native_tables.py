@@ -44,7 +44,7 @@ def make_rows(patterns: Iterable[str]) -> bytes:
 
 def _rows(pattern: str) -> list[list[tuple[frozenset[int], bool]]]:
     """The rows of a pattern: of each letter the bytes that it may be, and True if it repeats."""
-    while (group := _REPEATED.search(pattern)) is not None:
+    while group := _REPEATED.search(pattern):
         pattern = pattern[: group.start()] + group[1] * int(group[2]) + pattern[group.end() :]
     rows: list[list[tuple[frozenset[int], bool]]] = [[]]
     for letters, stays, count, ends in _PART.findall(pattern):

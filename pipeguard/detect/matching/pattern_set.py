@@ -89,7 +89,7 @@ def compile_group(group: PatternGroup) -> bytes:
 class Database:
     """A compiled database, loaded when it is first needed; threads may share it."""
 
-    __slots__ = ("_loaded", "_lock", "_read")
+    __slots__ = "_loaded", "_lock", "_read"
 
     def __init__(self, read: Callable[[], bytes]) -> None:
         """Store a function that returns the serialised database."""

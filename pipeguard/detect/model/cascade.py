@@ -19,9 +19,9 @@ from pipeguard.detect.model.opener import Stretch, in_whole_characters, widen
 from pipeguard.detect.model.quotation import (
     FEW_TOPICS,
     MANY_TOPICS,
+    find_topics,
     is_legal,
     is_shown_as_example,
-    topics,
     unquote,
     without_ai,
     without_harmless,
@@ -113,7 +113,7 @@ class Order(NamedTuple):
     start: int
     end: int
     confidence: Confidence
-    reach: tuple[int, int] = (0, 0)
+    reach: Range = (0, 0)
     steps: Steps = ()
 
 
@@ -155,7 +155,7 @@ class Passage(NamedTuple):
     text: str
     pieces: list[Piece]
 
-    def span(self, first: int, last: int) -> tuple[int, int]:
+    def span(self, first: int, last: int) -> Range:
         """A range of the text's characters as bytes of the reading."""
         start = self.start + len(self.text[:first].encode())
         end = start + len(self.text[first:last].encode())
@@ -305,8 +305,8 @@ class Reader:
 
     def read(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
         """Read as many stretches as the budget covers, the likeliest first."""
-        passages: list[Passage] = []
-        covered: dict[bytes, bool] = {}  # by text; to a classifier, all numbers are one word
+        passages = []
+        covered = {}  # by text; to a classifier, all numbers are one word
         for _, _, number, first, last in _rank(selections, classifier):
             start, end = in_whole_characters(selections[number].data, first, last)
             data = selections[number].data[start:end]
@@ -337,9 +337,9 @@ class Reader:
         )
         near = classifier.likely - self.leniency - NEAR_LOGITS
         scores, network = self._budgets.network_scores, classifier.network_id
-        covered: list[tuple[Passage, int, str]] = []
+        covered = []
         new: dict[str, None] = {}
-        left_out: set[int] = set()
+        left_out = set()
         for score, number, at in borderline:
             if len(new) >= BEST_PIECES and score < near:
                 break
@@ -359,7 +359,7 @@ class Reader:
         self.unread += [passages[number][:3] for number in sorted(left_out)]
 
 
-@lru_cache(maxsize=16)  # several patterns match in the same sentences
+@lru_cache(16)  # several patterns match in the same sentences
 def _has_enough_words(text: str) -> bool:
     """True if a match in these sentences may be doubted."""
     return sum(words for *_, words in units(text)) > FEW_WORDS
@@ -420,7 +420,7 @@ class ReadOrder:
 
     def is_about_attacks(self) -> bool:
         """True in a text about attacks, if the order is not far beyond `sure` or is an example."""
-        about, excess = topics(self._data, *self.span), self.excess
+        about, excess = len(find_topics(self._data, *self.span)), self.excess
         if excess < 0 or (about >= MANY_TOPICS and excess < ABOUT_ATTACKS_LOGITS):
             return about >= FEW_TOPICS
         return about >= FEW_TOPICS and is_shown_as_example(self._data, self.span[0])

@@ -16,8 +16,9 @@ from functools import cache, lru_cache
 
 from pipeguard.detect.text.diffs import changed_file
 from pipeguard.detect.text.long_literals import long_literals, without_long_literals
-from pipeguard.detect.words import file_names, orders, topics
+from pipeguard.detect.words import file_names, orders, topics, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.folding import Range
 from pipeguard.unicode.name_words import words_of_any_script
 
 # --- file kind --------------------------------------------------------------------------
@@ -75,7 +76,7 @@ _SIGNS = lazy_regex(
 )
 _NO_TALK = lazy_regex(r"[^A-Za-z0-9 \t\n\r.,;:!?'\"()\[\]*#\u2018\u2019\u201c\u201d\u2026-]")
 _TALK_WORD = lazy_regex(r"[A-Za-z]+(?:'[a-z]{1,2}\b)?")
-_NAMES_A_THING = frozenset({"a", "an", "the", "about", "word", "named", "called", "as", "like"})
+_NAMES_A_THING = word_set("a an the about word named called as like")
 
 
 @cache
@@ -91,7 +92,7 @@ def may_act(text: str) -> bool:
     return _SIGNS.search(text) is not None or _acting().search(text) is not None
 
 
-@lru_cache(maxsize=2)
+@lru_cache(2)
 def is_idle_talk(data: bytes) -> bool:
     """True for lines that only change a model's words; other words there only name a thing."""
     if len(data) > MOST_TALK_BYTES:
@@ -203,7 +204,7 @@ def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind
     return bare is not data and _is_value(bare, data, (start, end), kind)
 
 
-def _is_value(read: bytes, data: bytes, passage: tuple[int, int], kind: FileKind) -> bool:
+def _is_value(read: bytes, data: bytes, passage: Range, kind: FileKind) -> bool:
     """True for a value that is marked as data.
 
     Args:
@@ -219,10 +220,16 @@ def _is_value(read: bytes, data: bytes, passage: tuple[int, int], kind: FileKind
     lines, low, around = _text(read[first:last]), *_around(read, first, last)
     at = len(_text(read[first:start]))
     span = at, at + len(_text(read[start:end]))
-    is_value = _is_in_literals(lines, span) and all(map(_is_code, lines.split("\n")))
+    in_literals = sum(
+        len(lines[max(at, literal.start()) : min(span[1], literal.end())])
+        for literal in _LITERAL.finditer(lines)
+    )
+    is_value = in_literals * 3 >= (span[1] - at) * 2 and all(map(_is_code, lines.split("\n")))
     if not is_value:
-        before = len(_text(read[low:first]))
-        is_value = _is_in_block(around, before + span[0], before + span[1])
+        # Within one block of YAML, or from the mark that begins it.
+        low, high = (len(_text(read[low:first])) + place for place in span)
+        low += len(around[low:high]) - len(around[low:high].lstrip("|>+- \n"))
+        is_value = any(begin <= low and high <= end for begin, end in _blocks(around))
     if is_value and _tells_of_tests(around, kind):
         return True
     is_of_tests = kind > FileKind.OTHER
@@ -244,7 +251,7 @@ def _values(lines: str, data: bytes, first: int, last: int) -> str:
     return "\n".join(literals) or lines
 
 
-def _lines(data: bytes, start: int, end: int, *, is_whole: bool) -> tuple[int, int]:
+def _lines(data: bytes, start: int, end: int, *, is_whole: bool) -> Range:
     """The lines of a passage, optionally with all of the long literals around it."""
     literals = long_literals(data) if is_whole else []
     for first, last in literals:
@@ -264,25 +271,9 @@ def _around(data: bytes, first: int, last: int) -> tuple[int, str]:
     return low, _text(data[low:high])
 
 
-def _is_in_block(text: str, start: int, end: int) -> bool:
-    """True within one block of YAML, or from the mark that begins it."""
-    start += len(text[start:end]) - len(text[start:end].lstrip("|>+- \n"))
-    return any(first <= start and end <= last for first, last in _blocks(text))
-
-
-@lru_cache(maxsize=MANY_TEXTS)
-def _blocks(text: str) -> tuple[tuple[int, int], ...]:
+@lru_cache(MANY_TEXTS)
+def _blocks(text: str) -> tuple[Range, ...]:
     return tuple(block.span(2) for block in _BLOCK.finditer(text))
-
-
-def _is_in_literals(text: str, span: tuple[int, int]) -> bool:
-    """True if more letters of a passage are in literals than between them."""
-    start, end = span
-    inside = sum(
-        len(text[max(start, literal.start()) : min(end, literal.end())])
-        for literal in _LITERAL.finditer(text)
-    )
-    return inside * 3 >= (end - start) * 2
 
 
 def _is_code(line: str) -> bool:
@@ -291,7 +282,7 @@ def _is_code(line: str) -> bool:
     return _COMMENT.search(bare) is None and _PROSE.search(_KEYWORDS.sub("=", bare)) is None
 
 
-@lru_cache(maxsize=MANY_TEXTS)
+@lru_cache(MANY_TEXTS)
 def _tells_of_tests(around: str, kind: FileKind) -> bool:
     """True if names outside of literals and blocks show that values are of tests or attacks."""
     bare = _LITERAL.sub(_without_value, _HEADER.sub("", _BLOCK.sub("", around)))
@@ -305,7 +296,7 @@ def _tells_of_tests(around: str, kind: FileKind) -> bool:
     )
 
 
-@lru_cache(maxsize=MANY_TEXTS)
+@lru_cache(MANY_TEXTS)
 def _has_label(around: str, labels: re.Pattern[str]) -> bool:
     """True if a literal is one word, and a label."""
     literals = _LITERAL.findall(around)

@@ -207,7 +207,7 @@ STEM_LETTERS = 5  # of a word, without its ending
 WORD_BUCKETS = 2**19  # weights that words share by hash
 MAX_FAMILIES = 64
 GRAM_LETTERS = 4  # of a part of a word, with marks for its beginning and end
-IDEOGRAPH_GRAMS = (1, 3)  # ideographs of a part; two of them are a word already
+IDEOGRAPH_GRAMS = 1, 3  # ideographs of a part; two of them are a word already
 GRAM_BUCKETS = 2**17  # weights that parts of words share by hash
 FIRST_GRAM = WORD_BUCKETS + (5 + 2 * MAX_FAMILIES) * MAX_FAMILIES  # weight of parts of words
 WEIGHTS = FIRST_GRAM + GRAM_BUCKETS
@@ -348,7 +348,13 @@ def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[i
     seen = all_families(places)
     indices = [_ANYWHERE + family for family in seen]
     indices += [_TOGETHER + MAX_FAMILIES * a + b for a, b in combinations(sorted(seen), 2)]
-    indices += [_IN_ORDER + MAX_FAMILIES * a + b for a, b in _near(places)]
+    near: set[tuple[int, int]] = set()  # pairs of families that are close together, in their order
+    for index, (at, families) in enumerate(places):
+        for position, others in places[index + 1 :]:
+            if position - at > REACH:
+                break
+            near.update((a, b) for a in families for b in others if a != b)
+    indices += [_IN_ORDER + MAX_FAMILIES * a + b for a, b in near]
     if places[0][0] < BEGINNING_WORDS - 1:
         indices += [_FIRST + family for family in places[0][1]]
     unquoted = _QUOTED.sub(" ", text)
@@ -357,17 +363,6 @@ def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[i
         indices += [_QUOTED_ONLY + family for family in quoted]
     indices += _address_features(text, seen, lexicon)
     return indices
-
-
-def _near(places: Sequence[tuple[float, frozenset[int]]]) -> set[tuple[int, int]]:
-    """The pairs of families that are close together, in their order."""
-    near: set[tuple[int, int]] = set()
-    for index, (at, families) in enumerate(places):
-        for position, others in places[index + 1 :]:
-            if position - at > REACH:
-                break
-            near.update((a, b) for a in families for b in others if a != b)
-    return near
 
 
 def _address_features(text: str, seen: frozenset[int], lexicon: Lexicon) -> Iterator[int]:
@@ -412,7 +407,7 @@ def _grams(token: str) -> tuple[int, ...]:
 
 def tokens(read: Sequence[str]) -> Sequence[str]:
     """The words that form pairs: all numbers are one word, two adjacent ideographs one."""
-    counted: list[str] = []
+    counted = []
     for word in read:
         if word.isdecimal():
             counted.append("0")

@@ -58,7 +58,7 @@ class Network:
         """
         number = self.outputs.index(output)
         read = [tokens(text)[:MAX_PARTS] for text in texts]
-        scores: list[float] = []
+        scores = []
         for first in range(0, len(read), BATCH):
             scores += self._logits(read[first : first + BATCH], number)
         return scores
@@ -81,7 +81,7 @@ def native() -> Callable[[NetworkWeights], Logits] | None:
         return None
 
     def ready(weights: NetworkWeights) -> Logits:
-        in_buffers = (*weights[:5], *weights.sizes)
+        in_buffers = *weights[:5], *weights.sizes
         scratch_bytes = _network.scratch_bytes(weights.sizes.row, weights.sizes.width)
         unused: list[bytearray] = []  # scratch memory: a thread takes and returns it, or makes one
 

@@ -59,7 +59,7 @@ class Vocabulary:
                 if number is not None:
                     break
             else:
-                return (*numbers, UNKNOWN)
+                return *numbers, UNKNOWN
             numbers.append(number)
             start = end
         return tuple(numbers)
@@ -87,7 +87,7 @@ class NetworkSums:
     def logits(self, texts: Sequence[Sequence[str]], output: int) -> list[float]:
         """The logits of one output for texts given as lists of tokens."""
         numbers = [self._vocabulary.numbers(text) for text in texts]
-        found: list[float] = []
+        found = []
         for first in range(0, len(numbers), BATCH):
             found += self._logits(numbers[first : first + BATCH])[:, output].tolist()
         return found

@@ -32,7 +32,7 @@ LEAST_SCORE = -1e9  # of a text without words
 AROUND_BYTES = 200  # before and after a window: the limit for following a sentence
 # Marks that end a sentence, too: U+3002, U+FF01, U+FF1F, U+0964. ASCII ones of the same length in
 # bytes take their place.
-_MARKS = (b"\xe3\x80\x82", b"\xef\xbc\x81", b"\xef\xbc\x9f", b"\xe0\xa5\xa4")
+_MARKS = b"\xe3\x80\x82", b"\xef\xbc\x81", b"\xef\xbc\x9f", b"\xe0\xa5\xa4"
 _ASCII_MARK = b".\n\n"
 _SENTENCE_END = lazy_regex(rb"[.!?]\s+|\n|\xe3\x80\x82|\xef\xbc[\x81\x9f]|\xe0\xa5\xa4\s*")
 

@@ -204,7 +204,7 @@ def _join(chosen: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
             first, last, most = joined[-1]
             meets = start <= last and end - first <= MOST_BYTES
             if meets or len(joined) == MOST_STRETCHES:
-                joined[-1] = (min(first, start), max(last, end), max(most, score))
+                joined[-1] = min(first, start), max(last, end), max(most, score)
                 continue
         joined.append((start, end, score))
     return joined

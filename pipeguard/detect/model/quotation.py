@@ -107,11 +107,6 @@ def is_legal(data: bytes, start: int, end: int) -> bool:
     return len(around) >= MANY_LEGAL
 
 
-def topics(data: bytes, start: int, end: int) -> int:
-    """The number of different words about attacks around a stretch."""
-    return len(find_topics(data, start, end))
-
-
 def find_topics(data: bytes, start: int, end: int) -> dict[bytes, bytes]:
     """Find the words about attacks around a stretch, by their first letters."""
     low, high = max(0, start - BEFORE_BYTES), min(len(data), end + AFTER_BYTES)
@@ -144,16 +139,12 @@ def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
 
 def is_shown_as_example(data: bytes, start: int) -> bool:
     """True if the text from here is in a fence, a table, a list of quotes or a literal."""
-    first = _line_start(data, start)
+    before = data.rfind(b"\n", max(0, start - LINE_STEP_BYTES), start)
+    first = before + 1
+    if before < 0 and start > LINE_STEP_BYTES:  # a very long line, which may have many examples
+        first = _far_line_start(data, start - start % LINE_STEP_BYTES)
     line = data[first : min(first + QUOTE_BYTES, start + 16)]
     return _EXAMPLE_LINE.match(line) is not None or _is_fenced(data, start)
-
-
-def _line_start(data: bytes, at: int) -> int:
-    """Find where a line begins; for a very long line, once for many places in it."""
-    before = data.rfind(b"\n", max(0, at - LINE_STEP_BYTES), at)
-    is_here = before >= 0 or at <= LINE_STEP_BYTES
-    return before + 1 if is_here else _far_line_start(data, at - at % LINE_STEP_BYTES)
 
 
 @lru_cache(2)
@@ -191,7 +182,7 @@ def unquote(data: bytes, start: int, end: int) -> str | None:
     stretch = data[start:end].decode("utf-8", "ignore")
     text = before + stretch + data[end : end + QUOTE_BYTES].decode("utf-8", "ignore")
     at, last = len(before), len(before) + len(stretch)
-    outside: list[str] = []
+    outside = []
     is_reported = False
     for quote in _QUOTED.finditer(text):
         if quote.end() <= at or quote.start() >= last:
@@ -264,7 +255,7 @@ def without_harmless(text: str) -> str:
     """A text whose public parts are replaced by other words; the same text if it has none."""
     if "llms" in text:
         text = _INDEX_NOTICE.sub(_NOTICE, text)
-    if _PUBLIC_FILE.search(text) is None:
+    if not _PUBLIC_FILE.search(text):
         return text
     return "".join(map(_without_public_file, text.splitlines(keepends=True)))
 
@@ -272,4 +263,4 @@ def without_harmless(text: str) -> str:
 def _without_public_file(line: str) -> str:
     bare, count = _PUBLIC_FILE.subn(_FILE, line)
     bare = _ADDRESS.sub(_PAGE, bare)
-    return bare if count and _MORE.search(bare) is None else line
+    return bare if count and not _MORE.search(bare) else line

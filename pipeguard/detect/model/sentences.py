@@ -156,7 +156,7 @@ def find_reach(pieces: Sequence[Piece], likely: float, text: str = "") -> tuple[
 
 def _has_spare_paragraph(piece: Piece, pieces: Sequence[Piece], text: str) -> bool:
     """True if a piece has two paragraphs, and a smaller one in it scores almost as high."""
-    if _PARAGRAPH_END.search(text, piece.start, piece.end) is None:
+    if not _PARAGRAPH_END.search(text, piece.start, piece.end):
         return False
     return any(
         (piece.start, piece.end) != (part.start, part.end)

@@ -11,7 +11,7 @@ from pipeguard.detect.matching.confirm import BRACKETS
 from pipeguard.errors import RuleError
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-FIELDS = ("pattern", "sign", "unless", "doubted")
+FIELDS = "pattern", "sign", "unless", "doubted"
 _PART = lazy_regex(r"%\{([a-z-]+)\}")
 _QUOTED = r"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS.decode()
 _BLANK = lazy_regex(_QUOTED + "| ", re.DOTALL)
@@ -44,8 +44,8 @@ def _group(tokens: Iterator[str]) -> tuple[str, str, str]:
 
     The bracket has its quantifier; it is empty at the end of the pattern.
     """
-    patterns: list[str] = []
-    signs: list[str] = []
+    patterns = []
+    signs = []
     end = BAR
     while end == BAR:
         pattern, sign, end = _alternative(tokens)
@@ -58,7 +58,7 @@ def _group(tokens: Iterator[str]) -> tuple[str, str, str]:
 def _alternative(tokens: Iterator[str]) -> tuple[str, str, str]:
     """Read one alternative: its pattern, its sign if it has one, and the token that ends it."""
     pattern = sign = end = ""
-    begin: int | None = None
+    begin = None
     for token in tokens:
         if token == BAR or token.startswith(")"):
             end = token

@@ -8,7 +8,7 @@ nothing is loaded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -163,7 +163,7 @@ class Rule(NamedTuple):
         )
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(1024)
 def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ...]:
     """Read one pack.
 
@@ -201,8 +201,21 @@ def locate(errors: Sequence[RuleError], text: str, source: str) -> RuleError:
     import yaml
 
     root = yaml.compose(text, _loader())
-    shown = errors[:MOST_ERRORS]
-    lines = [f"{source}{_describe_mark(_find_mark(root, each.keys))}: {each}" for each in shown]
+    lines = []
+    for error in errors[:MOST_ERRORS]:
+        node: yaml.Node | None = root
+        mark = node.start_mark if node is not None else None
+        for key in error.keys:  # as far as they exist
+            children = node.value if node is not None and not isinstance(node.value, str) else []
+            if isinstance(key, int):
+                children = [(item, item) for item in children[key : key + 1]]
+            else:
+                children = [pair for pair in children if pair[0].value == key]
+            if not children:
+                break
+            name, node = children[-1]
+            mark = name.start_mark
+        lines.append(f"{source}{_describe_mark(mark)}: {error}")
     if len(errors) > MOST_ERRORS:
         lines.append(f"… and {len(errors) - MOST_ERRORS} more")
     return RuleError("\n  ".join(lines))
@@ -216,22 +229,6 @@ def _loader() -> Any:
 
 def _describe_mark(mark: yaml.Mark | None) -> str:
     return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-
-
-def _find_mark(node: yaml.Node | None, keys: Iterable[str | int]) -> yaml.Mark | None:
-    """The place in a document to which keys lead, as far as they exist."""
-    mark: yaml.Mark | None = node.start_mark if node is not None else None
-    for key in keys:
-        children = node.value if node is not None and not isinstance(node.value, str) else []
-        if isinstance(key, int):
-            children = [(item, item) for item in children[key : key + 1]]
-        else:
-            children = [pair for pair in children if pair[0].value == key]
-        if not children:
-            break
-        name, node = children[-1]
-        mark = name.start_mark
-    return mark
 
 
 def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[Rule, ...]:
@@ -259,14 +256,14 @@ def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[
         if not isinstance(entry, dict):
             raise RuleError(f"expected fields of a rule, not `{str(entry)[:40]}`", *keys)
     expressions = Expressions(document)
-    rules: dict[str, Rule] = {}
+    rules = {}
     for index, entry in enumerate(document["rules"]):
         try:
             rule = _rule(pack, expressions.written_out({**defaults, **entry}), proven=proven)
         except RuleError as error:
             is_default = bool(error.keys) and {*error.keys} <= {*defaults} - {*entry}
             path = ("defaults",) if is_default else ("rules", index)
-            keys = (*path, *error.keys)
+            keys = *path, *error.keys
             if not is_default or all(each.keys != keys for each in errors):
                 errors.append(RuleError(f"{entry.get('id', '?')}: {error}", *keys))
             continue
@@ -294,7 +291,7 @@ def _find_repeated(node: yaml.Node | None, *keys: str | int) -> Iterator[RuleErr
         yield from _find_repeated(child, *keys, key.value)
 
 
-_OUTER = ("pack", "about", "defaults", "blanks", "parts", "sign_without", "rules")
+_OUTER = "pack", "about", "defaults", "blanks", "parts", "sign_without", "rules"
 
 
 def _check_outer(document: dict[str, object]) -> None:
@@ -330,7 +327,7 @@ _FLAGS: dict[str, tuple[object, object]] = {  # off, on
     "quoted": ("keep", "lower"),
     "several": ("keep", "raise"),
 }
-_TUPLES = ("places", "require", "check", "purpose", "matches", "passes")
+_TUPLES = "places", "require", "check", "purpose", "matches", "passes"
 _USUAL: dict[str, object] = {
     "boundary": "word",
     "written": "keep",
@@ -366,12 +363,12 @@ def from_record(record: dict[str, Any]) -> Rule:
     return Rule(**record)
 
 
-@lru_cache(maxsize=64)  # hundreds of rules have a dozen sets between them
+@lru_cache(64)  # hundreds of rules have a dozen sets between them
 def _set(kind: type[_Choice], words: tuple[str, ...]) -> frozenset[_Choice]:
     return frozenset(map(kind, words))
 
 
-_NEEDED = ("title", "severity", "confidence", "why", "fix", "matches", "passes")
+_NEEDED = "title", "severity", "confidence", "why", "fix", "matches", "passes"
 _FIELDS = frozenset(Rule._fields) - {"own"}
 
 

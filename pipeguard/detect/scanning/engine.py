@@ -192,7 +192,7 @@ class Engine(RuleLookup):
     def mask(self, data: bytes) -> bytes:
         """Replace the secrets in free text, such as a log line, by the rule's id."""
         text = data.decode("utf-8", "replace")
-        parts: list[str] = []
+        parts = []
         at = 0
         for start, end, rule in sorted(self.find_secrets(text), key=lambda s: (s[0], -s[1])):
             if end > at:

@@ -33,7 +33,7 @@ VALUE_CHARS = 24  # of a value in JSON: a shorter one next to a longer one is an
 MAX_JSON_CHARS = 2**20  # a longer string is not parsed as JSON
 MAX_ESCAPE_CHARS = 11  # of an escape in JSON, without its last: two of four digits
 WRAPPED_CHARS = 120  # of a line that the next one continues; a longer one is a paragraph
-PLAIN = ("text", "folded", "notice")  # readings of visible text
+PLAIN = "text", "folded", "notice"  # readings of visible text
 READ_ALIKE = 10  # a reading may change one in so many bytes of a passage
 PARAGRAPH_CHARS = 480  # before and after an order: the limit for following its paragraph
 _STRING = lazy_regex(r'(?s)"((?>(?>(?:[^"\\]++|\\.){1,500})*))"(?=(\s*:)?)')
@@ -154,7 +154,7 @@ class _Passages:
             apart: list[tuple[int, int, int]] = []
             for start, end, number in sorted(ranges):
                 if apart and start <= apart[-1][1]:
-                    apart[-1] = (apart[-1][0], max(apart[-1][1], end), apart[-1][2])
+                    apart[-1] = apart[-1][0], max(apart[-1][1], end), apart[-1][2]
                 else:
                     apart.append((start, end, number))
             self._ranges[path] = apart
@@ -312,8 +312,15 @@ class JsonValues:
     @property
     def length(self) -> int:
         """The bytes of the text without repeated strings; for JSON, its strings without keys."""
+        text = self._text
         _, others, json, _, _ = self._read
-        return len(self._text.data) - others - _repeated_bytes(self._text, json)
+        length = len(text.data) - others
+        seen = set()  # strings are repeated, as a result's in its structured content
+        for number, value in enumerate(text.values):
+            if value in seen and not (json and text.stretch(number) in json):
+                length -= len(value.encode())
+            seen.add(value)
+        return length
 
     @property
     def are_there(self) -> bool:
@@ -325,7 +332,7 @@ class JsonValues:
         if not _is_plain(origin) or not self.are_there:
             return Selection(data, stretches)
         parts: dict[Stretch, None] = {}
-        wholes: list[tuple[Stretch, str]] = []
+        wholes = []
         for stretch in stretches:
             _, low, high, _ = origin.trace(stretch.start, stretch.end)
             within = self.within(low, high)
@@ -395,22 +402,6 @@ def _in_reading(span: Range, origin: Origin) -> Range:
     """The place in a reading of a range of the text."""
     unfolding = origin.unfolding
     return span if unfolding is None else (unfolding.place(span[0]), unfolding.place(span[1]))
-
-
-def _repeated_bytes(text: MessageText, json: set[Range]) -> int:
-    """The bytes of repeated strings, such as a result's text in its structured content.
-
-    Args:
-        text: of a message.
-        json: the ranges that are counted otherwise.
-    """
-    seen: set[str] = set()
-    repeated = 0
-    for number, value in enumerate(text.values):
-        if value in seen and not (json and text.stretch(number) in json):
-            repeated += len(value.encode("utf-8"))
-        seen.add(value)
-    return repeated
 
 
 def may_continue(strings: Sequence[Range], names: Sequence[bytes]) -> bool:

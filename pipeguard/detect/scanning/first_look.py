@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from copy import copy
 from functools import partial
 from itertools import chain, islice, pairwise
-from typing import TYPE_CHECKING
+from typing import Self
 
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import PatternSet
@@ -30,9 +30,6 @@ from pipeguard.firewall.protocol import message, strict_json
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range, fold, squeeze
-
-if TYPE_CHECKING:
-    from typing import Self
 
 SPACED_OUT = frozenset({"spelled", "run-together"})  # the first is also the sign of an encoding
 LITERALS = "literals"
@@ -135,8 +132,8 @@ def glance(lookup: RuleLookup, question: Question, others: Iterable[int] | None 
     chosen = lookup.choose(View.TEXT, surface, signs=others is None, asks=asks)
     hits = lookup.plain.look(data, chosen)
     if others is not None:
-        hits = lookup.with_signs(hits, others)
-    joined_hits: list[int] = []
+        hits = [*{*hits, *(index for index in others if index < len(lookup.signs))}]
+    joined_hits = []
     if parts and (chosen := lookup.choose(View.JOINED, surface, signs=False, asks=asks)) != ():
         joined_hits = lookup.plain.look(parts, chosen)
     opened = lookup.find_opened(data, surface)
@@ -173,7 +170,7 @@ def is_plainly_clean(
     return are_idle(
         lookup,
         (seen.texts[0], surface, {*seen.hits, *seen.joined_hits}),
-        lambda rules: _matches(lookup, source, seen, surface, rules),
+        lambda rules: _matches(lookup, source, seen, rules),
         lambda windows: _find_acts(source, windows=windows),
     ) and is_silent(lookup, source.text, seen, surface)
 
@@ -245,9 +242,7 @@ def reads_clean(
     return not (is_new and lookup.squeezed.look(squeezed))
 
 
-def _matches(
-    lookup: RuleLookup, source: ScanInput, seen: FirstLook, surface: Surface, rules: Iterable[Rule]
-) -> bool:
+def _matches(lookup: RuleLookup, source: ScanInput, seen: FirstLook, rules: Iterable[Rule]) -> bool:
     """True if some rules match in the texts looked at, or if there are too many to tell.
 
     Each rule is searched for in the same places as in a full scan (`Scan.run_rules`), and its
@@ -355,7 +350,7 @@ class RuleLookup:
         self.rules = rules
         self.keyed = rules.engine is Surface.TO_SERVER
         self.plain, self.squeezed, self.acts, self.opener = patterns
-        self._signs, self._squeezed_signs = signs
+        self.signs, self._squeezed_signs = signs
         self._load_classifier = load_classifier
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}
@@ -407,14 +402,9 @@ class RuleLookup:
             chosen = self._chosen[key] = tuple(numbers)
         return chosen
 
-    def with_signs(self, hits: list[int], others: Iterable[int]) -> list[int]:
-        """Some patterns of `plain`, together with the signs among others."""
-        count = len(self._signs)
-        return [*{*hits, *(index for index in others if index < count)}]
-
     def sort_hits(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
         """The signs and the rules of patterns of `plain`."""
-        signs, numbers = _sort(hits, self._signs)
+        signs, numbers = _sort(hits, self.signs)
         return signs, [self.rules.plain[number] for number in numbers]
 
     def look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
@@ -430,7 +420,7 @@ class RuleLookup:
 
     def finder(self, rule: Rule, *, squeezed: bool) -> Finder:
         """The finder of the rule's own expression."""
-        key = (rule.id, squeezed)
+        key = rule.id, squeezed
         if key not in self._finders:
             pattern = rule_groups.squeezed_pattern(rule)[0] if squeezed else rule.pattern
             self._finders[key] = Finder(pattern, ignore_case=rule.ignore_case)

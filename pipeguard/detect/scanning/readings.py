@@ -98,12 +98,12 @@ def _join_edges(text: document.MessageText) -> tuple[bytes, Locate]:
     Text that the end of a value splits is whole in this row. A match within one value was already
     found in that value.
     """
-    pieces: list[bytes] = []
-    numbers: list[int] = []  # by piece, the index of its value
+    pieces = []
+    numbers = []  # by piece, the index of its value
     for number, value in enumerate(text.values):
         is_short = len(value) <= 2 * EDGE_CHARS
         parts = [value] if is_short else [value[:EDGE_CHARS], "\n" + value[-EDGE_CHARS:]]
-        pieces += [part.encode("utf-8") for part in parts]
+        pieces += [part.encode() for part in parts]
         numbers += [number] * len(parts)
     ends = list(accumulate(map(len, pieces)))
 
@@ -243,10 +243,13 @@ def _read_spaced_out(scan: Scan) -> None:
 
 def _read_without_notices(scan: Scan) -> None:
     """Read the text around PipeGuard's notices, and forged ones, as if these were not there."""
-    notices, count = _notices(scan), len(scan.matches)
+    notices, count = _find_notices(scan.data, scan.signs), len(scan.matches)
+    if scan.unfolding is not None:  # those with invisible characters
+        hidden = _find_notices(scan.folded, scan.folded_signs)
+        notices += [scan.unfolding.span(*notice) for notice in hidden]
     if not notices:
         return
-    edges = [0, *chain.from_iterable(notices), len(scan.data)]
+    edges = [0, *chain.from_iterable(merge(notices)), len(scan.data)]
     kept = list(zip(edges[::2], edges[1::2], strict=True))
     bare, back = keep(scan.data, kept)
     places = accumulate(high - low for low, high in kept[:-1])
@@ -260,15 +263,6 @@ def _read_without_notices(scan: Scan) -> None:
         origin = Origin(scan.source, "", outer=origin, unfolding=unfolding)
         scan.run_rules(folded, View.FOLDED, origin, ranges, signs_matter=False)
     scan.matches[count:] = (each for each in scan.matches[count:] if not each.rule.is_private)
-
-
-def _notices(scan: Scan) -> list[Range]:
-    """The ranges of notices in the text, including those with invisible characters, in order."""
-    found = _find_notices(scan.data, scan.signs)
-    if scan.unfolding is not None:
-        folded = _find_notices(scan.folded, scan.folded_signs)
-        found += [scan.unfolding.span(*notice) for notice in folded]
-    return merge(found)
 
 
 def _find_notices(data: bytes, signs: Signs) -> list[Range]:

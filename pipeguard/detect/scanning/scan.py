@@ -47,7 +47,7 @@ from pipeguard.unicode.folding import Range, extend, fold_and_back
 FOLLOWING_BYTES = 4096  # after a named number, in which further numbers may follow without a name
 MOST_RATED = 32  # matches of a text in which secrets are hidden
 LEVELS = 2  # of encodings within each other
-_CLASSIFIED = (View.TEXT, View.FOLDED, View.DECODED)
+_CLASSIFIED = View.TEXT, View.FOLDED, View.DECODED
 
 Signs = dict[str, list[Range]]  # by name, the ranges of a text in which they were seen
 
@@ -167,7 +167,7 @@ class Scan:
     def _run_rule(self, rule: Rule, data: bytes, block: Range, view: View, origin: Origin) -> None:
         """Run a rule over a block with its pattern, but for the parts that it does not search."""
         low, high = block
-        ranges: list[Range] = []
+        ranges = []
         if self.surface in rule.surfaces and may_apply(rule, self.source):
             is_all = view is View.ACTS
             ranges = [block] if is_all else origin.active_ranges(rule, low, high)
@@ -323,7 +323,7 @@ class Scan:
     def _confidence_there(self, candidate: Candidate) -> int:
         """The confidence of a finding of the same secret in its string; -1 without one."""
         rule, words, origin = candidate.rule, candidate.match.words, candidate.origin
-        if not (rule.is_private and self.tally.is_in_a_string(rule, words)):
+        if not (rule.is_private and (rule.id, words) in self.tally.in_one_string):
             return -1
         if origin.outermost.chain == "squeezed":
             return Confidence.HIGH  # not reported again for a row of several strings

@@ -64,7 +64,7 @@ class Tally:
             each_is_cut: report each sure match of a rule, because each is cut out of the text.
         """
         self._budgets, self._by_string, self._each_is_cut = budgets, by_string, each_is_cut
-        self._in_one_string: set[tuple[str, bytes]] = set()  # secrets, by rule
+        self.in_one_string: set[tuple[str, bytes]] = set()  # whole secrets, by rule
         self._confidences: dict[tuple[str, bytes], Confidence] = {}  # by rule and words
         self._counts: Counter[tuple[str, str, Confidence]] = Counter()  # by rule and place
         self._full: set[tuple[str, Confidence]] = set()
@@ -117,10 +117,6 @@ class Tally:
         """The highest confidence of a finding of these words; -1 without one."""
         return self._confidences.get((rule.id, words), -1)
 
-    def is_in_a_string(self, rule: Rule, words: bytes) -> bool:
-        """True for a secret that is whole in one string, if it is reported by its strings."""
-        return (rule.id, words) in self._in_one_string
-
     def match_key(self, match: Match, words: bytes) -> bytes | None:
         """The key of a located match for `admits`; None if it adds nothing.
 
@@ -131,8 +127,8 @@ class Tally:
         if self._by_string and rule.is_private:
             key += path_key(match.path)
             if not match.view.startswith("squeezed"):
-                self._in_one_string.add((rule.id, words))
-            elif (rule.id, words) in self._in_one_string:
+                self.in_one_string.add((rule.id, words))
+            elif (rule.id, words) in self.in_one_string:
                 return None
         return key if match.confidence > self.confidence_so_far(rule, key) else None
 
@@ -158,7 +154,7 @@ class Tally:
         return (rule.id, confidence) in self._full
 
 
-@lru_cache(maxsize=16)  # many matches have the same path, whose names may be long
+@lru_cache(16)  # many matches have the same path, whose names may be long
 def path_key(path: Path) -> bytes:
     """A key that distinguishes the words of a secret in one string from those in others."""
     return sha256(repr(path).encode("utf-8", "surrogatepass")).digest()
@@ -180,14 +176,17 @@ def max_findings(rule: Rule) -> int:
 def run_check(check: str, data: bytes, match: Occurrence, secret: bytes) -> Outcome:
     """Run a check on a secret, or on its name or surroundings if the check needs these."""
     if check.startswith(NAME_CHECK):
-        return run(check, preceding_name(data, match))
+        # The whole name before the secret, even if the match begins in the middle of it.
+        start = match.span[0]
+        before = _NAME_END.search(data, max(0, start - NAME_BYTES), start)
+        return run(check, data[before.start() if before else start : match.secret[0]])
     if check.startswith(AROUND_CHECK):
         low, high = max(0, match.span[0] - AROUND_BYTES), match.span[1] + AROUND_BYTES
         return _run_around(check, match.words + AROUND + data[low:high])
     return run(check, secret)
 
 
-@lru_cache(maxsize=4)  # a match is rated as a secret, and then as a sample
+@lru_cache(4)  # a match is rated as a secret, and then as a sample
 def _run_around(check: str, around: bytes) -> Outcome:
     return run(check, around)
 
@@ -199,13 +198,6 @@ def without_separators(number: bytes) -> bytes:
 
 NAME_BYTES = 64
 _NAME_END = lazy_regex(rb"[A-Za-z0-9_.$-]+\Z")
-
-
-def preceding_name(data: bytes, match: Occurrence) -> bytes:
-    """The whole name before a secret, even if the match begins in the middle of it."""
-    start = match.span[0]
-    before = _NAME_END.search(data, max(0, start - NAME_BYTES), start)
-    return data[before.start() if before else start : match.secret[0]]
 
 
 # --- scan input -------------------------------------------------------------------------

@@ -91,7 +91,12 @@ class DecodedParts:
         if part.is_reversed:
             return max(part.start, part.end + part_start - end), part.end + part_start - start
         if part.reader is None:
-            before, after = self._measure_unchanged(index)
+            if index not in self._edges:
+                source = self._source[part.start : part.end]
+                before = common_prefix(source, part.data)
+                after = common_prefix(source[before:][::-1], part.data[before:][::-1])
+                self._edges[index] = before, after
+            before, after = self._edges[index]
             low = part.start + min(before, start - part_start)
             return low, max(low + 1, part.end - min(after, part_start + len(part.data) - end))
         if index not in self._piece_starts:
@@ -103,16 +108,6 @@ class DecodedParts:
         nth = min(bisect_right(starts, start), len(starts) - 1) - 1
         first = min(part.start + nth * PIECE_BYTES + start - starts[nth], part.end - 1)
         return first, min(max(first + end - start, first + 1), part.end)
-
-    def _measure_unchanged(self, index: int) -> Range:
-        """The bytes at the start and at the end of a part that decoding did not change."""
-        if index not in self._edges:
-            part = self._parts[index]
-            source = self._source[part.start : part.end]
-            before = common_prefix(source, part.data)
-            after = common_prefix(source[before:][::-1], part.data[before:][::-1])
-            self._edges[index] = before, after
-        return self._edges[index]
 
     def sections(self) -> list[Range]:
         """The ranges of `data` that are read separately: no sentence continues beyond one.

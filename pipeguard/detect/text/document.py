@@ -13,7 +13,7 @@ from pipeguard.detect.text.layouts import LEAST_KEY, find_keys, is_listed, lay_o
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Path
 from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
-from pipeguard.unicode.folding import fold
+from pipeguard.unicode.folding import Range, fold
 
 MAX_TOKEN_CHARS = 120  # of a value that could be one word or one expression
 DOCUMENT_CHARS = 160  # a longer value is a document, if it has enough lines
@@ -81,21 +81,21 @@ class MessageText:
         """The bytes of each segment in `data`, with the line end."""
         return (end - start for start, end in pairwise(self._starts))
 
-    def stretch(self, index: int) -> tuple[int, int]:
+    def stretch(self, index: int) -> Range:
         """The span of a segment's value in `data`."""
         label = self._label(index)
-        skipped = 0 if label is None else len(label.encode("utf-8")) + 2
+        skipped = 0 if label is None else len(label.encode()) + 2
         return self._starts[index] + skipped, self._starts[index + 1] - 1
 
     def join_values(self) -> bytes:
         """The values, concatenated."""
-        return "".join(self.values).encode("utf-8")
+        return "".join(self.values).encode()
 
     def seams(self) -> Iterator[int]:
         """The places in `joined` where a value ends and the next begins."""
         values: Iterable[str] | Iterable[bytes] = self.values[:-1]
         if not self.data.isascii():
-            values = [value.encode("utf-8") for value in self.values[:-1]]
+            values = [value.encode() for value in self.values[:-1]]
         return accumulate(map(len, values))
 
     def is_split(self, low: int, high: int) -> bool:
@@ -113,12 +113,12 @@ class MessageText:
             return b""  # most
         if not any(map(_COULD_BE_SECRET.search, self._layout.long_keys)):
             return b""
-        return "".join(self._joined_key_list).encode("utf-8")
+        return "".join(self._joined_key_list).encode()
 
     def locate_keys(self, start: int, end: int) -> tuple[list[Path], bool]:
         """The paths of the keys in a range of `joined_keys`; True if there are several."""
         keys = self._joined_key_list
-        ends = list(accumulate(len(key.encode("utf-8")) for key in keys))
+        ends = list(accumulate(len(key.encode()) for key in keys))
         crossed = keys[bisect_right(ends, start) : bisect_right(ends, end - 1) + 1]
         paths = [self._key_paths.get(key, ()) for key in crossed if key]
         return paths, len(paths) > 1
@@ -127,7 +127,7 @@ class MessageText:
         """The path of the string at a byte of `data`."""
         return self._index_path(self._index(start))
 
-    def largest_part(self, low: int, high: int) -> tuple[int, int]:
+    def largest_part(self, low: int, high: int) -> Range:
         """The part of a range of `data` in one string: the longest of the first few."""
         first, last = self._index(low), self._index(high - 1)
         bounds = self._starts[first : min(last, first + FEW_SEGMENTS) + 2]
@@ -145,7 +145,7 @@ class MessageText:
         """The string at a byte of `data`."""
         return self._string(self._index(start))
 
-    def span(self, start: int, end: int) -> tuple[int, int]:
+    def span(self, start: int, end: int) -> Range:
         """A range of `data` as code points of the string at its beginning."""
         index = self._index(start)
         first_byte, end_byte = self._starts[index], self._starts[index + 1] - 1
@@ -238,7 +238,7 @@ class MessageText:
         )
         left_out = FIXED_VALUE_KEYS if self.is_keyed else ()
         lengths = (
-            0 if step in left_out and is_listed(string) else len(string.encode("utf-8"))
+            0 if step in left_out and is_listed(string) else len(string.encode())
             for string, step in strings
         )
         return list(accumulate(lengths, initial=0))
@@ -285,13 +285,13 @@ class MessageText:
         ]
 
 
-@lru_cache(maxsize=2)  # a text is asked about for each match in it
+@lru_cache(2)  # a text is asked about for each match in it
 def is_document(value: str) -> bool:
     """True for a long string of several lines."""
     return len(value) > DOCUMENT_CHARS and value.count("\n") >= DOCUMENT_LINES
 
 
-@lru_cache(maxsize=2)
+@lru_cache(2)
 def is_text(value: str) -> bool:
     """True for several lines, or a sentence in some language, unlike a name or a command."""
     return _TEXT.search(value) is not None

@@ -42,19 +42,14 @@ def joined_literals(text: bytes, low: int, high: int) -> Iterator[tuple[list[Ran
     if glue := [*map(Match.span, _GLUE.finditer(text, low, high))]:
         edges = [low, *chain.from_iterable(glue), high]
         yield list(zip(edges[::2], edges[1::2], strict=True)), False
-    contents = _inside_literals(text, low, high)
-    if len(contents) > 1:
-        yield contents, len(contents) > FEW_LITERALS
-
-
-def _inside_literals(text: bytes, low: int, high: int) -> list[Range]:
-    """The literals, but for a beginning that the next one has, as "`AKIA`, e.g. `AKIA…`"."""
     found = _LITERALS.finditer(text[low:high])  # the first quote may follow a letter
     spans = [(low + a + 1, low + b - 1) for a, b in map(Match.span, found)]
-    return [
+    contents = [  # but for a beginning that the next one has, as "`AKIA`, e.g. `AKIA…`"
         (start, end)
         for (start, end), (first, last) in zip(spans, [*spans[1:], (0, 0)], strict=False)
         if end - start < SHORTEST_MENTION
         or last - first < SHORTEST_WHOLE
         or not text.startswith(text[start:end], first, last)
     ]
+    if len(contents) > 1:
+        yield contents, len(contents) > FEW_LITERALS

@@ -8,10 +8,10 @@ from pipeguard.detect.model.quotation import (
     FENCE_BYTES,
     LINE_STEP_BYTES,
     TOPIC_BYTES,
+    find_topics,
     is_legal,
     is_marked,
     is_shown_as_example,
-    topics,
     unquote,
     without_ai,
 )
@@ -34,7 +34,7 @@ def around(before: bytes, after: bytes = b"") -> tuple[bytes, int, int]:
     ],
 )
 def test_different_words_tell_what_a_text_is_about(before: bytes, count: int) -> None:
-    assert topics(*around(before)) == count
+    assert len(find_topics(*around(before))) == count
 
 
 LAW = {
@@ -67,22 +67,22 @@ def test_an_italian_preposition_is_no_model() -> None:
 @pytest.mark.parametrize("offset", range(1, 300, 7))
 def test_only_whole_words_count_and_each_once(offset: int) -> None:
     before = b"x" * offset + b" prompt injections, phishing " + b"and so on " * 30
-    assert topics(*around(before, b" is a jailbreak, or phishing")) == 3
-    assert topics(*around(b"x" * offset + b"attack " + b"and so on " * 30)) == 0
+    assert len(find_topics(*around(before, b" is a jailbreak, or phishing"))) == 3
+    assert len(find_topics(*around(b"x" * offset + b"attack " + b"and so on " * 30))) == 0
 
 
 def test_only_words_that_stand_near_count() -> None:
-    assert topics(*around(b"attack " + b"x" * 2500 + b" ")) == 0
-    assert topics(*around(b"", b" " + b"x" * 900 + b" attack")) == 0
-    assert topics(*around(b"", b" is a jailbreak")) == 1
+    assert len(find_topics(*around(b"attack " + b"x" * 2500 + b" "))) == 0
+    assert len(find_topics(*around(b"", b" " + b"x" * 900 + b" attack"))) == 0
+    assert len(find_topics(*around(b"", b" is a jailbreak"))) == 1
 
 
 @pytest.mark.parametrize("place", range(TOPIC_BYTES - 8, TOPIC_BYTES + 2))
 def test_a_word_counts_once_wherever_it_begins(place: int) -> None:
     filler = b"x" * (place - 1) + b" "
-    assert topics(*around(filler + b"attack ")) == 1
-    assert topics(*around(b"x" * place + b"attack ")) == 0  # it is within another word
-    assert topics(b"attack" * 200, 0, 1200) == 0  # the stretch itself
+    assert len(find_topics(*around(filler + b"attack "))) == 1
+    assert len(find_topics(*around(b"x" * place + b"attack "))) == 0  # it is within another word
+    assert len(find_topics(b"attack" * 200, 0, 1200)) == 0  # the stretch itself
 
 
 def test_the_beginning_of_a_long_line_tells_what_it_shows() -> None:
