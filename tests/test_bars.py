@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_645,
 }
-TOKENS_CAP = 596_579  # of all rooms
+TOKENS_CAP = 596_412  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -121,7 +121,7 @@ class Detection:
         knowledge, message = self.knowledge, context.message
         if message is None:
             return read_part(knowledge, context, surface, value)
-        findings = list[Finding]()
+        findings = []
         if not context.is_clean:
             findings += read_message(knowledge, context, surface, message, value)
         if message.kind is MessageKind.REQUEST and context.original is None:

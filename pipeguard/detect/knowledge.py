@@ -44,7 +44,7 @@ class ToolLabels:
             with self._lock:
                 while len(self._tools) >= MAX_TOOLS:
                     del self._tools[next(iter(self._tools))]
-                self._tools[name] = (pin, tool)
+                self._tools[name] = pin, tool
         return tool
 
     def stay_here(self, guard: Guard) -> bool:

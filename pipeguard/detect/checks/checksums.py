@@ -128,7 +128,7 @@ def _github_crc(secret: bytes) -> Outcome:
 
 def _gitlab_crc(secret: bytes) -> Outcome:
     parts = re.fullmatch(rb"[a-z]+-([\w-]{27,300})\.[0-9a-z]{2}\.([0-9a-z]{2})[0-9a-z]{7}", secret)
-    if parts is None:
+    if not parts:
         return None
     length = digits(len(parts[1]), BASE36, 2)
     return length == parts[2] and gitlab_crc(secret[:-7]) == secret[-7:]

@@ -34,7 +34,7 @@ _NUMBERED = lazy_regex(r"\A[a-z0-9]{1,4}[-_](?=.{8})")  # a piece of several
 _FROM_BASE32_HEX = str.maketrans(
     "0123456789abcdefghijklmnopqrstuv", "abcdefghijklmnopqrstuvwxyz234567"
 )
-_REVERSE = (".in-addr.arpa", ".ip6.arpa")
+_REVERSE = ".in-addr.arpa", ".ip6.arpa"
 _READABLE = lazy_regex(rb"[\t\n\r -~]+")
 _WORDY = lazy_regex(rb"[A-Za-z0-9 ]")
 

@@ -93,7 +93,7 @@ def typed_outcome(secret: bytes) -> Outcome:
 
 def _is_cipher_list(body: bytes) -> bool:
     """True for a list of ciphers, as OpenSSL, GnuTLS and IPsec write them: `HIGH:!aNULL:!MD5`."""
-    if _CIPHER_SIGNS.fullmatch(body) is None:
+    if not _CIPHER_SIGNS.fullmatch(body):
         return False
     names = [word.decode() for word in _WORDS.findall(body.lower())]
     algorithms = sum(name in words.CIPHERS for name in names)

@@ -37,7 +37,7 @@ _SAMPLE_JWT = lazy_regex(
     rb"(?:\.[\w-]*)?"
 )
 _SAMPLE_SUBJECT = "1234567890"
-_SAMPLE_CLAIMS = ({"some": "payload"}, {"foo": "bar"}, {"hello": "world"})
+_SAMPLE_CLAIMS = {"some": "payload"}, {"foo": "bar"}, {"hello": "world"}
 _TIMES = frozenset(("exp", "iat", "nbf"))
 _BCRYPT = lazy_regex(rb"\A\$2[abxy]\$[0-9]{2}\$(?=.{53}\Z)")
 _SLOT = rb"\$?\{{1,2}[^{}]{0,80}\}{1,2}|<[^<>]{0,80}>|%\(\w{1,40}\)s"  # of a template
@@ -86,7 +86,7 @@ def _without_fillers(body: bytes) -> bytes:
 
 
 # Of several words.
-_PHRASES = (r"change[-_\x20]?(?:me|this|it)", r"not[-_\x20]?(?:a[-_\x20]?)?real")
+_PHRASES = r"change[-_\x20]?(?:me|this|it)", r"not[-_\x20]?(?:a[-_\x20]?)?real"
 
 
 def _group_by_first_letter(expressions: Iterable[str]) -> bytes:

@@ -261,7 +261,7 @@ def _not_fingerprint(text: bytes) -> bool:
     """FAILS for a key's fingerprint, which is public, by its name and the words around it."""
     match, _, around = text.partition(AROUND)
     printed = _FINGERPRINT.search(match)
-    if printed is None:
+    if not printed:
         return True
     start = max(0, around.find(match))
     end = start + len(match)

@@ -32,7 +32,7 @@ def readable_chars(body: bytes) -> int:
     return sum(len(run) for run in runs if _is_word(run, share=0.6))
 
 
-@lru_cache(maxsize=4)  # a match is rated as a secret, and then as a sample
+@lru_cache(4)  # a match is rated as a secret, and then as a sample
 def reads_as_words(body: bytes, pattern: str) -> bool:
     """True for a long text that is composed of words, and not drawn at random.
 
@@ -178,7 +178,7 @@ def _drops_other(data: bytes, start: int, end: int) -> bool:
 def _is_in_camel_words(name: bytes) -> bool:
     """True if words such as `all` are only parts of longer words in a camel-case name."""
     words = list(_CAMEL_WORD.finditer(name))
-    if len(words) < FEW_CAMEL_WORDS or _DROP.fullmatch(words[0][0]) is None:
+    if len(words) < FEW_CAMEL_WORDS or not _DROP.fullmatch(words[0][0]):
         return False
     spans = [word.span() for word in words if len(word[0]) > 1]
     return len(spans) == len(words) and all(

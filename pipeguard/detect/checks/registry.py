@@ -54,7 +54,7 @@ def measures_randomness(spec: str) -> bool:
     return spec.removeprefix("not-fails ").startswith(("entropy", "random", "not-identifier"))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(1024)
 def cheapest_first(specs: tuple[str, ...]) -> tuple[str, ...]:
     """Checks that all have to hold, in the order that rejects a failing text at the least cost."""
     return tuple(sorted(specs, key=_cost))
@@ -82,12 +82,12 @@ def run(spec: str, secret: bytes) -> Outcome:
     return _outcome(spec, secret) if len(secret) <= KEPT_BYTES else _find(spec)(secret)
 
 
-@lru_cache(maxsize=1024)  # several rules run the same check on a secret, in several readings
+@lru_cache(1024)  # several rules run the same check on a secret, in several readings
 def _outcome(spec: str, secret: bytes) -> Outcome:
     return _find(spec)(secret)
 
 
-@lru_cache(maxsize=512)
+@lru_cache(512)
 def _find(spec: str) -> Check:
     name, _, argument = spec.strip().partition(" ")
     if not argument and name in EXAMPLES:

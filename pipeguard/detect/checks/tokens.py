@@ -198,7 +198,7 @@ def _key_bytes(secret: bytes) -> Outcome:
 # 12 to 24 of 2,048 words in a row, with a checksum in the last (BIP-39, "Generating the mnemonic").
 # Only the English list is known: a phrase in another of the standard's languages is missed.
 
-LENGTHS = (24, 21, 18, 15, 12)  # words of a phrase, the longest first
+LENGTHS = 24, 21, 18, 15, 12  # words of a phrase, the longest first
 
 
 @cache

@@ -29,7 +29,7 @@ class ArgumentRole(Enum):
     __hash__ = object.__hash__
 
 
-IDLE = (ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED)
+IDLE = ArgumentRole.WRITTEN, ArgumentRole.SEARCHED, ArgumentRole.PARSED
 MAX_NAME_CHARS = 128  # of a tool's or an argument's name that are read
 NEAREST_NAMES = 4  # around an argument, which decide its role
 
@@ -78,7 +78,7 @@ def writes_file(tool: str | None, names: Iterable[str]) -> bool:
     return is_of_files or any(_words(name) & lists.FILE for name in names)
 
 
-@lru_cache(maxsize=2048)  # the same tools with the same arguments, all day
+@lru_cache(2048)  # the same tools with the same arguments, all day
 def _role(tool: str, names: tuple[str, ...]) -> ArgumentRole:
     words = _words(tool)
     executes = bool(words & lists.EXECUTES)
@@ -137,7 +137,7 @@ def _words(name: str) -> frozenset[str]:
     return _split_name(name[:MAX_NAME_CHARS])  # no longer name is to fill the cache
 
 
-@lru_cache(maxsize=512)
+@lru_cache(512)
 def _split_name(name: str) -> frozenset[str]:
     return frozenset(name_words(name))
 

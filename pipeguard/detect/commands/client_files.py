@@ -161,7 +161,7 @@ def find_client_files(values: list[str]) -> list[str]:
     """The paths of clients' files among values: in one, in several joined, or in a patch."""
     steps = "/".join(value for value in values if not _PROSE.search(value))
     patched = (line[2:] for value in values for line in path_normalisation.patch_lines(value))
-    paths = (*values, *_NAMED.findall(steps), *patched)
+    paths = *values, *_NAMED.findall(steps), *patched
     tidied = (tidy_path(path.replace("\\", "/")) for path in paths if len(path) < MAX_PATH)
     return [path for path in tidied if _FILE.fullmatch(path)]
 

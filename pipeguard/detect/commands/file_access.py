@@ -38,7 +38,7 @@ class FileAccess:
             if they are few and known.
     """
 
-    __slots__ = ("fetched", "folder", "lines", "read")
+    __slots__ = "fetched", "folder", "lines", "read"
 
     def __init__(self, lines: list[str]) -> None:
         self.lines = lines

@@ -64,7 +64,7 @@ _LOGS_IN = lazy_regex(
     r"(?:(?:\A| )sshpass -p ?|(?:\A| )(?:-[paPwW] ?|--pass\w*[ =]|--auth[ =]|--token[ =])"
     r"|-u ?[^\s:,]{0,64}[:,]|://[^\s/?#@]{0,64}:?)\Z"
 )
-_LOGGING_IN = ("sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *CLIENTS)
+_LOGGING_IN = "sshpass", "lftp", "mosquitto_pub", "smbclient", "ldapsearch", *CLIENTS
 
 
 def rate_sending(script: str, logs_in: Callable[[str], object]) -> Confidence | None:

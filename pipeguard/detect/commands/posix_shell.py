@@ -26,7 +26,7 @@ _BLANK = lazy_regex(r"[ \t\r\f\v]+")
 _REDIRECT = lazy_regex(r"(?![<>]\()(?:[0-9]{0,2}|&)(?:<<<|<<-?|<>|<&|>>|>\||>&|&>>?|<|>)")
 _OPERATOR = lazy_regex(r"\|\||&&|\|&|;;&?|;|\||&(?!>)|\n|[()]")
 _NO_FILE = lazy_regex(r"[0-9]|-|/dev/null|/dev/std(?:in|out|err)")
-_GROUP_BEGINS = (["{"], ["while"], ["for"])
+_GROUP_BEGINS = ["{"], ["while"], ["for"]
 _GROUP_ENDS: tuple[list[str], ...] = ([], ["}"], ["done"], ["fi"])
 _ASSIGNING = frozenset(("export", "local", "declare", "readonly", "set", "for"))
 
@@ -52,7 +52,7 @@ class WordReader:
         is_composed: True if a word since the last reset was assembled from parts by the script.
     """
 
-    __slots__ = ("_budget", "_substitute", "_values", "at", "is_composed", "text")
+    __slots__ = "_budget", "_substitute", "_values", "at", "is_composed", "text"
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class WordReader:
         If no word begins here, one character is skipped.
         """
         start = self.at
-        pieces: list[str] = []
+        pieces = []
         while self.at < len(self.text) and self._budget.spend():
             piece = self._piece()
             if piece is None:
@@ -96,7 +96,7 @@ class WordReader:
             return [""]
         words: list[str] = []
         for word in word_expansion.brace_words(whole):
-            parts = word.split(" ") if ASSIGNMENT.match(word) is None else [word]
+            parts = word.split(" ") if not ASSIGNMENT.match(word) else [word]
             words += (
                 word_expansion.without_unset(part.translate(_UNQUOTED)) for part in parts if part
             )
@@ -120,7 +120,7 @@ class WordReader:
         """Read a part of a word that is quoted in one way; None at the end of the word."""
         text = self.text
         character = text[self.at]
-        piece: str | None = None
+        piece = None
         if chunk := _UNSPECIAL.match(text, self.at):
             piece = chunk[0]
             self.at = chunk.end()
@@ -158,7 +158,7 @@ class WordReader:
         """Read up to and including the closing quote; the opening one is already read."""
         text = self.text
         size = len(text)
-        pieces: list[str] = []
+        pieces = []
         while self.at < size and self._budget.spend():
             if chunk := _UNSPECIAL_IN_QUOTES.match(text, self.at):
                 pieces.append(chunk[0])
@@ -244,7 +244,7 @@ class Shell:
         composed: each command, or its input, that the script assembles from parts.
     """
 
-    __slots__ = ("_depth", "_on_substitution", "budget", "composed", "values")
+    __slots__ = "_depth", "_on_substitution", "budget", "composed", "values"
 
     def __init__(
         self, on_substitution: Callable[[list[Pipeline]], None], budget: ScriptBudget | None = None

@@ -57,7 +57,7 @@ def is_windows(text: str) -> bool:
 
 def windows_lines(text: str) -> list[str]:
     """A line `PS command` for each command, without quotes, brackets and the call operator."""
-    lines: list[str] = []
+    lines = []
     for command in _COMMAND_END.split(_undisguise(text)):
         bare = command.translate(_BARE) if command.isascii() else _QUOTES.sub(" ", command)
         if "&" in bare or "." in bare:

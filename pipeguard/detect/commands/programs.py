@@ -46,7 +46,7 @@ _TABLES = word_set(
 _INTERPRETED = CLIENTS.keys() | chain.from_iterable(map(lists.in_order, _TABLES))
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(1024)
 def is_ordinary(word: str) -> bool:
     """True for a word that is not a program in any table."""
     name = program_name(word)
@@ -55,7 +55,7 @@ def is_ordinary(word: str) -> bool:
     )
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(4096)
 def is_inner(word: str) -> bool:
     """True for a shell or an interpreter, which another program may run."""
     name = program_name(word)
@@ -97,10 +97,10 @@ def fill_blanks(word: str) -> str:
 
 
 _SPACE = lazy_regex(r"\s")
-_PROTOCOLS = ("HTTP", "HTTPS")  # as in prose and tables; the names of HTTPie are lower case
+_PROTOCOLS = "HTTP", "HTTPS"  # as in prose and tables; the names of HTTPie are lower case
 
 
-@lru_cache(maxsize=1024)  # the same few programs, all day
+@lru_cache(1024)  # the same few programs, all day
 def program_name(word: str) -> str:
     """The name of a program without its folder, in small letters; unchanged for a protocol."""
     name = word
@@ -176,7 +176,7 @@ def find_operands(words: list[str], valued: str) -> list[str]:
 
 def drop_option_values(words: list[str]) -> list[str]:
     """The operands of `scp` and the like, without the values of options, such as a key file."""
-    files: list[str] = []
+    files = []
     skip = False
     for word in words:
         if not skip and not word.startswith("-"):

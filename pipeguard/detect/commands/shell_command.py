@@ -58,7 +58,7 @@ class ScriptBudget:
         is_exceeded: True if there was more than was read.
     """
 
-    __slots__ = ("is_exceeded", "steps")
+    __slots__ = "is_exceeded", "steps"
 
     def __init__(self, length: int = 0) -> None:
         """Begin with the budget for scripts of `length` characters."""

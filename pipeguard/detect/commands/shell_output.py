@@ -15,7 +15,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 
 def find_output(pipeline: Pipeline) -> str | None:
     """Find a pipeline's output; None if only the machine knows."""
-    printed: str | None = None
+    printed = None
     for at, command in enumerate(pipeline):
         if not command.words:
             return printed if at else None

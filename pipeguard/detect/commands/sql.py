@@ -91,7 +91,7 @@ def breakout_lines(value: str) -> list[str]:
     `VAL text` is the value, and `OUT text` the part that would be outside the string around it.
     """
     value = " ".join(value.split())
-    outside: list[str] = []
+    outside = []
     for quote, closing in _CLOSINGS:
         closed = closing.match(value) if quote in value else None
         if closed is None:
@@ -135,7 +135,7 @@ def _mask(match: re.Match[str]) -> str:
 
 
 def _lines(text: str) -> list[str]:
-    lines: list[str] = []
+    lines = []
     for statement in text.split(";"):
         words = " ".join(statement.split())
         if words:

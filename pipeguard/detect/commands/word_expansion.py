@@ -30,7 +30,7 @@ def expand_variable(values: Mapping[str, str], name: str) -> str:
 def expand_parameter(values: Mapping[str, str], body: str) -> str:
     """The value of `${body}`."""
     match = _EXPANSION.fullmatch(body)
-    if match is None:
+    if not match:
         return ""
     indirect, name, operation = match.groups()
     if indirect:
@@ -49,7 +49,7 @@ def expand_parameter(values: Mapping[str, str], body: str) -> str:
 def _substring(value: str, operation: str) -> str:
     """The characters that `:start:length` selects; other operations leave the value unchanged."""
     match = _SUBSTRING.fullmatch(operation)
-    if match is None:
+    if not match:
         return value
     start = int(match[1])
     rest = value[start:] if start >= 0 else value[max(0, len(value) + start) :]

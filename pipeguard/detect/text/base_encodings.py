@@ -258,7 +258,7 @@ def _uu(data: bytes, start: int, end: int, budget: DecodingBudget) -> Iterator[D
     while match := search(position):
         low = at = match.start() - 1
         position = match.end()
-        plain: list[bytes] = []
+        plain = []
         while start <= at < end and budget.call():
             size = (data[at] - 0x20) & 0x3F
             stop = at + 1 + -(-size // 3) * 4

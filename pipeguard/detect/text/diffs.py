@@ -22,7 +22,7 @@ def changed_file(data: bytes, at: int) -> tuple[str, bytes] | None:
     starts = _starts(data)
     number = bisect_right(starts, at)
     header = _HEADER.match(data, starts[number - 1])
-    if header is None:
+    if not header:
         return None
     end = starts[number] - 1 if number < len(starts) else len(data)
     content = b"".join(
@@ -33,7 +33,7 @@ def changed_file(data: bytes, at: int) -> tuple[str, bytes] | None:
     return header[1].decode("utf-8", "replace"), content
 
 
-@lru_cache(maxsize=2)  # a text is asked about for each match in it
+@lru_cache(2)  # a text is asked about for each match in it
 def _starts(data: bytes) -> list[int]:
     """Find the starts of the text and of its headers."""
     return [0, *(mark.start() for mark in _MARK.finditer(data))]

@@ -88,12 +88,12 @@ def is_readable(plain: bytes) -> bool:
     if noise <= len(plain) * (1 - MIN_PRINTABLE):
         return True
     try:
-        text = plain[:4096].decode("utf-8")
+        text = plain[:4096].decode()
     except UnicodeDecodeError as error:
         if error.start < min(len(plain), 4096) - 3:
             return False  # invalid, and not just a character cut at the end
-        text = plain[: error.start].decode("utf-8")
-    text = fold(text.encode("utf-8"))[0].decode("utf-8")  # without invisible characters
+        text = plain[: error.start].decode()
+    text = fold(text.encode())[0].decode()  # without invisible characters
     return sum(map(str.isprintable, text)) >= MIN_PRINTABLE * len(text)
 
 

@@ -30,7 +30,7 @@ LEAST_KEY = 10  # characters of a key that could be part of a secret
 MOST_COLUMNS = 4  # of a table, one of which may be the characters of a text
 LEAST_CODES = 16  # numbers in a list that may be the characters of a text
 _KEY_BYTES = lazy_regex(r"48(?: (?:1[0-9]{2}|2[0-4][0-9]|25[0-5]|[0-9]{1,2})){40,}")
-_CODES = (9, 10, 13, *range(0x20, 0x7F))
+_CODES = 9, 10, 13, *range(0x20, 0x7F)
 _CHARACTERS: tuple[dict[str, str], ...] = tuple(
     {format(code, base) + fraction: chr(code) for code in _CODES for fraction in ("", ".0")}
     for base in "do"
@@ -52,7 +52,7 @@ def is_sensitive(key: str) -> bool:
     return len(key) <= LONGEST_KEY and _has_sensitive_word(key)  # longer keys would fill the cache
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(4096)
 def _has_sensitive_word(key: str) -> bool:
     return _SENSITIVE.search(key) is not None
 
@@ -165,7 +165,7 @@ class _Walk:
     def add(self, label: str | None, string: str, step: Step, owner: int) -> None:
         """Lay out a string as a line."""
         line = string if label is None else f"{label}: {string}"
-        self.lines.append(line.encode("utf-8"))
+        self.lines.append(line.encode())
         self.strings.append(string)
         self.steps.append(step)
         self.owners.append(owner)
@@ -216,7 +216,7 @@ def lay_out_in_python(value: JsonValue, *, keyed: bool) -> Layout:
     for named in walk.named:
         walk.add(*named)
     if not keyed:
-        walk.lines += [key.encode("utf-8") for key in walk.keys]
+        walk.lines += [key.encode() for key in walk.keys]
     return Layout(
         b"\n".join(walk.lines),
         walk.values,
@@ -237,7 +237,7 @@ def _numbers(numbers: Iterable[int]) -> bytes:
 
 
 NATIVE = find_native("detect.text._layout")
-READERS = (Number, FIXED_VALUE_KEYS, text_of_codes, is_sensitive, sensitive_label)
+READERS = Number, FIXED_VALUE_KEYS, text_of_codes, is_sensitive, sensitive_label
 
 
 def find_keys(value: JsonValue) -> dict[str, Path]:

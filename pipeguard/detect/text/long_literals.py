@@ -39,14 +39,14 @@ _TAKES_VALUE = lazy_regex(
 )
 
 
-@lru_cache(maxsize=FEW_TEXTS)
+@lru_cache(FEW_TEXTS)
 def long_literals(data: bytes) -> tuple[tuple[int, int], ...]:
     """The values of all literals over several lines, and of those in long brackets."""
     if len(data) > MOST_BYTES:
         return ()
-    spans: list[tuple[int, int]] = []
+    spans = []
     at = 0
-    while (beginning := _BEGINNING.search(data, at)) is not None:
+    while beginning := _BEGINNING.search(data, at):
         at = max(beginning.end(), at + 1)
         if beginning.lastgroup is None:
             continue
@@ -61,10 +61,10 @@ def long_literals(data: bytes) -> tuple[tuple[int, int], ...]:
     return tuple(spans)
 
 
-@lru_cache(maxsize=FEW_TEXTS)
+@lru_cache(FEW_TEXTS)
 def without_long_literals(data: bytes) -> bytes:
     """A text in which each long literal is a short one of as many bytes, without its value."""
-    parts: list[bytes] = []
+    parts = []
     at = 0
     for start, end in long_literals(data):
         quote = b'"' if data[start - 1 : start] == b"'" else b"'"
@@ -83,7 +83,7 @@ def _end(data: bytes, beginning: re.Match[bytes]) -> tuple[int, int] | None:
         return next((line.span() for line in lines if line[1] == beginning["word"]), None)
     if beginning["backquote"] is not None:
         closing = _BACKQUOTE.search(data, at)
-        return closing.span() if closing is not None else None
+        return closing.span() if closing else None
     end = _closing(beginning)
     first = data.find(end, at)
     return (first, first + len(end)) if first >= 0 else None

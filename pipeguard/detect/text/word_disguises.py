@@ -98,7 +98,7 @@ def _letters_apart(data: bytes, start: int, end: int) -> Iterator[re.Match[bytes
     at = 0
     while (at := kinds.find(b" a ", at)) >= 0:
         match = _LETTERS_APART.match(data, start + at, end)
-        if match is None:
+        if not match:
             at += 2
         else:
             at = match.end() - start
@@ -109,7 +109,7 @@ def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> It
     """Read each long name with an opening word of orders as words, except in addresses."""
     for low, high in runs(data, start, end, _NAME_KINDS, MIN_NAME):
         name = data[low:high].strip(_JOINING)
-        if _order_name().search(name) is None or len(_SEPARATOR.findall(name)) < FEW_JOINS:
+        if not _order_name().search(name) or len(_SEPARATOR.findall(name)) < FEW_JOINS:
             continue
         if _ADDRESS_BEFORE.search(data, max(start, low - AROUND_BYTES), low):
             continue
@@ -122,7 +122,7 @@ def _read_names(data: bytes, start: int, end: int, budget: DecodingBudget) -> It
 def _join_cells(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
     """Join the cells of a numbered list or table, each with a few characters."""
     spans: list[Range] = []
-    cells: list[bytes] = []
+    cells = []
     first = 0
     for number in _NUMBER.finditer(data, start, end):
         value = int(number[0])
@@ -161,8 +161,8 @@ def _join_pieces(data: bytes, start: int, end: int, budget: DecodingBudget) -> I
             break
         at = begun
         pieces = [data[first:begun]]
-        separator: bytes | None = None
-        while (piece := _PIECE.match(data, at, high)) is not None:
+        separator = None
+        while piece := _PIECE.match(data, at, high):
             between = piece[2].translate(None, b"0123456789")
             if separator is not None and between != separator:
                 break
@@ -230,7 +230,7 @@ def _any_disguised(
         boundary_behind: of a short prefix.
     """
     plain = "|".join(re.escape(spell(word)) for word in watched_words())
-    exact: list[str] = []
+    exact = []
     schemes = (f"{word}://" for word in disguises.in_order("SCHEMES"))
     for word in (*_long_prefixes(), *schemes):
         short = len(word) <= MIN_PREFIX and word[0].isalnum() and word not in disguises.INSIDE

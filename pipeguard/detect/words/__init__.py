@@ -48,7 +48,7 @@ class Words:
 
     def _read(self) -> dict[str, list[str]]:
         tables: dict[str, list[str]] = {}
-        words: list[str] = []
+        words = []
         text: bytes = cast("Any", __spec__).loader.get_data(self._path)
         for line in text.decode().splitlines():
             entries = line.split() or ["#"]
