@@ -24,7 +24,7 @@ CAPS = {
     (".", "terminal", "unicode"): 7_130,
     ("firewall",): 44_035,
     ("detect",): 148_894,
-    ("rulebook",): 10_577,
+    ("rulebook",): 10_525,
     ("identity",): 5_981,
     ("config", "state", "auth"): 58_696,
     ("transports",): 47_022,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_819,
     ("cli",): 39_645,
 }
-TOKENS_CAP = 596_412  # of all rooms
+TOKENS_CAP = 596_210  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 MOST_THREADS = 4  # one takes 115 MB, each other 50 MB more
 # The parts of a rule in its pack that only people read.
-_UNREAD: dict[str, object] = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
+_UNREAD = {"matches": [], "passes": [], "title": "", "why": "", "fix": ""}
 
 
 def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:

@@ -63,7 +63,7 @@ _UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _LOWER = _UPPER.lower()
 _DIGITS = "0123456789"
 _BASE62 = _DIGITS + _UPPER + _LOWER
-_CHARSETS: Mapping[str, str] = {
+_CHARSETS = {
     "hex": _DIGITS + "abcdef",
     "HEX": _DIGITS + "ABCDEF",
     "d": _DIGITS,
@@ -300,7 +300,7 @@ _CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
 }
 
 
-_CASES: Mapping[str, Callable[[str], str]] = {"title": str.title, "upper": str.upper}
+_CASES = {"title": str.title, "upper": str.upper}
 _SEPARATORS = {"comma": ", ", "hyphen": "-", "line": "\n"}
 
 
@@ -316,7 +316,7 @@ def _seed_phrase(random: Random, argument: str) -> str:
     return _SEPARATORS.get(written, " ").join(words)
 
 
-_TOKENS: Mapping[str, Callable[[Random, str], str]] = {
+_TOKENS = {
     "base58check": _base58check,
     "bech32": _bech32,
     "iban": _iban,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from enum import Enum
 from typing import NamedTuple
@@ -238,7 +238,7 @@ def _call_message(shape: object) -> str | None:
     return name if isinstance(name, str) else None
 
 
-_FRAMERS: dict[TextRole, Callable[[TrialInput, object, str], _Framed]] = {
+_FRAMERS = {
     TextRole.RESULT: _as_result,
     TextRole.ARGUMENTS: _as_arguments,
     TextRole.DEFINITION: _as_definition,

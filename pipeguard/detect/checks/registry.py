@@ -27,7 +27,7 @@ _READ_WORDS = frozenset(
 
 
 # An argument of each check that takes one.
-EXAMPLES: Mapping[str, str] = {
+EXAMPLES = {
     "entropy": "3.5",
     "base64-bytes": "32",
     "json-keys": "a t s",

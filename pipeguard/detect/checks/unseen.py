@@ -6,7 +6,6 @@ direction are used among letters that are written from the right. Anywhere else 
 hide something. Works on UTF-8 bytes. Sources: Unicode Standard, chapters 9, 12-18 and 23; UTS 51.
 """
 
-import re
 import unicodedata
 from collections.abc import Mapping
 
@@ -33,7 +32,7 @@ _RIGHT_TO_LEFT = lazy_regex(
 _DIRECTION_MARKS = lazy_regex(rb"\xd8\x9c")  # is in the block of Arabic, and no letter
 _HANGUL = lazy_regex("[\u1100-\u115e\u1161-\u11ff\u3131-\u3163\u3165-\u318e\uffa1-\uffdc]")
 # The characters that each other one is written among.
-_NEIGHBOURS: tuple[tuple[re.Pattern[str], re.Pattern[str]], ...] = (
+_NEIGHBOURS = (
     (lazy_regex("\u200b"), _WITHOUT_SPACES),
     (lazy_regex("[\u115f\u1160\u3164\uffa0]"), _HANGUL),
     (lazy_regex("[\u17b4\u17b5]"), lazy_regex("[\u1780-\u17ff]")),

@@ -313,22 +313,22 @@ def _check_outer(document: dict[str, object]) -> None:
 
 _Choice = TypeVar("_Choice", bound=Enum)
 # The kinds of fields, and the values for missing fields.
-_ENUMS: dict[str, type[Enum]] = {
+_ENUMS = {
     "severity": Severity,
     "confidence": Confidence,
     "boundary": Boundary,
     "written": Written,
     "leaving": Leaving,
 }
-_SETS: dict[str, type[Enum]] = {"surfaces": Surface, "views": View}
-_FLAGS: dict[str, tuple[object, object]] = {  # off, on
+_SETS = {"surfaces": Surface, "views": View}
+_FLAGS = {  # off, on
     "ignore_case": (False, True),
     "placeholders": (False, True),
     "quoted": ("keep", "lower"),
     "several": ("keep", "raise"),
 }
 _TUPLES = "places", "require", "check", "purpose", "matches", "passes"
-_USUAL: dict[str, object] = {
+_USUAL = {
     "boundary": "word",
     "written": "keep",
     "leaving": "keep",

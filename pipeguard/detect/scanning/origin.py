@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from pipeguard.detect.checks.readable import reads_as_words
 from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole
-from pipeguard.detect.commands.argument_usage import PROGRAMS, Idle
+from pipeguard.detect.commands.argument_usage import PROGRAMS
 from pipeguard.detect.matching.confirm import Occurrence
 from pipeguard.detect.rules.rule import Rule, Written
 from pipeguard.detect.scanning.scan_budget import ScanInput
@@ -33,7 +33,7 @@ Locate = Callable[[int, int], tuple[list[Path], bool]]
 
 # By a rule's treatment of text that is only written: the roles of strings that it does not search.
 # Other rules search all strings.
-_IDLE: dict[Written, Idle] = {
+_IDLE = {
     Written.LOWER: IDLE,
     Written.DROP: IDLE,
     Written.VALUES: (*IDLE, *PROGRAMS),

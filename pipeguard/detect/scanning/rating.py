@@ -67,15 +67,15 @@ def _rate(case: _Case, table: Sequence[Step[_Case]], so_far: Rating) -> Rating:
 
 # The confidence after a step, by that before it: low, medium, high; None drops the match.
 _LOW, _MEDIUM, _HIGH = Confidence
-DROP: Effect = (None, None, None)
-DROP_UNSURE: Effect = (None, None, _HIGH)
-DOUBT: Effect = (_LOW, _LOW, _LOW)
-DOUBT_LIKELY: Effect = (_LOW, _LOW, _HIGH)
-LOWER: Effect = (_LOW, _LOW, _MEDIUM)
-LIMIT: Effect = (_LOW, _MEDIUM, _MEDIUM)
-RAISE: Effect = (_MEDIUM, _HIGH, _HIGH)
-RAISE_LIKELY: Effect = (_LOW, _HIGH, _HIGH)
-ENSURE: Effect = (_HIGH, _HIGH, _HIGH)
+DROP = (None, None, None)
+DROP_UNSURE = (None, None, _HIGH)
+DOUBT = (_LOW, _LOW, _LOW)
+DOUBT_LIKELY = (_LOW, _LOW, _HIGH)
+LOWER = (_LOW, _LOW, _MEDIUM)
+LIMIT = (_LOW, _MEDIUM, _MEDIUM)
+RAISE = (_MEDIUM, _HIGH, _HIGH)
+RAISE_LIKELY = (_LOW, _HIGH, _HIGH)
+ENSURE = (_HIGH, _HIGH, _HIGH)
 
 
 # --- orders -----------------------------------------------------------------------------

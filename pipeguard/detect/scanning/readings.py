@@ -280,7 +280,7 @@ def _signs_of_acts() -> tuple[str, str]:
 
 
 # In the order in which they are read. A new reading is an entry here.
-READINGS: dict[str, TextReading] = {
+READINGS = {
     "text": TextReading(_read_text),
     "folded": TextReading(_read_folded),
     "keys": TextReading(_read_keys),

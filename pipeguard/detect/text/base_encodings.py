@@ -311,7 +311,7 @@ _SEPARATED_HEX_SIGN = (
     f"(?:(?:0x)?[2-7][0-9A-Fa-f]{_BETWEEN_PAIRS}){{7}}(?:0x)?[2-7]|"
     rf"30(?:{_BETWEEN_PAIRS}0x|\\x)(?:8[12]|[2-7][0-9A-Fa-f])"
 )
-ENCODINGS: dict[str, Encoding] = {
+ENCODINGS = {
     "base64": Encoding(
         f"(?:{_BASE64_GROUP}){{3}}", _base64, f"(?:{_BASE64_GROUP}){{5}}", is_opaque=True
     ),

@@ -36,7 +36,7 @@ def _row(number: bytes) -> re.Pattern[bytes]:
 _NUMBER = lazy_regex(rb"[0-9]{2,}")
 _OCTAL_NUMBER = lazy_regex(rb"(?:0[oO])?([0-7]+)")
 _HEX_NUMBER = lazy_regex(rb"(?<=[+])[0-9A-Fa-f]+")
-_ROWS: tuple[tuple[int, re.Pattern[bytes], _Row], ...] = (
+_ROWS = (
     (10, _NUMBER, (_row(rb"0{0,3}%s(?:\.00?)?" % _CODE.encode()), _DIGITS, b"aa")),
     (8, _OCTAL_NUMBER, (_row(_OCTAL.encode()), _DIGITS, b"aa")),
     (2, _BINARY, (_row(b"(?:0b)?0{0,2}1[01]{5,6}"), _BITS, b"aaaaaa")),
@@ -148,7 +148,7 @@ _CODES_SIGN = (
     f"(?:0[01]{{7}}[^0-9A-Za-z]?){{3}}|U[+]00[2-7][0-9A-Fa-f]|{_KEY_SIGN}"
 )
 _DUMP_SIGN = f"{_OFFSET}(?:(?:[2-7][0-9A-Fa-f]){{1,2}}[ \\t]{{1,2}}){{4}}|{_OFFSET}30 ?[2-8]"
-ENCODINGS: dict[str, Encoding] = {
+ENCODINGS = {
     "codes": Encoding(_CODES_SIGN, _codes),
     "dump": Encoding(_DUMP_SIGN, _decode_dump, is_opaque=True),
     "tags": Encoding("\\xf3\\xa0[\\x80\\x81]", _tags, is_invisible=True),

@@ -11,7 +11,7 @@ from itertools import accumulate
 from typing import AnyStr
 
 from pipeguard.detect.text import base_encodings, characters, escapes, word_disguises
-from pipeguard.detect.text.encoding import Decoded, Encoding
+from pipeguard.detect.text.encoding import Decoded
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.unicode.folding import Range
 
@@ -19,7 +19,7 @@ COUNTED_BYTES = 8192  # of a part decoded as a whole in which copies are counted
 PIECE_BYTES = 2048  # of a stretch, decoded at a time to find the way back
 
 # A new encoding is an entry in one of these tables, or a module of its own with a line here.
-ENCODINGS: dict[str, Encoding] = {
+ENCODINGS = {
     **escapes.ENCODINGS,
     **base_encodings.ENCODINGS,
     **characters.ENCODINGS,

@@ -115,7 +115,7 @@ _MARKUP_SIGN = (
 )
 _ENTITY_SIGN = "&(?:#[0-9]{2}|#[Xx][0-9A-Fa-f]{2}|[A-Za-z]{2,6};)"
 _QUOTED_PRINTABLE_SIGN = "(?:=[0-9A-F]{2}[^=\\n]{0,3}){3}|[A-Za-z0-9,.]=\\r?\\n[A-Za-z0-9]"
-ENCODINGS: dict[str, Encoding] = {
+ENCODINGS = {
     "escapes": Encoding(rf'\\(?:[nrt"\\/]|{_BACKSLASHED})', _escapes),
     "percent": Encoding("%(?:[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4})", _percent),
     "entities": Encoding(_ENTITY_SIGN, in_windows("entities", _ENTITY_SIGN, _plain_of_entities)),

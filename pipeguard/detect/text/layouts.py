@@ -31,7 +31,7 @@ MOST_COLUMNS = 4  # of a table, one of which may be the characters of a text
 LEAST_CODES = 16  # numbers in a list that may be the characters of a text
 _KEY_BYTES = lazy_regex(r"48(?: (?:1[0-9]{2}|2[0-4][0-9]|25[0-5]|[0-9]{1,2})){40,}")
 _CODES = 9, 10, 13, *range(0x20, 0x7F)
-_CHARACTERS: tuple[dict[str, str], ...] = tuple(
+_CHARACTERS = tuple(
     {format(code, base) + fraction: chr(code) for code in _CODES for fraction in ("", ".0")}
     for base in "do"
 )

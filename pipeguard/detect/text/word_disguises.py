@@ -334,7 +334,7 @@ def _whole_range(
     return decode
 
 
-ENCODINGS: dict[str, Encoding] = {
+ENCODINGS = {
     "rot13": Encoding(_ROT13_SIGN, _whole_range("rot13", rot13)),
     "reversed": Encoding(_REVERSED_SIGN, _whole_range("reversed", reverse, is_reversed=True)),
     "leet": Encoding(_leet_sign, _whole_range("leet", unleet, unleet_l)),
