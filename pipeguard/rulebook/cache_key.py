@@ -8,6 +8,7 @@ from hashlib import blake2b
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from pipeguard.rulebook.packs import PACKAGE
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from pipeguard.detect.matching.pattern_set import PatternGroup
     from pipeguard.rulebook.packs import PackFile
 
-PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _RULEBOOK_MODULES = "packs.py", "compiler.py", "compiled_file.py"
 
 

@@ -34,7 +34,7 @@ from pipeguard.config.atomic_write import replace_file
 from pipeguard.config.directories import Trusted, other_writer
 from pipeguard.errors import EngineError
 from pipeguard.records import NamedTuple
-from pipeguard.rulebook.cache_key import PACKAGE
+from pipeguard.rulebook.packs import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

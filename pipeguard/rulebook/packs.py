@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from pipeguard.config.directories import Trusted, config_folder, read_own
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.records import NamedTuple
-from pipeguard.rulebook.cache_key import PACKAGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pipeguard.detect.rules.rule import Rule
 
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 MAX_PACK_BYTES = 4 * 1024 * 1024
 _SUFFIXES = ".yaml", ".yml"
 
