@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
 import click
 
@@ -10,15 +10,10 @@ from pipeguard.cli._emit import emit
 from pipeguard.cli.explain import describe_unseen, list_evidence
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.person import Person
-from pipeguard.state.exceptions import call_mark, differences, is_held, stopping
+from pipeguard.state.exceptions import AuditedEvent, call_mark, differences, is_held, stopping
 from pipeguard.state.grants import MINUTES, CallGrant, make_grant
 from pipeguard.state.store import open_store
 from pipeguard.unicode.display import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from pipeguard.state.exceptions import AuditedEvent
 
 
 def grant_call(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +18,7 @@ from pipeguard.config.user_policy import own_policy_path
 from pipeguard.launch.person import Person
 from pipeguard.state.decisions import exception_entry, save_decision
 from pipeguard.state.exceptions import (
+    AuditedEvent,
     allow,
     call_mark,
     find_event,
@@ -25,15 +26,9 @@ from pipeguard.state.exceptions import (
     narrowest,
     scopes,
 )
-from pipeguard.state.exemption import Breadth, describe_opening, entries
+from pipeguard.state.exemption import Breadth, Exemption, describe_opening, entries
 from pipeguard.state.grants import MINUTES
 from pipeguard.state.paths import store_path
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeguard.state.exceptions import AuditedEvent
-    from pipeguard.state.exemption import Exemption
 
 ONE_CALL = "call"  # of `--by`: once, and no exception
 _LASTING = {"until": "--until", "forever": "--forever", "path": "--policy"}  # of an exception

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, TextIO
 
 import click
 
@@ -21,10 +22,6 @@ from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import parse_moment
 from pipeguard.state.verification import compare, examine
 from pipeguard.unicode.display import pluralize, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
-    from typing import TextIO
 
 LISTED = 50  # rows of `list` by default: about two screens
 

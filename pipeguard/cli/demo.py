@@ -6,21 +6,16 @@ import json
 import shutil
 import textwrap
 from dataclasses import asdict
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.demo.play import SCENES, play
+from pipeguard.demo.play import SCENES, Scene, play
 from pipeguard.errors import StateError
 from pipeguard.installation import own_command
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.paths import DEMO_STORE_NAME, store_path
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from pipeguard.demo.play import Scene
 
 LABEL_COLUMNS = 13
 SHOWN_CHARACTERS = 240  # of one text; --json shows all of it

@@ -6,20 +6,21 @@ import difflib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cache, lru_cache, partial
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import click
 
 from pipeguard.cli._decide import match_definitions, tell_nothing
 from pipeguard.cli._emit import Fields, colour_change, emit, json_option
 from pipeguard.config.options import WrapOptions
+from pipeguard.detect.detector import Engines
 from pipeguard.errors import EngineError
-from pipeguard.firewall.finding import Severity
+from pipeguard.firewall.finding import Finding, Severity
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.pins.store import REVIEW
+from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.rulebook.policy_rules import load_wrap_policy
@@ -28,13 +29,6 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.review import KINDS, StoredDefinition, held_definitions, reviewable_definitions
 from pipeguard.state.store import open_store
 from pipeguard.unicode.display import show, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeguard.detect.detector import Engines
-    from pipeguard.firewall.finding import Finding
-    from pipeguard.firewall.policy import Policy
 
 LINE_CHARS = 80  # a longer text is shown one sentence a line, so that a diff finds the sentence
 NOTHING_WAITS = "Nothing waits for approval"

@@ -5,20 +5,21 @@ from __future__ import annotations
 import re
 import textwrap
 import unicodedata
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import Fields, emit, json_option
-from pipeguard.detect.rules.rule import Leaving
+from pipeguard.detect.rules.rule import Leaving, Rule
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Action
-from pipeguard.firewall.protocol.json_values import serialise
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -29,18 +30,11 @@ from pipeguard.rulebook.proof import sample_place
 from pipeguard.rulebook.rule_texts import code_rules, find_text
 from pipeguard.rulebook.samples import texts
 from pipeguard.state import exceptions, explanation
+from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import spell_event
 from pipeguard.unicode.display import cut, pluralize, suggestion, visible, visible_lines
 from pipeguard.version import VERSION
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pipeguard.detect.rules.rule import Rule
-    from pipeguard.firewall.protocol.json_values import JsonValue
-    from pipeguard.state.exceptions import AuditedEvent
-
 
 WIDTH = 88  # characters of a line
 SAMPLE_CHARS = 160  # shown of an example: two lines

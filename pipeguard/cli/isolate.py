@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.assess.isolated_servers import servers_here, unread_files
+from pipeguard.assess.isolated_servers import ServerHere, servers_here, unread_files
 from pipeguard.cli._emit import columns, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.config.effective_policy import wrap_isolation
-from pipeguard.config.isolate_key import find_entries
+from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
@@ -34,8 +34,6 @@ from pipeguard.launch.person import Person
 from pipeguard.unicode.display import cut, suggestion, visible
 
 if TYPE_CHECKING:
-    from pipeguard.assess.isolated_servers import ServerHere
-    from pipeguard.config.isolate_key import IsolateEntry
     from pipeguard.isolation import Installed, ServerFacts, ServerPreview
 
 COLUMNS = 80

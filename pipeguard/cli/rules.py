@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
 
 import click
 
@@ -14,6 +14,7 @@ from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.config.directories import read
+from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.engine import Engine, compile_engine
 from pipeguard.errors import EngineError, RuleError
 from pipeguard.firewall.finding import Action, Severity
@@ -33,11 +34,6 @@ from pipeguard.rulebook.samples import texts
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.state.explanation import rule_fields
 from pipeguard.unicode.display import cut, pluralize, suggestion, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
-
-    from pipeguard.detect.rules.rule import Rule
 
 SAMPLE_CHARS = 100  # shown of a sample
 _LIST_THEM = "\n  List them:  pipeguard rules list"

@@ -12,7 +12,6 @@ from glob import glob
 from itertools import islice, takewhile
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,12 +20,9 @@ from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
 from pipeguard.rulebook.policy_rules import load_wrap_policy
-from pipeguard.rulebook.trial import USUAL_KEY, TextRole, Trial, TrialInput, judge
+from pipeguard.rulebook.trial import USUAL_KEY, LocatedFinding, TextRole, Trial, TrialInput, judge
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.unicode.display import pluralize, show, visible
-
-if TYPE_CHECKING:
-    from pipeguard.rulebook.trial import LocatedFinding
 
 BOM = "\ufeff"
 KEY_BYTES = 32

@@ -7,23 +7,20 @@ judges nothing, and starts any command.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from threading import Event
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.assess.connecting import CALL_END_SECONDS, close_in_time, run_child
 from pipeguard.assess.conversation import ConversationEnded, ServerDialogue
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.launch.child import Command
 from pipeguard.transports.channel import ChannelClosed
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from pathlib import Path
-
-    from pipeguard.firewall.protocol.json_values import JsonObject
 
 Json = dict[str, object]
 

@@ -13,18 +13,16 @@ import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.demo.client import DemoClient, DemoError, DemoExchange, Json, converse, mapping
 from pipeguard.installation import own_command
 from pipeguard.state.paths import STORE_NAME
 from pipeguard.state.store import open_store
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
 
 SERVER = Path(__file__).with_name("server.py")
 # PipeGuard as a client starts it; -E and -P as in pipeguard._isolate.

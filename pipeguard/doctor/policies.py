@@ -18,7 +18,7 @@ from pipeguard.config.policy_file import (
 from pipeguard.config.user_policy import user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action
-from pipeguard.firewall.policy import Mode, Selector
+from pipeguard.firewall.policy import Mode, Policy, Selector
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from pipeguard.state.review import tool_states
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.config.strict_yaml import YamlEntry
-    from pipeguard.firewall.policy import Policy
 
 
 _FIELDS = {  # of a file, by the names of `describe_policy`

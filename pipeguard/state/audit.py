@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import SHOWN, worst_first
+from pipeguard.firewall.finding import SHOWN, Finding, worst_first
 from pipeguard.records import NamedTuple
 from pipeguard.state.database import translated_errors
 from pipeguard.state.row_conditions import HAS_RULE, HAS_WOULD
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipeguard.firewall.finding import Finding
     from pipeguard.state.store import Store
 
 _IS_PING = "method = 'ping' AND action = 'allow'"

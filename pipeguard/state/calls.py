@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.activity import FROM_PEER
-from pipeguard.state.audit import COLUMNS, AuditRow, list_findings, make_row, select
+from pipeguard.state.audit import COLUMNS, AuditEntry, AuditRow, list_findings, make_row, select
 from pipeguard.state.row_conditions import OUTCOME
-from pipeguard.state.row_filter import HELD
+from pipeguard.state.row_filter import HELD, RowFilter
 from pipeguard.state.schema import CALL_CAME, IS_NOTICED, SLOW_MS
 from pipeguard.state.search import MOST_LOOKED_AT, find_place, find_rows, last_number
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
@@ -24,8 +24,6 @@ from pipeguard.state.timestamps import from_utc_text, to_utc_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeguard.state.audit import AuditEntry
-    from pipeguard.state.row_filter import RowFilter
     from pipeguard.state.store import Store
 
 HOUR_SECONDS = 3600

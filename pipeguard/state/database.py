@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from pipeguard.config.atomic_write import FREE_SPACE, is_full
 from pipeguard.errors import StateError
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
     from pathlib import Path
-    from typing import Self
 
 BUSY_SECONDS = 5.0  # how long a writer waits for another; a batch takes milliseconds
 LEAST_BYTES = 64 * 2**10  # SQLite's index of a log grows by 32 KiB

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from pipeguard.state.audit import decision_entry, record_decision
-from pipeguard.state.exceptions import save, stopping
-from pipeguard.state.exemption import describe_opening
+from pipeguard.state.audit import AuditEntry, decision_entry, record_decision
+from pipeguard.state.exceptions import AuditedEvent, save, stopping
+from pipeguard.state.exemption import Exemption, describe_opening
 from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.unicode.display import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeguard.state.audit import AuditEntry
-    from pipeguard.state.exceptions import AuditedEvent
-    from pipeguard.state.exemption import Exemption
 
 EXCEPTION = "an exception in "  # the beginning of the note of an exception
 

@@ -18,7 +18,7 @@ from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.policy import ALLOWED_BY_CALL
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
-from pipeguard.state.audit import AuditFilter, parse_findings, rows
+from pipeguard.state.audit import AuditFilter, AuditRow, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.paths import DEMO_STORE_NAME
 from pipeguard.state.store import Store, open_store
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pipeguard.config.policy_file import PolicyFile
-    from pipeguard.state.audit import AuditRow
 
 WRITTEN_SECONDS = 2.0  # in which a verdict is in the audit, behind the answer
 PAUSE_SECONDS = 0.1

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
 
+from pipeguard.detect.rules.rule import Rule
 from pipeguard.firewall.session.remedies import LOST, Way, find_remedy, is_held
 from pipeguard.rulebook.actions import find_sure_action, usual_action
 from pipeguard.rulebook.rule_texts import find_text
 from pipeguard.rulebook.samples import texts
-from pipeguard.state.exceptions import STOPPED, decisive, enforced_action, is_wall, stopping
+from pipeguard.state.exceptions import (
+    STOPPED,
+    AuditedEvent,
+    decisive,
+    enforced_action,
+    is_wall,
+    stopping,
+)
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.unicode.display import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from pipeguard.detect.rules.rule import Rule
-    from pipeguard.state.exceptions import AuditedEvent
 
 OUTCOMES = {
     "allow": "PipeGuard let it pass.",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from pipeguard.firewall.finding import Action, Severity, worst
+from pipeguard.firewall.finding import Action, Finding, Severity, worst
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_way
 from pipeguard.firewall.session.replies import how_to_allow
-from pipeguard.state.verdict_writer import CONNECTION
-
-if TYPE_CHECKING:
-    from pipeguard.firewall.finding import Finding
-    from pipeguard.state.verdict_writer import PendingVerdict
+from pipeguard.state.verdict_writer import CONNECTION, PendingVerdict
 
 LEVELS = ("info", "warning")
 NAMED_RULES = 5  # next to the one that decides

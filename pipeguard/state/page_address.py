@@ -10,14 +10,11 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
 
 from pipeguard.errors import StateError
 from pipeguard.state.paths import state_folder_text
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 FILE_NAME = "page-address"
 _ADDRESS = re.compile(rb"https?://127\.0\.0\.1:[1-9][0-9]{0,4}(?:/ui)?")

@@ -14,21 +14,26 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from pipeguard.errors import StateError
-from pipeguard.firewall.finding import Action, Direction
+from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.state.contents_key import KeyedHash, contents_key
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import to_utc_text
-from pipeguard.state.verdict_writer import CONNECTION, OpenStore, PendingVerdict, VerdictWriter
+from pipeguard.state.verdict_writer import (
+    CONNECTION,
+    EndedConnection,
+    OpenStore,
+    PendingVerdict,
+    VerdictWriter,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from pipeguard.firewall.finding import Finding, Verdict
     from pipeguard.state.finding_log import FindingLog
-    from pipeguard.state.verdict_writer import EndedConnection, Pins
+    from pipeguard.state.verdict_writer import Pins
 
 BATCH_SECONDS = 0.05  # between two writes: +1 us on a round trip; a write for each costs +12
 WATCH_SECONDS = 0.5  # between two looks for approvals, which take effect within a second

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import TYPE_CHECKING
 
@@ -16,8 +16,6 @@ from pipeguard.state.audit import PRUNED, Audit, AuditEntry, Chain, chains
 from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from pipeguard.state.store import Store
 
 PIECE_ROWS = 5000  # removed at a time, about 50 ms: the longest that a writer waits for it

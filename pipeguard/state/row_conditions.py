@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from pipeguard.firewall.session.remedies import BY_RULE, Way
-from pipeguard.state.row_filter import HELD, convert_value
+from pipeguard.state.row_filter import HELD, RowFilter, convert_value
 from pipeguard.state.schema import IS_NOTICED
-
-if TYPE_CHECKING:
-    from pipeguard.state.row_filter import RowFilter
 
 # A damaged row has no findings, so that a search finds the others.
 _EACH = "json_each(iif(json_valid(findings), findings, '[]'))"

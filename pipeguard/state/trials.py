@@ -6,23 +6,18 @@ findings, the outcome is unknown.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from pipeguard.firewall.finding import Action, Confidence, Severity
-from pipeguard.firewall.policy import Mode, PolicyTarget
+from pipeguard.firewall.policy import Exempt, Mode, Policy, PolicyTarget
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import EXEMPT
 from pipeguard.firewall.session.remedies import Way, find_remedy
-from pipeguard.state.audit import AuditFilter, chains, parse_findings, rows
+from pipeguard.state.audit import AuditFilter, AuditRow, chains, parse_findings, rows
 from pipeguard.state.decisions import EXCEPTION
 from pipeguard.state.exceptions import DECISION, STOPPED, enforced_action
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from pipeguard.firewall.policy import Exempt, Policy
-    from pipeguard.state.audit import AuditRow
-    from pipeguard.state.store import Store
+from pipeguard.state.store import Store
 
 MORE = "audit.more"  # replaces findings that did not fit into a row
 

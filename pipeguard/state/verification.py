@@ -12,6 +12,7 @@ from pipeguard.state.audit import (
     COLUMNS,
     PRUNED,
     AuditFilter,
+    AuditRow,
     Chain,
     chains,
     hash_of_row,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from pipeguard.state.audit import AuditRow
 
 NO_CHAINS = "0 rows in 0 chains, unchanged."  # the list of heads of an audit that has no row
 _MAKE_LIST = "\n  Make such a list:  pipeguard audit verify --heads > FILE"

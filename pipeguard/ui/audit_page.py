@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from pipeguard.state.audit import list_findings
+from pipeguard.state.audit import AuditRow, list_findings
+from pipeguard.state.row_filter import RowFilter
 from pipeguard.state.search import export_lines, find_rows, stream_rows
 from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.state.verification import Examination, examine
 from pipeguard.ui.live import read_query
 from pipeguard.ui.page import HEADERS, PAGE, draw, with_store
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from pipeguard.state.audit import AuditRow
-    from pipeguard.state.row_filter import RowFilter
 
 SHOWN = 100  # rows of one page
 MOST_PROBLEMS = 50  # that are listed

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from markupsafe import Markup, escape
 
 from pipeguard.ui.offers import make_tick
-from pipeguard.ui.scans import make_key
+from pipeguard.ui.scans import Scans, make_key
 from pipeguard.ui.text import foreign
 
 if TYPE_CHECKING:
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from pipeguard.state.review import StoredDefinition
     from pipeguard.state.store import Store
     from pipeguard.ui.decisions import DoneDecision
-    from pipeguard.ui.scans import Scans
 
 HOLDS_UP = "Holds up an agent"
 HELD = "Held until you decide"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -21,12 +21,14 @@ from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.state import exceptions
 from pipeguard.state import proposals as proposed
 from pipeguard.state.dismissals import dismissals
+from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
 from pipeguard.state.proposals import Proposal
 from pipeguard.state.review import StoredDefinition, approve, reject, restore, stored_definitions
+from pipeguard.state.store import Store
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
-from pipeguard.ui.card import GROUPS, HELD, Card, CardAnswer
+from pipeguard.ui.card import GROUPS, HELD, Card, CardAnswer, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import (
     CallCard,
@@ -42,13 +44,6 @@ from pipeguard.ui.offers import make_tick
 from pipeguard.ui.own_policy import is_exempt, read_ask_seconds
 from pipeguard.ui.text import foreign, sentence, show_own
 from pipeguard.unicode.display import pluralize
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from pipeguard.state.exceptions import AuditedEvent
-    from pipeguard.state.store import Store
-    from pipeguard.ui.card import ChosenAnswer
 
 STOPPED_DAYS = 7  # for which stopped calls and results have a card
 MOST_EVENTS = 300  # that are read for them

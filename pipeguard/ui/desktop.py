@@ -13,22 +13,18 @@ import os
 import sys
 import webbrowser
 from asyncio.subprocess import PIPE
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
 
 from pipeguard.errors import InputError, StateError
 from pipeguard.installation import require_extra
 from pipeguard.runtime.questions import HourlyLimit
 from pipeguard.state.store import open_store
+from pipeguard.ui.card import Card
 from pipeguard.ui.cards import find_waiting
 from pipeguard.unicode.display import NAME_CHARS, show
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from pathlib import Path
-
-    from pipeguard.ui.card import Card
 
 TRAY = (sys.executable, "-E", "-P", "-m", "pipeguard.ui.tray")
 LOOK_SECONDS = 0.5

@@ -5,29 +5,23 @@ The audit keeps no frames: an event shows only what its findings have of one, ma
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from aiohttp import web
+from markupsafe import Markup
 
+from pipeguard.detect.rules.rule import Rule
 from pipeguard.firewall.finding import Finding, method_is_secret
 from pipeguard.firewall.session import replies
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.rulebook.samples import texts
 from pipeguard.state import exceptions, explanation
-from pipeguard.state.audit import AuditFilter, parse_findings, rows
+from pipeguard.state.audit import AuditEntry, AuditFilter, AuditRow, parse_findings, rows
+from pipeguard.state.exceptions import AuditedEvent
+from pipeguard.state.store import Store
 from pipeguard.ui.cards import MOST_CARDS, find_waiting
 from pipeguard.ui.evidence import Evidence
 from pipeguard.ui.headings import make_heading
 from pipeguard.ui.page import draw, with_store
 from pipeguard.ui.text import foreign, sentence, show_own
-
-if TYPE_CHECKING:
-    from markupsafe import Markup
-
-    from pipeguard.detect.rules.rule import Rule
-    from pipeguard.state.audit import AuditEntry, AuditRow
-    from pipeguard.state.exceptions import AuditedEvent
-    from pipeguard.state.store import Store
 
 MOST_RULES = 8  # of an event, that are explained; the rest is counted
 MOST_PASSAGES = 5  # of one rule

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from markupsafe import Markup
@@ -28,23 +28,18 @@ from pipeguard.state import exceptions
 from pipeguard.state.audit import decision_entry
 from pipeguard.state.decisions import exception_entry, wall_entry
 from pipeguard.state.dismissals import dismiss, recall
+from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.state.exemption import Breadth, describe_opening
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
+from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text
-from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer
+from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.evidence import Evidence
 from pipeguard.ui.headings import TARGET_CHARS, make_heading
 from pipeguard.ui.own_policy import read_own_policy, today
 from pipeguard.ui.text import foreign, sentence, show_own, when
 from pipeguard.unicode.display import visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from pipeguard.state.exceptions import AuditedEvent
-    from pipeguard.state.store import Store
-    from pipeguard.ui.card import ChosenAnswer
 
 MOST_FINDINGS = 5  # of an event, that a card shows
 _CHANGED = frozenset({"redact", "cut"})  # actions after which the rest is forwarded

@@ -5,17 +5,13 @@ from __future__ import annotations
 import os
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from markupsafe import Markup
 
-from pipeguard.state.exceptions import STOPPED, is_wall, stopping
+from pipeguard.state.exceptions import STOPPED, AuditedEvent, is_wall, stopping
 from pipeguard.ui.evidence import find_target
 from pipeguard.ui.text import foreign, sentence, show_own
-
-if TYPE_CHECKING:
-    from pipeguard.state.exceptions import AuditedEvent
 
 POISONED = "poisoned: "
 TARGET_CHARS = 40  # in a heading and in the list

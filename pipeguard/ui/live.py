@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from pipeguard.assess.isolated_servers import RunningProcesses
 from pipeguard.state import calls
 from pipeguard.state.row_filter import RowFilter, WrongFilterError, parse_filter
+from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui import event as event_page
 from pipeguard.ui.event import explain_event
 from pipeguard.ui.page import draw, with_store
 from pipeguard.ui.plots import bars
-
-if TYPE_CHECKING:
-    from pipeguard.state.store import Store
 
 SHOWN = 100  # calls of one page
 COUNTS: web.AppKey[calls.HourCounts] = web.AppKey("counts", calls.HourCounts)

@@ -6,13 +6,12 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from pipeguard.ui.scans import make_key
+from pipeguard.ui.scans import Scans, make_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pipeguard.state.review import StoredDefinition
-    from pipeguard.ui.scans import Scans
 
 KEY_CHARS = 16
 # A tool's claims about itself (MCP server/tools, ToolAnnotations); a server may lie.

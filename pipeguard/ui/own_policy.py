@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
 from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
-from pipeguard.state.exceptions import stopping
+from pipeguard.state.exceptions import AuditedEvent, stopping
 from pipeguard.state.trials import make_target
-
-if TYPE_CHECKING:
-    from pipeguard.config.policy_file import PolicyFile
-    from pipeguard.state.exceptions import AuditedEvent
 
 
 def is_exempt(event: AuditedEvent) -> bool:

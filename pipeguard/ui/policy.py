@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from aiohttp import web
 from markupsafe import Markup
@@ -13,21 +12,24 @@ from markupsafe import Markup
 from pipeguard.config.policy_edit import with_mode, without_exception
 from pipeguard.config.policy_file import PolicyScope, WrittenException, written_exceptions
 from pipeguard.config.user_policy import own_policy_path
-from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
+from pipeguard.doctor.policies import (
+    PolicyReport,
+    describe_policy,
+    find_policies,
+    read_policies,
+    word_setting,
+)
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.state.audit import decision_entry
 from pipeguard.state.decisions import EXCEPTION
+from pipeguard.state.store import Store
 from pipeguard.state.timestamps import now_text, utc_text
 from pipeguard.state.trials import find_uses, try_mode
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.own_policy import read_policy, today
 from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
 from pipeguard.ui.text import foreign, sentence
-
-if TYPE_CHECKING:
-    from pipeguard.doctor.policies import PolicyReport
-    from pipeguard.state.store import Store
 
 PATH = "/policy"
 TRIAL_DAYS = 7

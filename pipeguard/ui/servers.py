@@ -18,12 +18,17 @@ from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.assess.gateway_file import is_of_gateway, pins_name
-from pipeguard.assess.isolated_servers import RunningProcesses, read_configs, servers_here
+from pipeguard.assess.isolated_servers import (
+    RunningProcesses,
+    ServerHere,
+    read_configs,
+    servers_here,
+)
 from pipeguard.assess.isolation import extent_if_isolated
 from pipeguard.auth.store import has_login
 from pipeguard.clients import files, setting
 from pipeguard.clients.catalog import clients
-from pipeguard.clients.entries import GuardState
+from pipeguard.clients.entries import GuardState, ServerEntry
 from pipeguard.clients.isolating import HOW
 from pipeguard.clients.launcher import launcher
 from pipeguard.clients.machine import Machine
@@ -34,7 +39,7 @@ from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
 from pipeguard.isolation import Isolation, extent_rows, find_engine_problem, short_path, summarise
-from pipeguard.state.activity import activity_history, guarded_servers
+from pipeguard.state.activity import KnownServer, ServerHistory, activity_history, guarded_servers
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
@@ -45,11 +50,8 @@ from pipeguard.ui.tool_pins import NO_TOOLS, ToolCounts, address, count_tools
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from pipeguard.assess.isolated_servers import ServerHere
-    from pipeguard.clients.entries import ServerEntry
     from pipeguard.clients.setting import ChangePlan
     from pipeguard.isolation import ServerPreview
-    from pipeguard.state.activity import KnownServer, ServerHistory
     from pipeguard.state.store import Store
 
 IDLE_SECONDS = 300.0  # after which a server that said nothing is idle

@@ -7,9 +7,9 @@ Jinja escapes what it inserts. A text of a server, a model, a call or a project'
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
-from typing import TYPE_CHECKING
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -17,9 +17,6 @@ from markupsafe import Markup, escape
 from pipeguard.state.calls import find_outcome
 from pipeguard.state.exemption import describe_place
 from pipeguard.unicode.display import cut, visible, visible_lines
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
 
 NAME_CHARS = 100  # of a name in a sentence
 TEXT_CHARS = 4000  # of a text in a box

@@ -11,18 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.json_values import as_object, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import Catalog, Listing
-from pipeguard.state.review import tool_states
+from pipeguard.state.review import ToolState, tool_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipeguard.firewall.pins.fingerprint import Pin
-    from pipeguard.firewall.protocol.json_values import JsonObject
-    from pipeguard.state.review import ToolState
     from pipeguard.state.store import Store
 
 CHARS_PER_TOKEN = 4  # an estimate: o200k_base has about so many for English and JSON

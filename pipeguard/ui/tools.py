@@ -6,21 +6,24 @@ import asyncio
 import json
 import time
 from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from markupsafe import Markup
 
+from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import command_line
-from pipeguard.firewall.protocol.json_values import serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, serialise
 from pipeguard.gateway import menu
 from pipeguard.isolation import short_path
 from pipeguard.state.activity import tool_calls
-from pipeguard.state.audit import parse_findings
+from pipeguard.state.audit import AuditEntry, parse_findings
 from pipeguard.state.review import StoredDefinition, pin_history
+from pipeguard.state.store import Store
 from pipeguard.ui import tool_pins
 from pipeguard.ui.cards import ChangedCard
 from pipeguard.ui.decisions import NothingDoneError
@@ -30,14 +33,6 @@ from pipeguard.ui.servers import sort_entries
 from pipeguard.ui.text import foreign, show_own
 from pipeguard.ui.tool_pins import StoredTool, address
 from pipeguard.unicode.display import quote_name, visible
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from pipeguard.clients.entries import ServerEntry
-    from pipeguard.firewall.protocol.json_values import JsonObject
-    from pipeguard.state.audit import AuditEntry
-    from pipeguard.state.store import Store
 
 PATH = "/tools"
 MOST_ROWS = 200  # of the list, that are drawn
