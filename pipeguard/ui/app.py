@@ -12,6 +12,7 @@ from pipeguard.errors import StateError
 from pipeguard.state.store import open_store
 from pipeguard.ui import (
     audit_page,
+    event,
     live,
     policy,
     posture,
@@ -38,17 +39,22 @@ MENU = (
     *(("Policy", policy.PATH), ("Posture", posture.PATH), ("Secrets", secrets_page.PATH)),
     *(("Tokens", tokens.PATH), ("Audit", "/audit")),
 )
-PAGES = (waiting, live, servers, tools, policy, posture, secrets_page, tokens, audit_page)
+PAGES = (
+    *(waiting, live, event, servers, tools, policy),
+    *(posture, secrets_page, tokens, audit_page),
+)
 
 
 def make_app(page: Page) -> web.Application:
     """Make the application for one page."""
     page.menu = MENU
     inside = web.Application()
+    inside[audit_page.CHECK] = audit_page.ChainCheck()
+    inside[posture.POSTURE] = assessment = posture.Posture()
     inside.router.add_get("/changes", _changes)
     for each in PAGES:
-        each.add_routes(inside)
-    inside.on_cleanup.append(page.scans.close)
+        inside.add_routes(each.ROUTES)
+    inside.on_cleanup.extend((page.scans.close, assessment.close))
     app = web.Application(middlewares=[guard], client_max_size=MOST_FORM_BYTES)
     app.router.add_get(page.base or "/", _doorstep)
     if page.base:

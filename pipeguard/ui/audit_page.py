@@ -37,16 +37,7 @@ class ChainCheck:
     task: asyncio.Task[Examination] | None = None
 
 
-CHECK: web.AppKey[ChainCheck] = web.AppKey("check", ChainCheck)
-
-
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of this page."""
-    app[CHECK] = ChainCheck()
-    app.router.add_get("/audit", _audit)
-    app.router.add_get("/audit/check", _show_check)
-    app.router.add_post("/audit/check", _check)
-    app.router.add_get("/audit/export", _export)
+CHECK = web.AppKey("check", ChainCheck)
 
 
 async def _audit(request: web.Request) -> web.StreamResponse:
@@ -119,3 +110,11 @@ def _chunks(store: Store, where: RowFilter, *, is_csv: bool) -> Iterator[bytes]:
             yield "".join(lines).encode()
             lines, chars = [], 0
     yield "".join(lines).encode()
+
+
+ROUTES = (
+    web.get("/audit", _audit),
+    web.get("/audit/check", _show_check),
+    web.post("/audit/check", _check),
+    web.get("/audit/export", _export),
+)

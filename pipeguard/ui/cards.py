@@ -65,19 +65,18 @@ def describe_waiting(cards: Sequence[Card]) -> str:
     return f"{pluralize(len(cards), 'thing')} {verb} for you ({listed})"
 
 
-def find_waiting(store: Store) -> list[Card]:
+def find_waiting(store: Store, wanted: str = "") -> list[Card]:
     """List all pending decisions, the most urgent first; the page draws the first `MOST_CARDS`.
+
+    Args:
+        store: the store.
+        wanted: the id of a card that is enough.
 
     Raises:
         StateError: the store cannot be read.
     """
     # stable: the newest first in each group
-    return sorted(_cards(store), key=lambda card: GROUPS.index(card.group))
-
-
-def find_card(store: Store, card_id: str) -> Card | None:
-    """Find the card with this id, if it is still pending."""
-    return next((card for card in _cards(store, card_id) if card.id == card_id), None)
+    return sorted(_cards(store, wanted), key=lambda card: GROUPS.index(card.group))
 
 
 def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
@@ -108,8 +107,8 @@ def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
     return DoneDecision(words, undo if undos else None)
 
 
-def _cards(store: Store, wanted: str = "") -> Iterator[Card]:
-    """Yield all cards; at least the wanted one, if its id is given."""
+def _cards(store: Store, wanted: str) -> Iterator[Card]:
+    """Yield all cards; at least the wanted one, unless its id is empty."""
     now, ask_seconds = time.time(), read_ask_seconds()
     waiting = exceptions.held_events(store, to_utc_text(now - ask_seconds))
     for event in reversed(waiting):

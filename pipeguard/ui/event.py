@@ -28,11 +28,6 @@ MOST_PASSAGES = 5  # of one rule
 MOST_DECISIONS = 20
 
 
-def add_routes(app: web.Application) -> None:
-    """Add the address of this page."""
-    app.router.add_get("/event/{event}", _event)
-
-
 async def _event(request: web.Request) -> web.StreamResponse:
     name = request.match_info["event"]
     event = await with_store(request, lambda store: explain_event(store, name))
@@ -125,3 +120,6 @@ def _read_reply(row: AuditRow, event: AuditedEvent) -> str:
     if not findings or method_is_secret(findings) or findings[0].rule.startswith("protocol."):
         return ""
     return replies.words(findings[0], event.name, executed=executed)
+
+
+ROUTES = (web.get("/event/{event}", _event),)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.pins.definition_diff import INPUTS, Side, differences, read
-from pipeguard.firewall.protocol.json_values import ABSENT, Number, serialise, walk_texts
+from pipeguard.firewall.protocol.json_values import ABSENT, serialise, walk_texts
 from pipeguard.state.exceptions import find_arguments
 from pipeguard.ui.text import TEXT_CHARS, foreign_text
 from pipeguard.unicode.display import visible
@@ -194,11 +194,9 @@ _DESCRIPTIONS = {("description",), ("instructions",)}
 
 
 def _write(value: Side) -> str:
-    is_text = isinstance(value, str) and not isinstance(value, Number)
-    written = (
-        value if is_text else "" if value is ABSENT else serialise(value).decode("utf-8", "replace")
-    )
-    return str(written)
+    if value is ABSENT:
+        return ""
+    return value if type(value) is str else serialise(value).decode("utf-8", "replace")
 
 
 # --- stopped messages ---------------------------------------------------------------------------
@@ -387,11 +385,11 @@ def _find_common(values: Iterable[str], text: str) -> Iterator[tuple[str, str]]:
 
 def _find_words(finding: Mapping[str, str], given: dict[str, object], texts: Iterable[str]) -> str:
     """Find the words of a finding in a text that is shown; empty if they are in none."""
-    excerpt, value = finding.get("excerpt", ""), object()
+    excerpt = finding.get("excerpt", "")
     for words in (excerpt, excerpt.partition(" (")[0]):  # `AKIA… (20 characters)`
         if len(words) > 1 and any(words in text for text in texts if text != excerpt):
             return words
-    value = given
+    value: object = given
     for key in finding.get("pointer", "").removeprefix("/params/arguments/").split("/"):
         name = key.replace("~1", "/").replace("~0", "~")
         value = value.get(name) if isinstance(value, dict) else None  # lists are in another order

@@ -11,13 +11,11 @@ from pipeguard.state import calls
 from pipeguard.state.row_filter import RowFilter, WrongFilterError, parse_filter
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
-from pipeguard.ui import event as event_page
 from pipeguard.ui.event import explain_event
-from pipeguard.ui.page import draw, with_store
+from pipeguard.ui.page import PAGE, draw, with_store
 from pipeguard.ui.plots import bars
 
 SHOWN = 100  # calls of one page
-COUNTS: web.AppKey[calls.HourCounts] = web.AppKey("counts", calls.HourCounts)
 _HOUR = "since:1h"
 _VIEWS = (
     ("Everything", _HOUR, "calls"),
@@ -28,13 +26,6 @@ _VIEWS = (
     ("Warned", f"{_HOUR} verdict:warn", "warn"),
     ("Slower than 500 ms", f"{_HOUR} slower:500ms", "slow"),
 )
-
-
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of this page."""
-    app[COUNTS] = calls.HourCounts()
-    app.router.add_get("/live", _live)
-    event_page.add_routes(app)
 
 
 def read_query(request: web.Request) -> tuple[str, RowFilter | None, str, int]:
@@ -50,7 +41,7 @@ def read_query(request: web.Request) -> tuple[str, RowFilter | None, str, int]:
 
 async def _live(request: web.Request) -> web.StreamResponse:
     query, where, wrong, before = read_query(request)
-    counts, name = request.app[COUNTS], request.query.get("open", "")
+    counts, name = request.app[PAGE].counts, request.query.get("open", "")
     live = await with_store(request, lambda store: _look(store, counts, where, before, name))
     return await draw(
         request, "live.html", "Live", query=query, wrong=wrong, before=before, live=live
@@ -87,3 +78,6 @@ def _look(
         "calls": found,
         "older": older,
     }
+
+
+ROUTES = (web.get("/live", _live),)

@@ -6,6 +6,7 @@ import json
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from pipeguard.firewall.protocol.json_values import as_object
 from pipeguard.ui.scans import Scans, make_key
 
 if TYPE_CHECKING:
@@ -41,20 +42,17 @@ def _read(definition: StoredDefinition, scans: Scans) -> dict[str, object]:
         value = json.loads(pin.held_definition or "null")
     except ValueError:
         value = None
-    words, claims = value if isinstance(value, str) else "", list[str]()
-    if isinstance(value, dict):
-        described, hints = value.get("description"), value.get("annotations")
-        words = described if isinstance(described, str) else ""
-        hints = hints if isinstance(hints, dict) else {}
-        claims = [claim for hint, wanted, claim in _CLAIMS if hints.get(hint) is wanted]
-        if "only reads" in claims:  # then the others mean nothing
-            claims = [claim for claim in claims if "destroy" not in claim and "adds" not in claim]
+    fields = as_object(value)
+    words, hints = fields.get("description", value), as_object(fields.get("annotations"))
+    claims = [claim for hint, wanted, claim in _CLAIMS if hints.get(hint) is wanted]
+    if "only reads" in claims:  # then the others mean nothing
+        claims = [claim for claim in claims if "destroy" not in claim and "adds" not in claim]
     found = scans.found.get(key)
     return {
         "key": make_tick(definition),
         "kind": pin.kind,
         "name": pin.name,
-        "words": words,
+        "words": words if isinstance(words, str) else "",
         "claims": ", ".join(claims),
         "findings": found,
         "is_clean": found == [],

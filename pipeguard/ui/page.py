@@ -9,7 +9,7 @@ import asyncio
 import gc
 import re
 import secrets
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,12 +21,14 @@ from aiohttp import web
 from markupsafe import Markup
 
 from pipeguard.errors import PipeGuardError, StateError
+from pipeguard.state.calls import HourCounts
 from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.door import MOST_WRONG, Door, Visitor
 from pipeguard.ui.scans import Scans
 from pipeguard.ui.text import render
+from pipeguard.ui.tool_pins import ToolFinder
 
 ENTER, STATIC = "/enter", "/static/"  # open without a cookie
 UNDO_SECONDS = 60.0
@@ -91,6 +93,9 @@ class Page:
         menu: the name and the address of each page.
         scans: findings in pending definitions.
         taken: decisions that can be taken back, by random names.
+        counts: of the last hour.
+        finder: searches the approved tools.
+        trying: held while a tool is tried.
     """
 
     store: Path
@@ -104,6 +109,9 @@ class Page:
     menu: tuple[tuple[str, str], ...] = ()
     scans: Scans = field(default_factory=Scans)
     taken: OrderedDict[str, DoneDecision] = field(default_factory=OrderedDict)
+    counts: HourCounts = field(default_factory=HourCounts)
+    finder: ToolFinder = field(default_factory=ToolFinder)
+    trying: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def __post_init__(self) -> None:
         self.root = self.base + self.root
@@ -124,8 +132,8 @@ class Page:
         return [kept[i] for i in sorted({0, undone})] if kept else []
 
 
-PAGE: web.AppKey[Page] = web.AppKey("page", Page)
-VISITOR: web.RequestKey[Visitor] = web.RequestKey("visitor", Visitor)
+PAGE = web.AppKey("page", Page)
+VISITOR = web.RequestKey("visitor", Visitor)
 
 
 # --- the guard of every request -------------------------------------------------------------
@@ -212,31 +220,40 @@ def is_foreign(connection: asyncio.Transport | None) -> bool:
 
 def problem(request: web.Request, status: int, title: str, text: str) -> web.Response:
     """Return a page that describes an error."""
-    page, framed = request.app[PAGE], frame(request, "PipeGuard")
+    values = {"status": status, "problem": title, "advice": text}
     back = request.match_info.get("card", "")
-    body = render("problem.html", **framed, status=status, problem=title, advice=text, back=back)
-    text = _add_root(body, page.root if VISITOR in request else page.base)
-    return web.Response(text=text, status=status, content_type="text/html")
+    html = _render(request, "problem.html", "PipeGuard", back=back, **values)
+    return web.Response(text=html, status=status, content_type="text/html")
 
 
 # --- pages ------------------------------------------------------------------------------------
 
 
-def frame(request: web.Request, title: str) -> dict[str, object]:
-    """The values that every page has."""
+def _render(request: web.Request, template: str, title: str, **values: object) -> str:
+    """Fill a template, also with the values that every page has, and move its links to the root."""
     page = request.app[PAGE]
     visitor = request.get(VISITOR)
-    return {
-        "title": title,
-        "menu": page.menu,
-        "path": request.path.removeprefix(page.root if visitor else page.base) or "/",
-        "token": visitor.form_token() if visitor else "",
-        "is_in": visitor is not None,
-        "is_unlocked": visitor is not None and page.door.is_unlocked(visitor),
-        "taken": page.list_taken() if visitor else [],
-        "now": now_text(),
-        "host": request.host,
-    }
+    root = page.root if visitor else page.base
+    html = render(
+        template,
+        **values,
+        title=title,
+        menu=page.menu,
+        path=request.path.removeprefix(root) or "/",
+        token=visitor.form_token() if visitor else "",
+        is_in=visitor is not None,
+        is_unlocked=visitor is not None and page.door.is_unlocked(visitor),
+        taken=page.list_taken() if visitor else [],
+        now=now_text(),
+        host=request.host,
+    )
+    return _LINK.sub(rf'\1="{root}/', html)  # in a foreign text, each quote is escaped
+
+
+async def read_form(request: web.Request) -> defaultdict[str, str]:
+    """Read the fields of a form; a missing one is empty."""
+    form = await request.post()
+    return defaultdict(str, {name: str(value) for name, value in form.items()})
 
 
 async def ask_number(
@@ -300,12 +317,6 @@ async def with_store(request: web.Request, work: Callable[[Store], _T]) -> _T:
 
 async def draw(request: web.Request, template: str, title: str, **values: object) -> web.Response:
     """Answer with a page from its template, drawn in a thread."""
-    framed = {**frame(request, title), **values}
-    text = await asyncio.to_thread(lambda: render(template, **framed))
+    html = await asyncio.to_thread(lambda: _render(request, template, title, **values))
     gc.collect()  # a template leaves cycles, which scatter over megabytes until they are found
-    return web.Response(text=_add_root(text, request.app[PAGE].root), content_type="text/html")
-
-
-def _add_root(html: str, root: str) -> str:
-    """Move the links of a page below the root. In a foreign text, each quote is escaped."""
-    return _LINK.sub(rf'\1="{root}/', html)
+    return web.Response(text=html, content_type="text/html")

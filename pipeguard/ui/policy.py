@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -24,15 +23,16 @@ from pipeguard.firewall.policy import Mode
 from pipeguard.state.audit import decision_entry
 from pipeguard.state.decisions import EXCEPTION
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import now_text, utc_text
+from pipeguard.state.timestamps import now_text, parse_moment
 from pipeguard.state.trials import find_uses, try_mode
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.own_policy import read_policy, today
-from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, read_form, with_store
 from pipeguard.ui.text import foreign, sentence
 
 PATH = "/policy"
 TRIAL_DAYS = 7
+TRIAL = f"{TRIAL_DAYS}d"
 SOURCES = {
     PolicyScope.USER: "your file",
     PolicyScope.PROJECT: "the project's file",
@@ -47,13 +47,6 @@ OBSERVE = OpeningAnswer(
     spares="messages that break the protocol, and what isolation does not give a server",
     back=PATH,
 )
-
-
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of this page."""
-    app.router.add_get(PATH, _policy)
-    app.router.add_post(f"{PATH}/remove", _remove)
-    app.router.add_post(f"{PATH}/mode", _change_mode)
 
 
 async def _policy(request: web.Request) -> web.StreamResponse:
@@ -82,7 +75,7 @@ def _find(store: Store) -> dict[str, object]:
         "notes": [(file, note) for file, notes in report.notes.items() for note in notes],
         "rows": _list_exceptions(store, path, report),
         "mode": report.policy.mode,
-        "trial": try_mode(store, other, _trial_begin()),
+        "trial": try_mode(store, other, parse_moment(TRIAL)),
         "is_forced": project is not None and project[1].mode is not None,
     }
 
@@ -91,16 +84,15 @@ def _list_exceptions(store: Store, path: str, report: PolicyReport) -> list[dict
     text = read_policy(path)
     written = written_exceptions(text or "", path, today())
     exempts = [each.exempt for each in written]
-    uses = find_uses(store, exempts, report.policy, path, _trial_begin())
-    return [
-        {"id": _make_id(each), "written": each, "parts": _list_parts(each), "use": use}
-        for each, use in zip(written, uses, strict=True)
+    uses = find_uses(store, exempts, report.policy, path, parse_moment(TRIAL))
+    parts = [
+        [part for part in exempt.where._asdict().items() if part[1] not in (None, "", "*")]
+        for exempt in exempts
     ]
-
-
-def _list_parts(written: WrittenException) -> list[tuple[str, str]]:
-    fields = written.exempt.where._asdict()
-    return [(key, value) for key, value in fields.items() if value not in (None, "", "*")]
+    return [
+        {"id": _make_id(each), "written": each, "parts": part, "use": use}
+        for each, part, use in zip(written, parts, uses, strict=True)
+    ]
 
 
 def _make_id(written: WrittenException) -> str:
@@ -109,7 +101,7 @@ def _make_id(written: WrittenException) -> str:
 
 
 async def _remove(request: web.Request) -> web.StreamResponse:
-    page, wanted = request.app[PAGE], str((await request.post()).get("exception", ""))
+    page, wanted = request.app[PAGE], (await read_form(request))["exception"]
 
     def remove(_store: Store) -> DoneDecision:
         path = own_policy_path()
@@ -129,7 +121,7 @@ async def _remove(request: web.Request) -> web.StreamResponse:
 
 
 async def _change_mode(request: web.Request) -> web.StreamResponse:
-    page, chosen = request.app[PAGE], (await request.post()).get("mode")
+    page, chosen = request.app[PAGE], (await read_form(request))["mode"]
     if chosen not in {mode.value for mode in Mode}:
         raise web.HTTPBadRequest(reason="There is no such mode")
     mode = Mode(chosen)
@@ -152,5 +144,8 @@ async def _change_mode(request: web.Request) -> web.StreamResponse:
     raise page.finish(await with_store(request, change), PATH)
 
 
-def _trial_begin() -> str:
-    return utc_text(datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=TRIAL_DAYS))
+ROUTES = (
+    web.get(PATH, _policy),
+    web.post(f"{PATH}/remove", _remove),
+    web.post(f"{PATH}/mode", _change_mode),
+)

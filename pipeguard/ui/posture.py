@@ -89,15 +89,7 @@ class Posture:
         await end_task(self.task)
 
 
-POSTURE: web.AppKey[Posture] = web.AppKey("posture", Posture)
-
-
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of this page."""
-    app[POSTURE] = posture = Posture()
-    app.router.add_get(PATH, _posture)
-    app.router.add_post(f"{PATH}/look", _look)
-    app.on_cleanup.append(posture.close)
+POSTURE = web.AppKey("posture", Posture)
 
 
 async def _posture(request: web.Request) -> web.StreamResponse:
@@ -116,3 +108,6 @@ def _rank(group: _Group) -> tuple[int, str, str]:
     """Rank a group: the one with the worst finding comes first."""
     (client, server), findings = group
     return -max(Severity[each["severity"].upper()] for each in findings), server, client
+
+
+ROUTES = (web.get(PATH, _posture), web.post(f"{PATH}/look", _look))

@@ -18,11 +18,6 @@ from pipeguard.ui.page import draw
 PATH = "/secrets"
 
 
-def add_routes(app: web.Application) -> None:
-    """Add the address of this page."""
-    app.router.add_get(PATH, _secrets)
-
-
 async def _secrets(request: web.Request) -> web.StreamResponse:
     return await draw(request, "stored_secrets.html", "Secrets", **await asyncio.to_thread(_find))
 
@@ -46,3 +41,6 @@ def _find() -> dict[str, object]:
         "unread": [str(each.path) for each in unread],
         "set_command": set_command("GITHUB_TOKEN"),
     }
+
+
+ROUTES = (web.get(PATH, _secrets),)

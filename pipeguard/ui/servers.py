@@ -42,7 +42,7 @@ from pipeguard.isolation import Isolation, extent_rows, find_engine_problem, sho
 from pipeguard.state.activity import KnownServer, ServerHistory, activity_history, guarded_servers
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
-from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, read_form, with_store
 from pipeguard.ui.plots import sparkline
 from pipeguard.ui.text import foreign, sentence, when
 from pipeguard.ui.tool_pins import NO_TOOLS, ToolCounts, address, count_tools
@@ -62,13 +62,6 @@ WITH_YOUR_RIGHTS = Markup(
     "<b>Not isolated:</b> it runs with your rights, and can read your files and reach any host"
 )
 NOTHING_BETWEEN = Markup("<b>Not guarded:</b> PipeGuard is not between it and its client")
-
-
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of this page."""
-    app.router.add_get(PATH, _servers)
-    app.router.add_get(GUARD_PATH, _preview)
-    app.router.add_post(GUARD_PATH, _guard)
 
 
 async def _servers(request: web.Request) -> web.StreamResponse:
@@ -101,7 +94,7 @@ class _Entries:
     """The entries of all clients, by the stored names of their servers."""
 
     def __init__(self, store: Store) -> None:
-        here = servers_here(wrap_isolation(WrapOptions((), {}, {}, ())))
+        here = servers_here(wrap_isolation(WrapOptions()))
         self.extents = {(each.server.file, each.server.path): each for each in here}
         self.processes = RunningProcesses()
         self.running = {*self.processes.find_living(store).values()}
@@ -309,7 +302,7 @@ class GuardPlan(NamedTuple):
     Attributes:
         change: the change of its file.
         name: the server's name in the file.
-        isolate: whether to isolate it, too.
+        verb: the answer in one to three words.
         lines: the change as a diff, with secrets masked.
         notes: further notes for the person.
         reach: everything that the server can touch afterwards, if it is isolated, by labels.
@@ -318,20 +311,11 @@ class GuardPlan(NamedTuple):
 
     change: ChangePlan
     name: str
-    isolate: bool
+    verb: str
     lines: list[str]
     notes: list[str]
     reach: list[tuple[str, list[str]]]
     machine: Machine
-
-    @property
-    def verb(self) -> str:
-        """The answer in one to three words."""
-        named = [each.server for each in self.change.servers if each.server.name == self.name]
-        is_guarded = any(each.guard is not None for each in named)
-        if not self.isolate:
-            return "Guard"
-        return "Isolate" if is_guarded else "Guard and isolate"
 
     @property
     def digest(self) -> str:
@@ -366,7 +350,9 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
         raise NothingDoneError("; ".join((change.problem, *notes)).strip("; ") or "It is guarded.")
     lines = diff(config, change.content, [each.path for each in change.changes])
     reach = list_reach(extent_if_isolated(entry, machine)) if is_isolation else []
-    return GuardPlan(change, name, is_isolation, lines, notes, reach, machine)
+    is_guarded = any(each.server.guard is not None for each in judged)
+    verb = "Isolate" if is_guarded else "Guard and isolate"
+    return GuardPlan(change, name, verb if is_isolation else "Guard", lines, notes, reach, machine)
 
 
 async def _preview(request: web.Request) -> web.StreamResponse:
@@ -375,9 +361,9 @@ async def _preview(request: web.Request) -> web.StreamResponse:
 
 
 async def _guard(request: web.Request) -> web.StreamResponse:
-    form = {name: str(value) for name, value in (await request.post()).items()}
+    form = await read_form(request)
     planned = await with_store(request, lambda _: plan_guard(form))
-    if form.get("shown") != planned.digest:
+    if form["shown"] != planned.digest:
         raise NothingDoneError("The file changed after this page was drawn. Look at it again.")
     verb = planned.verb
     path = short_path(str(planned.change.config.path))
@@ -426,3 +412,6 @@ def carry_out_guard(planned: GuardPlan) -> DoneDecision:
     text = "PipeGuard now guards {name} in {path}. Restart the client."
     done = sentence(text, name=foreign(planned.name), path=short_path(str(path)))
     return DoneDecision(done, undo)
+
+
+ROUTES = (web.get(PATH, _servers), web.get(GUARD_PATH, _preview), web.post(GUARD_PATH, _guard))

@@ -7,7 +7,7 @@ Jinja escapes what it inserts. A text of a server, a model, a call or a project'
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
@@ -49,17 +49,16 @@ def foreign_text(text: str, marks: Iterable[str] = (), limit_chars: int = TEXT_C
     """
     shown = cut(visible_lines(text[: limit_chars + 1]), limit_chars)
     drawn, end = Markup(""), 0
-    for start, number, passage in sorted(_find_passages(shown, marks)):
+    passages = [
+        (shown.find(passage), number, passage)
+        for number, passage in enumerate(map(visible_lines, marks), 1)
+        if passage and passage in shown
+    ]
+    for start, number, passage in sorted(passages):
         if start >= end:
             drawn += _draw(shown[end:start]) + _MARK.format(_draw(passage), number)
             end = start + len(passage)
     return drawn + _draw(shown[end:])
-
-
-def _find_passages(shown: str, marks: Iterable[str]) -> Iterator[tuple[int, int, str]]:
-    for number, passage in enumerate(map(visible_lines, marks), 1):
-        if passage and (start := shown.find(passage)) >= 0:
-            yield start, number, passage
 
 
 def _draw(shown: str) -> Markup:

@@ -6,16 +6,10 @@ from aiohttp import web
 
 from pipeguard.state.tokens import find_last_uses, revoke_token, stored_tokens
 from pipeguard.ui.decisions import DoneDecision
-from pipeguard.ui.page import PAGE, draw, with_store
+from pipeguard.ui.page import PAGE, draw, read_form, with_store
 from pipeguard.ui.text import foreign, sentence
 
 PATH = "/tokens"
-
-
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of this page."""
-    app.router.add_get(PATH, _tokens)
-    app.router.add_post(f"{PATH}/revoke", _revoke)
 
 
 async def _tokens(request: web.Request) -> web.StreamResponse:
@@ -24,7 +18,10 @@ async def _tokens(request: web.Request) -> web.StreamResponse:
 
 
 async def _revoke(request: web.Request) -> web.StreamResponse:
-    name = str((await request.post()).get("name", ""))
+    name = (await read_form(request))["name"]
     await with_store(request, lambda store: revoke_token(store, name, request.app[PAGE].by))
     done = sentence("You revoked the token {name}. It is no longer accepted.", name=foreign(name))
     raise request.app[PAGE].finish(DoneDecision(done), PATH)
+
+
+ROUTES = (web.get(PATH, _tokens), web.post(f"{PATH}/revoke", _revoke))

@@ -267,12 +267,11 @@ class Parameter(NamedTuple):
 
 def list_parameters(definition: JsonObject) -> Iterator[Parameter]:
     """Yield the parameters of a tool's input schema, in its order."""
-    schema = definition.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    required = schema.get("required") if isinstance(schema, dict) else None
+    schema = as_object(definition.get("inputSchema"))
+    required = schema.get("required")
     needed = required if isinstance(required, list) else []
-    for name, value in properties.items() if isinstance(properties, dict) else ():
-        fields = value if isinstance(value, dict) else {}
+    for name, value in as_object(schema.get("properties")).items():
+        fields = as_object(value)
         values, kind = fields.get("enum"), fields.get("type")
         words = menu.show_type(value)
         description = fields.get("description")

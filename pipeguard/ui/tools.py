@@ -17,7 +17,7 @@ from markupsafe import Markup
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import command_line
-from pipeguard.firewall.protocol.json_values import JsonObject, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, as_object, serialise
 from pipeguard.gateway import menu
 from pipeguard.isolation import short_path
 from pipeguard.state.activity import tool_calls
@@ -28,7 +28,7 @@ from pipeguard.ui import tool_pins
 from pipeguard.ui.cards import ChangedCard
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason
-from pipeguard.ui.page import OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, read_form, with_store
 from pipeguard.ui.servers import sort_entries
 from pipeguard.ui.text import foreign, show_own
 from pipeguard.ui.tool_pins import StoredTool, address
@@ -44,26 +44,16 @@ LIMIT_SECONDS = 30.0  # for the server's start and the call
 NOTE_CHARS = 300
 UNSEEN = Markup("It passed when a client first listed it. No person looked.")
 WHOLE = "whole"  # the field with all arguments as JSON
-_FINDER: web.AppKey[tool_pins.ToolFinder] = web.AppKey("finder", tool_pins.ToolFinder)
-_TRYING: web.AppKey[asyncio.Lock] = web.AppKey("trying", asyncio.Lock)
-
-
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of these pages."""
-    app[_FINDER] = tool_pins.ToolFinder()
-    app[_TRYING] = asyncio.Lock()
-    app.router.add_get(PATH, _tools)
-    app.router.add_get(PATH + "/{server}/{name}", _tool)
-    app.router.add_post(PATH + "/{server}/{name}/try", _try)
 
 
 async def _tools(request: web.Request) -> web.StreamResponse:
     query = request.query.get("q", "").strip()[:QUERY_CHARS]
     server = request.query.get("server", "")
     tools = await with_store(request, tool_pins.stored_tools)
-    finder, search = request.app[_FINDER], None
+    search = None
     if query:
-        search = await asyncio.to_thread(finder.search, tools, query, tool_pins.MOST_HITS)
+        find = request.app[PAGE].finder.search
+        search = await asyncio.to_thread(find, tools, query, tool_pins.MOST_HITS)
     shown = [tool for tool in tools if server in {"", tool.server}]
     shown.sort(key=lambda tool: not tool.pin.waits)  # stable: pending tools first
     servers = dict.fromkeys(tool.server for tool in tools)
@@ -127,7 +117,7 @@ def find_shown(store: Store, server: str, name: str) -> ShownTool:
     definition = tool_pins.read_definition(stored.definition)
     parameters = list(tool_pins.list_parameters(definition))
     schema = definition.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
+    properties = as_object(schema).get("properties")
     is_plain = isinstance(properties, dict) and len(parameters) <= MOST_PARAMETERS
     entries = tool_calls(store, stored.server, stored.pin.name, time.time() - DAY_SECONDS)
     return ShownTool(
@@ -212,20 +202,23 @@ async def _find(request: web.Request) -> ShownTool:
 
 
 async def _tool(request: web.Request) -> web.StreamResponse:
-    return await _draw_tool(request, await _find(request), {}, {})
+    return await _draw_tool(request, await _find(request), {}, defaultdict(str))
 
 
 async def _draw_tool(
     request: web.Request, shown: ShownTool, trial: dict[str, object], form: dict[str, str]
 ) -> web.StreamResponse:
-    title = f"{visible(shown.stored.pin.name)[:40]} of {visible(shown.stored.server)[:40]}"
-    values = defaultdict(str, form)
-    starts = (short_path(str(shown.entry.file)), command_line(shown.entry)) if shown.entry else ()
-    framed = {"values": values, "server_id": address(shown.stored.server), "starts": starts}
-    stored = shown.stored
-    rejected = ChangedCard(StoredDefinition(*stored)) if stored.pin.is_rejected else None
+    stored, entry = shown.stored, shown.entry
     return await draw(
-        request, "tool.html", title, tool=shown, trial=trial, rejected=rejected, **framed
+        request,
+        "tool.html",
+        f"{visible(stored.pin.name)[:40]} of {visible(stored.server)[:40]}",
+        tool=shown,
+        trial=trial,
+        rejected=ChangedCard(StoredDefinition(*stored)) if stored.pin.is_rejected else None,
+        values=form,
+        server_id=address(stored.server),
+        starts=(short_path(str(entry.file)), command_line(entry)) if entry else (),
     )
 
 
@@ -281,10 +274,10 @@ def _read_json(text: str, name: str) -> object:
 
 
 async def _try(request: web.Request) -> web.StreamResponse:
-    form = {name: str(value) for name, value in (await request.post()).items()}
+    form = await read_form(request)
     shown = await _find(request)
     stored, server = shown.stored, shown.entry
-    if form.get("shown") != stored.pin.approved_fingerprint:
+    if form["shown"] != stored.pin.approved_fingerprint:
         raise NothingDoneError("The tool changed after this page was drawn. Look at it again.")
     if server is None:
         raise NothingDoneError(shown.why)
@@ -306,9 +299,10 @@ async def _try(request: web.Request) -> web.StreamResponse:
     )
     if (asked := await ask_number(request, [answer])) is not None:
         return asked
-    if request.app[_TRYING].locked():
+    trying = request.app[PAGE].trying
+    if trying.locked():
         raise NothingDoneError("Another call is being tried. Wait for its answer.")
-    async with request.app[_TRYING]:
+    async with trying:
         trial = await _carry_out(request, stored, server, arguments)
     return await _draw_tool(request, await _find(request), trial, form)
 
@@ -341,12 +335,18 @@ def read_answer(answer: JsonObject | None) -> tuple[str, bool]:
     """Return the text of an answer, and whether the call failed."""
     if answer is None:
         return "", True
-    result, error = answer.get("result"), answer.get("error")
-    if isinstance(result, dict):
+    if isinstance(result := answer.get("result"), dict):
         text = menu.result_text(result)
         structured = result.get("structuredContent")
         if structured is not None and not text:
             text = serialise(structured).decode()
         return text, result.get("isError") is True
-    message = error.get("message") if isinstance(error, dict) else None
+    message = as_object(answer.get("error")).get("message")
     return message if isinstance(message, str) else "", True
+
+
+ROUTES = (
+    web.get(PATH, _tools),
+    web.get(PATH + "/{server}/{name}", _tool),
+    web.post(PATH + "/{server}/{name}/try", _try),
+)

@@ -18,7 +18,7 @@ from pipeguard.ui.event_cards import CallCard, StoppedCard, find_why
 from pipeguard.ui.headings import describe_reason, find_subject
 from pipeguard.ui.offers import list_offers
 from pipeguard.ui.own_policy import today
-from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, with_store
+from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, read_form, with_store
 from pipeguard.ui.scans import Scans
 from pipeguard.ui.servers import find_starts
 from pipeguard.ui.text import draw_content, sentence, show_own
@@ -34,38 +34,37 @@ UNLOCK = OpeningAnswer(
 )
 
 
-def add_routes(app: web.Application) -> None:
-    """Add the addresses of this page."""
-    app.router.add_get("/", _waiting)
-    app.router.add_post("/decide/{card}", _decide)
-    app.router.add_post("/several", _decide_several)
-    app.router.add_post("/undo", _undo)
-    app.router.add_post("/clear", _clear)
-    app.router.add_post("/unlock", _unlock)
-    app.router.add_post("/lock", _lock)
-
-
 async def _waiting(request: web.Request) -> web.StreamResponse:
     wanted, scans = request.query.get("all", ""), request.app[PAGE].scans
     waiting = await with_store(request, lambda store: _find_cards(store, wanted))
     drawn = waiting[: cards.MOST_CARDS]
     scans.want(each for card in drawn for each in card.definitions)
-    groups = [(name, [card for card in drawn if card.group == name]) for name in GROUPS]
-    title, count = f"Waiting ({len(waiting)})", cards.describe_waiting(waiting)
-    shown = [(name, listed) for name, listed in groups if listed]
-    values = {"groups": shown, "waiting": waiting, "count": count, "scans": scans, "today": today()}
-    values["noted"] = await with_store(request, find_noted)
-    values["guarded"] = await with_store(request, Store.named_servers)
-    values["loosened"] = await with_store(request, find_loosened)
-    values |= {"last_day": today() + EXCEPTION_DAYS, "more": len(waiting) - len(drawn)}
-    functions = {"list_offers": list_offers, "why": find_why, "reason": describe_reason}
-    return await draw(request, "waiting.html", title, subject=find_subject, **values, **functions)
+    groups = ((name, [card for card in drawn if card.group == name]) for name in GROUPS)
+    return await draw(
+        request,
+        "waiting.html",
+        f"Waiting ({len(waiting)})",
+        groups=[group for group in groups if group[1]],
+        waiting=waiting,
+        more=len(waiting) - len(drawn),
+        count=cards.describe_waiting(waiting),
+        scans=scans,
+        today=today(),
+        last_day=today() + EXCEPTION_DAYS,
+        noted=await with_store(request, find_noted),
+        guarded=await with_store(request, Store.named_servers),
+        loosened=await with_store(request, find_loosened),
+        list_offers=list_offers,
+        why=find_why,
+        reason=describe_reason,
+        subject=find_subject,
+    )
 
 
 def _find_cards(store: Store, in_full: str, wanted: str = "") -> list[Card]:
     """Find all cards, or a wanted one, as drawn: new servers with their starts, one in full."""
-    found = cards.find_card(store, wanted) if wanted else None
-    listed = cards.find_waiting(store) if not wanted else [found] if found else []
+    found = cards.find_waiting(store, wanted)
+    listed = [card for card in found if wanted in {"", card.id}]
     starts = find_starts(store) if any(isinstance(card, cards.NewCard) for card in listed) else {}
     for card in listed:
         card.is_whole = card.id == in_full
@@ -76,21 +75,20 @@ def _find_cards(store: Store, in_full: str, wanted: str = "") -> list[Card]:
 
 
 async def _decide(request: web.Request) -> web.StreamResponse:
-    page, form = request.app[PAGE], await request.post()
-    values = {name: str(value) for name, value in form.items()}
-    ticked = sorted({str(value) for value in form.getall("tick", [])})
-    why = " ".join(values.get("why", "").split())[:REASON_CHARS]
-    name, in_full = request.match_info["card"], values.get("all", "")
-    found = await with_store(request, lambda store: _find_cards(store, in_full, name))
+    page, form = request.app[PAGE], await read_form(request)
+    ticked = sorted({*map(str, (await request.post()).getall("tick", []))})
+    why = " ".join(form["why"].split())[:REASON_CHARS]
+    name = request.match_info["card"]
+    found = await with_store(request, lambda store: _find_cards(store, form["all"], name))
     card = found[0] if found else None
-    answer = card.find_answer(values.get("answer", "")) if card else None
+    answer = card.find_answer(form["answer"]) if card else None
     if card is None or answer is None:
         raise NothingDoneError("It no longer waits: it was decided elsewhere, or withdrawn.")
-    if values.get("shown") != card.digest:
+    if form["shown"] != card.digest:
         raise NothingDoneError("It changed after this card was drawn. Look at it again.")
     if answer.needs_reason and not why:
         raise NothingDoneError("Say why it is a false alarm: the policy keeps the reason.")
-    until = _read_last_day(values.get("until", "")) if answer.needs_reason else None
+    until = _read_last_day(form["until"]) if answer.needs_reason else None
     chosen = ChosenAnswer(card, answer, page.by, why, tuple(ticked), until)
     if answer.opens:
         asked = [_opening(chosen, page.scans)]
@@ -113,10 +111,9 @@ def _read_last_day(text: str) -> datetime.date:
 
 async def _decide_several(request: web.Request) -> web.StreamResponse:
     """Refuse or allow all ticked cards of the list, as they were shown."""
-    page, form = request.app[PAGE], await request.post()
-    items = sorted({str(value) for value in form.getall("item", [])})
-    in_full = str(form.get("all", ""))
-    waiting = await with_store(request, lambda store: _find_cards(store, in_full))
+    page, form = request.app[PAGE], await read_form(request)
+    items = sorted({*map(str, (await request.post()).getall("item", []))})
+    waiting = await with_store(request, lambda store: _find_cards(store, form["all"]))
     shown = {f"{card.id} {card.digest}": card for card in waiting[: cards.MOST_CARDS]}
     if not items:
         raise NothingDoneError("Nothing is ticked in the list.")
@@ -124,7 +121,7 @@ async def _decide_several(request: web.Request) -> web.StreamResponse:
         raise NothingDoneError("One of them changed in the meantime, or was decided elsewhere.")
     listed = [shown[item] for item in items]
     decided = [ChosenAnswer(card, card.answers[0], page.by) for card in listed]
-    if form.get("answer") == "allow":
+    if form["answer"] == "allow":
         decided = [each for card in listed if (each := card.choose_opening(page.scans, page.by))]
         left = [card.heading for card in listed if card not in [each.card for each in decided]]
         if not decided:
@@ -165,8 +162,8 @@ def _opening(chosen: ChosenAnswer, scans: Scans) -> OpeningAnswer:
 
 
 async def _undo(request: web.Request) -> web.StreamResponse:
-    page, form = request.app[PAGE], await request.post()
-    taken = page.taken.pop(str(form.get("decision", "")), None)
+    page, form = request.app[PAGE], await read_form(request)
+    taken = page.taken.pop(form["decision"], None)
     if taken is None or taken.until <= monotonic() or taken.undo is None:
         raise NothingDoneError("It can no longer be taken back here.")
     if not await with_store(request, taken.undo):
@@ -177,7 +174,7 @@ async def _undo(request: web.Request) -> web.StreamResponse:
 
 async def _clear(request: web.Request) -> web.StreamResponse:
     """Clear the list of warnings as it was drawn: what was noted since stays."""
-    page, until = request.app[PAGE], str((await request.post()).get("until", ""))
+    page, until = request.app[PAGE], (await read_form(request))["until"]
     key = await with_store(request, lambda store: clear_noted(store, until, page.by))
     words = sentence("You cleared the list of warnings.")
     raise page.finish(DoneDecision(words, lambda store: recall(store, key)))
@@ -193,3 +190,14 @@ async def _unlock(request: web.Request) -> web.StreamResponse:
 async def _lock(request: web.Request) -> web.StreamResponse:
     request[VISITOR].unlocked_until = 0.0
     raise web.HTTPSeeOther("/")
+
+
+ROUTES = (
+    web.get("/", _waiting),
+    web.post("/decide/{card}", _decide),
+    web.post("/several", _decide_several),
+    web.post("/undo", _undo),
+    web.post("/clear", _clear),
+    web.post("/unlock", _unlock),
+    web.post("/lock", _lock),
+)
