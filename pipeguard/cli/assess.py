@@ -180,7 +180,7 @@ def _policy(target: AssessmentTarget) -> Policy:
     if target.is_repository:
         return Policy()
     try:
-        return load_wrap_policy(WrapOptions((), {}, {}, []))
+        return load_wrap_policy(WrapOptions())
     except PolicyError:
         return Policy()  # a check reports it
 

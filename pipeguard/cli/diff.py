@@ -305,5 +305,5 @@ def _is_scanned() -> bool:
 
 @cache
 def _judge() -> tuple[Engines, Policy]:
-    policy = load_wrap_policy(WrapOptions((), {}, {}, []))
+    policy = load_wrap_policy(WrapOptions())
     return wait_for_engines(), policy

@@ -439,7 +439,7 @@ def entries_now(path: str | None = None) -> Sequence[IsolateEntry]:
     """
     if path is not None and not Path(path).exists():
         return ()
-    return wrap_isolation(WrapOptions((), {"--policy": path} if path else {}, {}, ()))
+    return wrap_isolation(WrapOptions(values={"--policy": path} if path else {}))
 
 
 def stored_names() -> tuple[str, ...]:
@@ -471,7 +471,7 @@ def preview_command(words: tuple[str, ...]) -> ServerPreview:
     name = identify_server(words, None).name
     engine = next((each.engine for each in find_entries(name, entries_now())), Isolation.AUTO)
     engine = Isolation.AUTO if engine in (Isolation.NONE, Isolation.LEARN) else engine
-    return preview_server(WrapOptions(words, {}, {}, ()), name, engine, {}, str(Path.cwd()))
+    return preview_server(WrapOptions(words), name, engine, {}, str(Path.cwd()))
 
 
 def format_entry(entry: IsolateEntry) -> str:

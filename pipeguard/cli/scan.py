@@ -128,7 +128,7 @@ def command(  # noqa: PLR0913  one for each option
     """  # noqa: D301  click reads the mark
     if TextRole(taken) is not TextRole.ARGUMENTS:
         must_have_effect("key", need="it needs --as arguments")
-    options = WrapOptions((), {} if policy is None else {"--policy": policy}, {}, [])
+    options = WrapOptions(values={} if policy is None else {"--policy": policy})
     rules = load_wrap_policy(options)
     paths = list_files(words)
     limit = rules.limits.frame_bytes

@@ -52,7 +52,7 @@ def _find_status() -> Fields:
 
     status: Fields = {"mode": "", "policy_problem": ""}
     try:  # the policy that applies in this folder
-        status["mode"] = load_wrap_policy(WrapOptions((), {}, {}, [])).mode.value
+        status["mode"] = load_wrap_policy(WrapOptions()).mode.value
     except PolicyError as error:
         status["policy_problem"] = str(error)
     status["clients"], status["unread"] = _clients()

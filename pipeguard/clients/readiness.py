@@ -27,7 +27,7 @@ def check_policy() -> None:
     """
     from pipeguard.rulebook.policy_rules import load_wrap_policy  # with all that looks
 
-    load_wrap_policy(options.WrapOptions((), {}, {}, []), with_project=False)
+    load_wrap_policy(options.WrapOptions(), with_project=False)
 
 
 def make_ready() -> None:

@@ -81,10 +81,10 @@ class WrapOptions:
 
     def __init__(
         self,
-        command: Sequence[str],
-        values: Mapping[str, str],
-        lists: Mapping[str, Sequence[str]],
-        flags: Sequence[str],
+        command: Sequence[str] = (),
+        values: Mapping[str, str] = {},
+        lists: Mapping[str, Sequence[str]] = {},
+        flags: Sequence[str] = (),
     ) -> None:
         self.command = tuple(command)
         self.values = dict(values)

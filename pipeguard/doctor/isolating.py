@@ -45,7 +45,7 @@ def _users(machine: Machine) -> dict[str, str]:
     """Return the isolated servers, by the policy or by a client's entry, with their engines."""
     users: dict[str, str] = {}
     with suppress(PolicyError):  # the check of the policy says so
-        entries = wrap_isolation(WrapOptions((), {}, {}, ()))
+        entries = wrap_isolation(WrapOptions())
         asking = (entry for entry in entries if entry.engine != Isolation.NONE)
         users |= {f"{entry.server} in your policy": entry.engine for entry in asking}
     for file in find(machine):

@@ -417,7 +417,7 @@ async def inspect_tools(
     Raises:
         PipeGuardError: a file is wrong, or rules, policy or store do not load.
     """
-    options = WrapOptions((), {"--log-level": log_level}, {}, [])
+    options = WrapOptions(values={"--log-level": log_level})
     load_wrap_policy(options)  # errors in it are reported once, not for each server
     file = sources.read(os.environ)
     for note in file.notes:

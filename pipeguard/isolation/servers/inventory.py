@@ -197,6 +197,6 @@ def package_updater() -> Callable[[Installed], Installed]:
     Raises:
         PipeGuardError: the policy is invalid, or a secret that is referred to is missing.
     """
-    proxies = outer_proxies(WrapOptions((), {}, {}, ()))
+    proxies = outer_proxies(WrapOptions())
     install = partial(installer, proxies=proxies, say=say)
     return lambda installed: update(installed, os.environ, install)
