@@ -26,7 +26,7 @@ CAPS = {
     ("detect",): 148_894,
     ("rulebook",): 10_525,
     ("identity",): 5_981,
-    ("config", "state", "auth"): 58_565,
+    ("config", "state", "auth"): 58_448,
     ("transports",): 47_022,
     ("launch", "isolation"): 70_453,
     ("runtime",): 16_833,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 29_023,
     ("cli",): 39_475,
 }
-TOKENS_CAP = 595_070  # of all rooms
+TOKENS_CAP = 594_953  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -96,7 +96,6 @@ class Recorder:
         self._note = MissingVerdicts(run or "", server, 0, "", "", is_over=False)
         self._store_path = store_path
         self._on_pins = on_pins
-        self._changed_pins: Pins | None = None
         self._thread = _find_thread(store_path)
         self._writer = VerdictWriter(
             self._thread.opened, server, run, pins, needs_review=needs_review
@@ -245,13 +244,9 @@ class Recorder:
                 _describe_failure(partial(self._log_findings, item))
         return bool(self._batch or self._lost or self._markers)
 
-    def has_rows_only(self) -> bool:
-        """True if `append_batch` writes the whole batch."""
-        return self._writer.has_rows_only(self._batch, self._lost)
-
-    def append_batch(self) -> None:
-        """Write the rows of the batch in a transaction that others share."""
-        self._writer.append(self._batch)
+    def append_batch(self) -> bool:
+        """Write the batch in a transaction that others share; False if it has more than rows."""
+        return self._writer.append(self._batch, self._lost)
 
     def end_batch(self, failure: Exception | None, *, is_written: bool) -> bool:
         """Write the batch, unless it is or cannot be, and tell all who wait; False if it is not."""
@@ -271,7 +266,7 @@ class Recorder:
 
     def watch(self, failure: Exception | None) -> None:
         """Look for changes by other processes, unless the store cannot be read."""
-        self._attempt(lambda: self._keep_pins(self._writer.watch()), "read", failure)
+        self._attempt(self._writer.watch, "read", failure)
         self._report_pins()
 
     def end(self, *, is_healthy: bool) -> None:
@@ -304,7 +299,7 @@ class Recorder:
         with self._room:
             lost = 0 if is_written else self._lost
         write = partial(self._writer.write, self._batch, lost)
-        error = None if is_written else _describe_failure(lambda: self._keep_pins(write()))
+        error = None if is_written else _describe_failure(write)
         if error is None:
             self._subtract(self._batch, lost)
             self._batch.clear()
@@ -319,13 +314,11 @@ class Recorder:
         Raises:
             StateError: a gap cannot be written either.
         """
-        self._keep_pins(self._writer.write([], lost))
+        self._writer.write([], lost)
         self._subtract([], lost)
         while self._batch:
             verdict = self._batch[0]
-            error = _describe_failure(
-                lambda: self._keep_pins(self._writer.write(self._batch[:1], 0))
-            )
+            error = _describe_failure(partial(self._writer.write, [verdict], 0))
             if error is not None:
                 why = type(error.__cause__ or error).__name__
                 self._writer.write_gap(verdict, why)
@@ -342,18 +335,15 @@ class Recorder:
             self._lost -= lost
             self._chars -= chars
 
-    def _keep_pins(self, changed: Pins | None) -> None:
-        self._changed_pins = self._changed_pins if changed is None else changed
-
     def _report_pins(self) -> None:
         """Hand changed pins on; if that fails, again at the next look."""
-        changed = self._changed_pins
+        changed = self._writer.changed
         take = self._on_pins
         if changed is None or take is None:
             return
         error = _describe_failure(lambda: take(changed))
         if error is None:
-            self._changed_pins = None
+            self._writer.changed = None
             return
         why = type(error).__name__
         self._log_line("error", "approvals of another process could not be applied", why=why)
@@ -452,15 +442,15 @@ class _RecordingThread:
             ]
 
     def _watch_all(self, recorders: Sequence[Recorder]) -> None:
-        failure = _describe_failure(self.opened.read)  # takes 5 s if it is locked
+        failure = _describe_failure(
+            lambda: self.opened.open().change_counter()
+        )  # takes 5 s if it is locked
         for recorder in recorders:
             recorder.watch(failure)
 
     def _append_all(self, recorders: Sequence[Recorder], together: list[Recorder]) -> None:
         with self.opened.open().transaction():
-            together += [recorder for recorder in recorders if recorder.has_rows_only()]
-            for recorder in together:
-                recorder.append_batch()
+            together += [recorder for recorder in recorders if recorder.append_batch()]
 
     def _end(self, leaving: Sequence[Recorder], *, is_healthy: bool = True) -> bool:
         """Let go of recorders; True if they were the last, and the thread ends."""

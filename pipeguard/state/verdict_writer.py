@@ -95,14 +95,6 @@ class OpenStore:
             self._store = self._store.reopen()
         return self._store
 
-    def read(self) -> None:
-        """Read the cheapest value.
-
-        Raises:
-            StateError: it cannot be read.
-        """
-        self.open().change_counter()
-
     def close(self) -> None:
         """Close it until the next `open`."""
         if self._store is not None:
@@ -119,6 +111,9 @@ class VerdictWriter:
         run: the name of this run's chain in the audit; None to keep pins and no audit.
         pins: the pins that the Guard has; None if it starts with those in the store.
         needs_review: definitions that another process pins at first sight wait for a person.
+
+    Attributes:
+        changed: all pins of the server, once another process has changed any.
     """
 
     def __init__(
@@ -141,16 +136,14 @@ class VerdictWriter:
         self._is_first = True
         self._is_replaced = False
         self._again = False
+        self.changed: Pins | None = None
 
-    def write(self, batch: list[PendingVerdict], lost: int) -> Pins | None:
+    def write(self, batch: list[PendingVerdict], lost: int) -> None:
         """Write audit entries, if an audit is kept, and pins in one transaction.
 
         Args:
             batch: the verdicts to write.
             lost: how many verdicts found no room and are lost; an entry says so.
-
-        Returns:
-            All pins of the server if another process has changed any.
         """
         store = self._open()
         path = self._opened.path
@@ -173,28 +166,27 @@ class VerdictWriter:
         for note in notes:
             remove_note(path, note.run)
         if not changes:
-            return None
+            return
         self._opened.pin_writes += 1
         # Once more after a change: the pins handed on before lacked the ones written now.
         again = self._again
         self._again = self._last_seen != _fingerprints(before)
         self._last_seen = _fingerprints(after)
-        return after if self._again or again else None
+        if self._again or again:
+            self.changed = after
 
-    def has_rows_only(self, batch: list[PendingVerdict], lost: int) -> bool:
-        """True if `write` would do no more than `append`; False if it would fail."""
+    def append(self, batch: list[PendingVerdict], lost: int) -> bool:
+        """Write audit entries in a transaction of the caller's, unless `write` would do more."""
         try:
-            self._open()
+            store = self._open()
         except StateError:  # about this run's pins: no other run's rows wait for them
             return False
-        is_plain = not (self._is_first or self._is_replaced or lost)
-        return is_plain and not any(verdict.pins for verdict in batch)
-
-    def append(self, batch: list[PendingVerdict]) -> None:
-        """Write only audit entries, in a transaction of the caller's."""
-        if self._store is not None and batch:
-            self._append(self._store, _entries(batch))
+        if self._is_first or self._is_replaced or lost or any(each.pins for each in batch):
+            return False
+        if batch:
+            self._append(store, _entries(batch))
             self._last_time = batch[-1].time
+        return True
 
     def _gaps(self, notes: list[MissingVerdicts], lost: int, when: str) -> list[AuditEntry]:
         """An entry for each reason why verdicts are missing."""
@@ -216,21 +208,22 @@ class VerdictWriter:
         if entries and self._run is not None:
             Audit(store, self._run, self._server, entries[0].time).append_many(entries)
 
-    def watch(self) -> Pins | None:
-        """All pins of the server, if another process has changed any."""
+    def watch(self) -> None:
+        """Look for pins of the server that another process has changed."""
         store = self._open()
         if self._is_replaced:
             self.write([], 0)
         counter = store.change_counter(), self._opened.pin_writes
         if counter == self._counter:
-            return None
+            return
         if self._needs_review:
             store.hold_unreviewed(self._server)
         pins = store.pins(self._server)
         self._counter = counter
         before = self._last_seen
         self._last_seen = _fingerprints(pins)
-        return None if before == self._last_seen else pins
+        if before != self._last_seen:
+            self.changed = pins
 
     def _open(self) -> Store:
         store = self._opened.open()
