@@ -11,7 +11,6 @@ import click
 from pipeguard.auth.secrets import stored_secrets
 from pipeguard.cli import _page_service
 from pipeguard.cli._setup_request import SetupRequest
-from pipeguard.cli.setup import DONE, NOTHING, REFUSED, undo
 from pipeguard.clients.history import records
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.user_policy import usual_policy_path
@@ -46,6 +45,8 @@ def command(*, dry_run: bool, yes: bool) -> None:
       5  a file was refused
       6  a server could not be restored
     """  # noqa: D301  click reads the mark
+    from pipeguard.cli._setup_steps import DONE, NOTHING, REFUSED, undo
+
     request = SetupRequest(undo=True, take_all=True, yes=yes, dry_run=dry_run)
     code = undo(request, everything=True)
     code = DONE if code == NOTHING and yes and not dry_run else code

@@ -43,7 +43,7 @@ def test_without_a_launcher_the_advised_command_can_succeed(
         error.path = path
         raise error
 
-    monkeypatch.setattr("pipeguard.clients.launcher.launcher", find_none)
+    monkeypatch.setattr("pipeguard.cli._setup_steps.launcher", find_none)
     shown = setup(*shown_by)
     assert shown.exit_code == 1, "some can be guarded"
     *_, before, line = shown.output.splitlines()
@@ -57,7 +57,7 @@ def test_a_shared_file_needs_no_launcher_of_this_machine(
     def find_none(*_: object) -> tuple[str, ...]:
         raise LauncherError("none")
 
-    monkeypatch.setattr("pipeguard.clients.launcher.launcher", find_none)
+    monkeypatch.setattr("pipeguard.cli._setup_steps.launcher", find_none)
     where = ("--project", str(shared_project(home)), "--scope", "project")
     assert setup("claude-code", *where, "--shared", "--yes").exit_code == 0
     text = (home / "shared" / ".mcp.json").read_text()
