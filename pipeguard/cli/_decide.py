@@ -68,14 +68,20 @@ def tell_nothing(nothing: str, target: str | None) -> str:
     return f"{nothing}{f' of {target}' if target else ''}."
 
 
+kind_option = click.option(
+    "--kind", type=click.Choice(KINDS), help="Only definitions of this kind."
+)
+target_argument = click.argument("target", metavar="[SERVER[/TOOL]]", required=False)
+
+
 def options(command: _Command) -> _Command:
     """Add the argument and the options of such a command, which `decide` takes."""
     for add in (
         json_option,
         click.option("--yes", is_flag=True, help="Do not ask about each; --json needs it."),
         click.option("--all", "take_all", is_flag=True, help="All that match, with one question."),
-        click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind."),
-        click.argument("target", metavar="[SERVER[/TOOL]]", required=False),
+        kind_option,
+        target_argument,
     ):
         command = add(command)
     return command

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +9,7 @@ import click
 from pipeguard.cli._emit import emit
 from pipeguard.launch.person import Person
 from pipeguard.state.decisions import save_decision, wall_entry
+from pipeguard.state.timestamps import today
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     from pipeguard.config.isolate_entry import entry_lines, with_entry
     from pipeguard.isolation import plan_grant
 
-    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    entry, is_new = plan_grant(event.server, grant, path, today)
+    day = today()
+    entry, is_new = plan_grant(event.server, grant, path, day)
     person = None if dry_run else Person.here()
     if not as_json or (is_new and person is not None and not person.has_token):
         heading = f"{'Would' if dry_run else 'To'} be written to {path}, under `isolate`:"
@@ -71,7 +71,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     if is_new and person is not None:
         person.must_confirm(f"allow {event.name}")
         decision = wall_entry(event, grant.opens, path, person.name)
-        save_decision(path, with_entry(path, entry, today), event.server, decision)
+        save_decision(path, with_entry(path, entry, day), event.server, decision)
     written = is_new and not dry_run
     holds = "now" if grant.is_live else "next start"
     fields = {"policy": path, "written": written, "isolate": [entry], "holds": holds}

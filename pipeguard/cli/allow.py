@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 from functools import partial
 
 import click
@@ -29,6 +28,7 @@ from pipeguard.state.exceptions import (
 from pipeguard.state.exemption import Breadth, Exemption, describe_opening, entries
 from pipeguard.state.grants import MINUTES
 from pipeguard.state.paths import store_path
+from pipeguard.state.timestamps import today
 
 ONE_CALL = "call"  # of `--by`: once, and no exception
 _LASTING = {"until": "--until", "forever": "--forever", "path": "--policy"}  # of an exception
@@ -37,16 +37,15 @@ DAYS = 90  # long enough not to be a nuisance, short enough that it is reviewed
 
 
 def _day(context: click.Context, option: click.Parameter, value: str | None) -> datetime.date:
-    today = _today()
     if value is None:
-        return today + datetime.timedelta(days=DAYS)
+        return today() + datetime.timedelta(days=DAYS)
     try:
         day = datetime.date.fromisoformat(value)
     except ValueError:
         raise click.BadParameter(
             f"{value!r} is not a day: write 2027-01-31.", context, option
         ) from None
-    if day < today:
+    if day < today():
         raise click.BadParameter(f"{value} is in the past.", context, option)
     return day
 
@@ -133,7 +132,7 @@ def command(  # noqa: PLR0913  one for each option
     ask_reason = partial(_reason, why, is_asked=not as_json)
     reason = _UNSAID if dry_run and why is None else ask_reason(is_later=True)
     exemptions = narrowest(stopped, ends, reason, scope)
-    is_new = allow(path, exemptions, _today()) is not None
+    is_new = allow(path, exemptions, today()) is not None
     if not as_json or (is_new and person is not None and not person.has_token):
         heading = f"{'Would' if dry_run else 'To'} be written to {path}:"
         opened = _what_opens(stopped, exemptions)
@@ -144,12 +143,12 @@ def command(  # noqa: PLR0913  one for each option
         reason = ask_reason()
         exemptions = narrowest(stopped, ends, reason, scope)
         person.must_confirm(f"allow {event}{describe_unseen(stopped)}")
-        text = allow(path, exemptions, _today())  # of the file as it is by now
+        text = allow(path, exemptions, today())  # of the file as it is by now
         if text is not None:
             decision = exception_entry(stopped, exemptions, f"{path} ({reason})", person.name)
             save_decision(path, text, stopped.server, decision)
     written = is_new and not dry_run
-    listed = [asdict(each) | {"until": each.until and str(each.until)} for each in exemptions]
+    listed = [each._asdict() | {"until": each.until and str(each.until)} for each in exemptions]
     fields = {"policy": path, "written": written, "exceptions": listed}
     fields["scopes"] = [other.value for other in scopes(stopped)]
     done = f"Written to {path}. It applies within a second, also to running servers."
@@ -214,7 +213,3 @@ def _what_opens(event: AuditedEvent, exemptions: Sequence[Exemption]) -> list[st
             opened = describe_opening(narrowest(event, None, "", scope))
             lines.append(heading + f"\n{' ' * len(heading)}".join(opened))
     return lines
-
-
-def _today() -> datetime.date:
-    return datetime.date.today()  # noqa: DTZ011  the user's own calendar

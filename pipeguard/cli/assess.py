@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeguard.cli._setup_request import must_have_effect
+from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.finding import Severity
+from pipeguard.firewall.policy import Policy
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.unicode.display import pluralize
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pipeguard.assess.target import AssessmentTarget
-    from pipeguard.firewall.policy import Policy
 
 PASSED = 0
 FAILED = 1
@@ -173,8 +174,6 @@ def _target(folder: str | None) -> AssessmentTarget:
 def _policy(target: AssessmentTarget) -> Policy:
     """Return the policy in force, so that allowed things are not reported again."""
     from pipeguard.config.options import WrapOptions
-    from pipeguard.errors import PolicyError
-    from pipeguard.firewall.policy import Policy
     from pipeguard.rulebook.policy_rules import load_wrap_policy
 
     if target.is_repository:
@@ -200,8 +199,6 @@ def _make_progress() -> Callable[[int, int, str], None]:
 
 
 def _write(path: Path, text: str) -> None:
-    from pipeguard.errors import InputError
-
     try:
         path.write_text(click.unstyle(text).removesuffix("\n") + "\n", encoding="utf-8")
     except OSError as error:

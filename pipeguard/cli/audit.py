@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from functools import partial, wraps
 from typing import Any, TextIO
 
 import click
@@ -65,7 +64,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
     )
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(function)
+        @wraps(function)
         def run(**given: Any) -> None:
             wanted = {field: given.pop(field) for field in AuditFilter._fields if field in given}
             chosen = {name: wanted[name] or "" for name in ("action", "would")}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from pipeguard.cli._emit import emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import AuthError, InputError
 from pipeguard.installation import require_extra
+from pipeguard.state.timestamps import second_text
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -117,11 +117,7 @@ def login(
         ca=os.path.abspath(ca) if ca else last.ca if last else "",
         **options,
     )
-
-    def show(url: str, callback: Callback) -> None:
-        _show(url, callback, opens=browser)
-
-    granted = asyncio.run(run_login(logins, request, show))
+    granted = asyncio.run(run_login(logins, request, partial(_show, opens=browser)))
     where = "the system's keyring" if granted.place is Place.KEYRING else "a file of mode 0600"
     click.echo(f"Logged in to {granted.server} as {visible(granted.name)!r}.")
     click.echo(f"  scope      {visible(granted.scope) or 'none named'}")
@@ -257,6 +253,4 @@ def _state(login: StoredLogin, now: float) -> str:
 
 
 def _format_moment(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if moment is None else second_text(moment)

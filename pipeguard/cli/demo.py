@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import textwrap
-from dataclasses import asdict
 from pathlib import Path
 from time import monotonic
 
@@ -48,7 +47,7 @@ def command(*, as_json: bool) -> None:
     seconds = monotonic() - started
     good = sum(not scene.failures for scene in scenes)
     if as_json:
-        document = {"seconds": round(seconds, 2), "scenes": [asdict(scene) for scene in scenes]}
+        document = {"seconds": round(seconds, 2), "scenes": [scene._asdict() for scene in scenes]}
         click.echo(json.dumps(document, ensure_ascii=False, indent=2))
     else:
         last = f"\n{good} of {len(SCENES)} scenes went as expected, in {seconds:.1f} s."

@@ -12,7 +12,7 @@ from time import monotonic
 
 import click
 
-from pipeguard.cli._decide import match_definitions, tell_nothing
+from pipeguard.cli._decide import kind_option, match_definitions, target_argument, tell_nothing
 from pipeguard.cli._emit import Fields, colour_change, emit, json_option
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Engines
@@ -26,7 +26,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.rulebook.trial import TextRole, TrialInput, judge
 from pipeguard.runtime.progress import wait_for_engines
-from pipeguard.state.review import KINDS, StoredDefinition, held_definitions, reviewable_definitions
+from pipeguard.state.review import StoredDefinition, held_definitions, reviewable_definitions
 from pipeguard.state.store import open_store
 from pipeguard.unicode.display import show, visible
 
@@ -37,8 +37,8 @@ DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 
 
 @click.command("diff", short_help="Show definitions that changed and wait for approval.")
-@click.argument("target", metavar="[SERVER[/TOOL]]", required=False)
-@click.option("--kind", type=click.Choice(KINDS), help="Only definitions of this kind.")
+@target_argument
+@kind_option
 @json_option
 def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     """Show what a server offers now next to what was approved, or first seen.

@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
@@ -22,8 +21,14 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import (
+    Installed,
+    Inventory,
     Isolation,
+    ServerCommand,
+    ServerFacts,
+    ServerPreview,
     extent_rows,
+    package_updater,
     preview_server,
     row_lines,
     short_path,
@@ -32,9 +37,6 @@ from pipeguard.isolation import (
 )
 from pipeguard.launch.person import Person
 from pipeguard.unicode.display import cut, suggestion, visible
-
-if TYPE_CHECKING:
-    from pipeguard.isolation import Installed, ServerFacts, ServerPreview
 
 COLUMNS = 80
 NOT_DONE = 1
@@ -85,8 +87,6 @@ def list_(*, as_json: bool) -> None:
       0  listed
       2  a file cannot be read, so that its servers are missing; all else is listed
     """  # noqa: D301  click reads the mark
-    from pipeguard.isolation import Inventory
-
     entries = entries_now()
     kept = Inventory.read()
     learned = list(kept.load_learned())
@@ -174,8 +174,6 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
       2  wrong usage, or the command would not start isolated
       3  nothing is known of NAME
     """  # noqa: D301  click reads the mark
-    from pipeguard.isolation import ServerCommand
-
     if words or name.startswith(("/", "./", "~/")):
         preview = preview_command((name, *words))
         needs = ""
@@ -199,8 +197,6 @@ _Found = tuple[Sequence["IsolateEntry"], list["ServerHere"], "ServerFacts"]
 
 def _find(name: str, path: str | None = None) -> _Found:
     """Find a server's entries in the policy and in clients, and other facts about it."""
-    from pipeguard.isolation import ServerFacts
-
     policy = entries_now(path)
     entries = find_entries(name, policy)
     servers = [each for each in servers_here(policy) if name in each.names]
@@ -292,7 +288,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     from pipeguard.config.user_policy import own_policy_path
     from pipeguard.state.audit import decision_entry
     from pipeguard.state.decisions import save_decision
-    from pipeguard.state.timestamps import now_text
+    from pipeguard.state.timestamps import today
 
     path = path or own_policy_path()
     entries, servers, facts = _find(name, path)
@@ -310,8 +306,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
         return
     person = None if dry_run else Person.here()
     entry = proposal.make_entry(escape(name))
-    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
-    text = with_entry(path, entry, today)
+    text = with_entry(path, entry, today())
     click.echo("\n".join(_show_lines(name, entries, servers, facts)))
     if person is not None:
         given = "what is marked +" if proposal.added else "nothing beyond what all have"
@@ -320,7 +315,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
             given += f", so that it may change everything in {' and '.join(map(visible, folders))}"
         person.must_confirm(f"isolate {visible(name)} with {given}")
         note = f"isolated with what was learned of it, in {path}"
-        decision = decision_entry("allow", now_text(), note=note, by=person.name)
+        decision = decision_entry("allow", note=note, by=person.name)
         save_decision(path, text, name, decision)
     click.echo(f"{'Would be written' if dry_run else 'Written'} to {path}:\n")
     click.echo(entry_lines(entry, "  "))
@@ -349,8 +344,6 @@ def update(name: str | None, *, everything: bool) -> None:
     """  # noqa: D301  click reads the mark
     if everything == (name is not None):
         raise click.UsageError("name a package, or give --all.")
-    from pipeguard.isolation import Inventory, package_updater
-
     fetch = package_updater()
     known = Inventory.read().packages
     chosen = [each for each in known if everything or name in (each.name, each.package.specs[0])]
@@ -391,8 +384,6 @@ def forget(name: str, *, yes: bool) -> None:
       1  you declined, or no terminal is there to ask on, or a server runs from it
       3  there is nothing of that name
     """  # noqa: D301  click reads the mark
-    from pipeguard.isolation import Inventory
-
     kept = Inventory.read().select(name)
     what = [
         *(["what was learned"] if kept.learned else []),
@@ -455,8 +446,6 @@ def stored_names() -> tuple[str, ...]:
 
 def describe_unknown(name: str) -> Iterator[str]:
     """Explain that a name is unknown, and suggest similar names."""
-    from pipeguard.isolation import Inventory
-
     entries = entries_now()
     names = {name for each in servers_here(entries) for name in each.names}
     names |= {entry.server for entry in entries if not set(entry.server) & set("*?[")}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from functools import partial
 
 import click
 
+from pipeguard.auth import ring, secrets
 from pipeguard.auth.place import Place
 from pipeguard.cli._emit import Fields, emit, json_option
 from pipeguard.cli._groups import CommandGroup
 from pipeguard.errors import InputError
+from pipeguard.state.timestamps import second_text
 from pipeguard.unicode.display import visible
 
 _PLACES = {
@@ -60,8 +61,6 @@ def set_(name: str, place: str | None) -> None:
       pipeguard secrets set DEPLOY_KEY < key.pem
       pipeguard secrets set GITHUB_TOKEN --store file
     """  # noqa: D301  click reads the mark
-    from pipeguard.auth import ring, secrets
-
     if not secrets.NAME.fullmatch(name):  # raises before a person types the value
         secrets.read_value(name)
     before = secrets.find_place(name)
@@ -81,8 +80,6 @@ def get(name: str) -> None:
 
     Anywhere else it is refused: what goes into a pipe ends up in logs and files.
     """
-    from pipeguard.auth import secrets
-
     if not sys.stdout.isatty():
         raise InputError(
             "a secret is shown only on a terminal.\n"
@@ -101,7 +98,6 @@ def list_(*, as_json: bool) -> None:
     """
     from pipeguard.assess.checks.secrets import find_uses
     from pipeguard.assess.target import read_configs
-    from pipeguard.auth import secrets
     from pipeguard.clients.catalog import clients
     from pipeguard.clients.machine import Machine
 
@@ -111,7 +107,7 @@ def list_(*, as_json: bool) -> None:
             "name": secret.name,
             "reference": f"keyring:{secret.name}",
             "place": secret.place.value,
-            "kept_at": datetime.fromtimestamp(secret.kept_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "kept_at": second_text(secret.kept_at),
             "used_by": [
                 use._asdict() | {"file": str(use.file)} for use in uses.get(secret.name, ())
             ],
@@ -140,8 +136,6 @@ def delete(name: str) -> None:
 
     A server whose entry refers to it no longer starts, and says which secret is missing.
     """
-    from pipeguard.auth import secrets
-
     secrets.drop(name)
     click.echo(f"Forgot {name}.")
 

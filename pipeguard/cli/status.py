@@ -99,15 +99,13 @@ def _read_audit(store: Store) -> Fields:
 
 def _read_store(store: Store) -> Fields:
     """Read the counts of each server, and the pending decisions."""
-    from datetime import date
-
     from pipeguard.config.policy_file import find_beginning
     from pipeguard.state.activity import totals
+    from pipeguard.state.timestamps import today
     from pipeguard.ui.card import HOLDS_UP
     from pipeguard.ui.cards import ProposalCard, find_waiting
 
-    today = date.today()  # noqa: DTZ011  the user's own calendar
-    servers = totals(store, time.time(), find_beginning(today))
+    servers = totals(store, time.time(), find_beginning(today()))
     named = ((each.server, store.find_namesake(each.server)) for each in servers)
     waiting = find_waiting(store)
     waits = Counter(card.server for card in waiting)

@@ -194,11 +194,8 @@ def list_(*, as_json: bool) -> None:
         fields: list[Fields] = [
             {
                 "name": token.name,
-                "servers": token.scope.servers,
-                "tools": token.scope.tools,
-                "effect": token.scope.effect,
+                **token.scope._asdict(),
                 "per_minute": token.scope.per_minute or None,
-                "manages": token.scope.manages,
                 "created": token.created,
                 "expires": token.expires or None,
                 "is_expired": token.is_expired(now),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -34,10 +34,7 @@ def _gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def asking(
         *arguments: object, sources: Sources | None, url: str, token: str, **options: object
     ) -> object:
-        def ask(work: Callable[[Inspector], Awaitable[int]], only: Callable[[str], bool]) -> None:
-            _run(sources, url, token, work, only)
-
-        return command(*arguments, ask=ask, **options)
+        return command(*arguments, ask=partial(_run, sources, url, token), **options)
 
     return url_options(source_options(asking))
 

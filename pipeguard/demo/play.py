@@ -14,7 +14,6 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -29,8 +28,7 @@ SERVER = Path(__file__).with_name("server.py")
 WRAP = (sys.executable, "-E", "-P", "-m", "pipeguard", "wrap", "--name", "demo", "--")
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
+class Scene(NamedTuple):
     """The result of a scene.
 
     Attributes:

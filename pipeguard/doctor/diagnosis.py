@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ class DiagnosisState(IntEnum):
     WRONG = 3  # servers do not start, or are guarded less than they should be
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnosis:
+class Diagnosis(NamedTuple):
     """A finding of a check.
 
     Attributes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from time import perf_counter
 from typing import Any
 
@@ -69,7 +68,7 @@ def examine(machine: Machine, checks: Iterable[InstallationCheck] = CHECKS) -> I
             "title": check.title,
             "state": states[check.id].name.lower(),
             "seconds": round(perf_counter() - begun, 3),
-            "told": [asdict(each) | {"state": each.state.name.lower()} for each in diagnoses],
+            "told": [each._asdict() | {"state": each.state.name.lower()} for each in diagnoses],
         }
 
 

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from pipeguard.clients.launcher import LauncherError, programs
+from pipeguard.clients.launcher import launcher as find_launcher
 from pipeguard.clients.machine import Machine
 from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.installation import INSTALL_AGAIN, PACKAGE, installed_extras
@@ -54,11 +56,8 @@ def packages(_machine: Machine) -> Iterable[Diagnosis]:
 
 def launcher(machine: Machine) -> Iterable[Diagnosis]:
     """Check that clients' files can have a lasting path to this program, and PATH its name."""
-    from pipeguard.clients.launcher import LauncherError
-    from pipeguard.clients.launcher import launcher as words_for
-
     try:
-        words = words_for(None, machine.environment)
+        words = find_launcher(None, machine.environment)
     except LauncherError as error:
         paths = "; ".join(line.strip() for line in str(error).splitlines()[1:-2])
         yield wrong(
@@ -100,8 +99,6 @@ def read_version(words: Sequence[str]) -> str:
     It starts in the user's home directory. In the current one, an interpreter, a package runner or
     a version manager would use modules, packages and settings of a cloned repository.
     """
-    from pipeguard.clients.launcher import programs
-
     first, *rest = words
     if Path(first).name == first:
         first = next(programs(first, os.environ.get("PATH", os.defpath)), "")
@@ -124,8 +121,6 @@ def read_version(words: Sequence[str]) -> str:
 
 def _on_path(machine: Machine) -> Iterator[str]:
     """Yield each program of our name on the PATH, in order, without further links to one file."""
-    from pipeguard.clients.launcher import programs
-
     seen: set[str] = set()
     for path in programs("pipeguard", machine.environment.get("PATH", os.defpath)):
         if (real := os.path.realpath(path)) not in seen:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterable
 
+from pipeguard.auth.store import LoginStore
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.masking import masked_url
 from pipeguard.config.directories import Trusted, closing_command, other_writer
@@ -15,6 +16,7 @@ from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note,
 from pipeguard.errors import AuthError
 from pipeguard.installation import INSTALL_AGAIN, installed_extras
 from pipeguard.state.paths import STATE_DIR_VARIABLE, existing_store, state_folder
+from pipeguard.state.store import open_existing_store
 from pipeguard.unicode.display import pluralize
 
 STATE_UNUSABLE = 4  # StateError.exit_code
@@ -45,7 +47,6 @@ def state(_machine: Machine) -> Iterable[Diagnosis]:
 def store(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the store can be read and written, and is not damaged."""
     from pipeguard.state.database import move_away
-    from pipeguard.state.store import open_existing_store
 
     opened = open_existing_store()
     if opened is None:
@@ -87,7 +88,6 @@ def audit(_machine: Machine) -> Iterable[Diagnosis]:
 def pins(_machine: Machine) -> Iterable[Diagnosis]:
     """Check whether a definition waits for a person."""
     from pipeguard.state.review import held_definitions
-    from pipeguard.state.store import open_existing_store
 
     opened = open_existing_store()
     if opened is None:
@@ -107,7 +107,6 @@ def pins(_machine: Machine) -> Iterable[Diagnosis]:
 def keyring(_machine: Machine) -> Iterable[Diagnosis]:
     """Check that the system's keyring returns the logins and secrets that are stored in it."""
     from pipeguard.auth.place import Place
-    from pipeguard.auth.store import LoginStore
 
     needed = any(login.place is Place.KEYRING for login in LoginStore().logins())
     problem = _try_keyring()
@@ -123,7 +122,6 @@ def keyring(_machine: Machine) -> Iterable[Diagnosis]:
 def logins(machine: Machine) -> Iterable[Diagnosis]:
     """Check for logins that have expired, cannot be renewed, or lack what their server requires."""
     from pipeguard.auth.server import login_command
-    from pipeguard.auth.store import LoginStore
 
     stored = LoginStore().logins()
     if stored and "oauth" not in installed_extras():

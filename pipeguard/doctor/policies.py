@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from fnmatch import fnmatchcase
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +22,7 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from pipeguard.state.review import tool_states
 from pipeguard.state.store import open_existing_store
+from pipeguard.state.timestamps import today
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,10 +112,9 @@ def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
     Raises:
         PolicyError: it is invalid.
     """
-    today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     text = policy_text(file, scope)
     check = _check_own if scope is PolicyScope.USER else check_actions
-    return parse_policy(text, file, scope, now=monotonic(), today=today, check=check)
+    return parse_policy(text, file, scope, now=monotonic(), today=today(), check=check)
 
 
 def _check_own(root: YamlEntry) -> None:

@@ -27,7 +27,7 @@ from pipeguard.state.database import translated_errors
 from pipeguard.state.row_conditions import HAS_RULE, HAS_WOULD
 from pipeguard.state.row_filter import spell_event
 from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE, MAX_NAME_CHARS
-from pipeguard.state.timestamps import parse_moment
+from pipeguard.state.timestamps import now_text, parse_moment
 
 if TYPE_CHECKING:
     import sqlite3
@@ -435,21 +435,24 @@ _encode = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 # Decisions of a person, as entries.
 
 
-def decision_entry(action: str, moment: str, *, note: str, by: str, **words: str) -> AuditEntry:
+def decision_entry(
+    action: str, *, note: str, by: str, moment: str = "", **words: str
+) -> AuditEntry:
     """A decision about a server as an entry of the audit.
 
     Args:
         action: as in `approve`.
-        moment: when (ISO 8601, UTC).
         note: the subject of the decision, and the reason.
         by: who decided, as `ada, on the page`.
+        moment: when (ISO 8601, UTC); empty for now.
         words: further fields: the `excerpt` that the person was shown, the time `until` which it
             holds.
     """
     finding = {"rule": f"trust.{DONE[action]}", "note": note, **words}
     findings = json.dumps([finding], separators=(",", ":"))
     by = by[:MAX_NAME_CHARS]
-    return AuditEntry(moment, by, "", "approval", "server", action=action, findings=findings)
+    time = moment or now_text()
+    return AuditEntry(time, by, "", "approval", "server", action=action, findings=findings)
 
 
 def record_decision(store: Store, server: str, *entries: AuditEntry) -> None:

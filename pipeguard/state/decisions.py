@@ -8,7 +8,6 @@ from pipeguard.state.audit import AuditEntry, decision_entry, record_decision
 from pipeguard.state.exceptions import AuditedEvent, save, stopping
 from pipeguard.state.exemption import Exemption, describe_opening
 from pipeguard.state.store import open_store
-from pipeguard.state.timestamps import now_text
 from pipeguard.unicode.display import visible
 
 EXCEPTION = "an exception in "  # the beginning of the note of an exception
@@ -33,11 +32,11 @@ def exception_entry(
     opens = "; ".join(describe_opening(exemptions))
     words = next((item.get("excerpt", "") for item in stopping(event)), "")
     note = f"{EXCEPTION}{where}: {opens}"
-    entry = decision_entry("allow", now_text(), note=note, by=by, excerpt=words)
+    entry = decision_entry("allow", note=note, by=by, excerpt=words)
     return entry._replace(method=event.method, tool=event.tool, event=event.name)
 
 
 def wall_entry(event: AuditedEvent, opens: str, path: str, by: str) -> AuditEntry:
     """A grant to an isolated server after a wall, as an entry of the audit."""
     note = f"{visible(event.server)} may {opens}, in {path}"
-    return decision_entry("allow", now_text(), note=note, by=by)._replace(event=event.name)
+    return decision_entry("allow", note=note, by=by)._replace(event=event.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE
-from pipeguard.state.timestamps import now_text, parse_moment
+from pipeguard.state.timestamps import parse_moment
 
 if TYPE_CHECKING:
     from pipeguard.state.audit import AuditEntry
@@ -62,7 +62,7 @@ def clear_noted(store: Store, until: str, by: str) -> str:
     query = "SELECT coalesce(max(id), 0) FROM audit WHERE id <= CAST(? AS INTEGER)"
     with store.transaction():
         ((number,),) = store.read(query, until)
-        entry = decision_entry("dismiss", now_text(), note=f"warnings to row {number}", by=by)
+        entry = decision_entry("dismiss", note=f"warnings to row {number}", by=by)
         dismiss(store, f"noted {number}", "*", entry)
     return f"noted {number}"
 

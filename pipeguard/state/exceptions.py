@@ -7,11 +7,10 @@ again, and only then replaces the file.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeguard.config.atomic_write import FREE_SPACE, OWNER_ONLY, is_full, replace_file
 from pipeguard.errors import PipeGuardError, PolicyError
@@ -41,8 +40,7 @@ DECISION = "approval"  # the kind of the rows of decisions
 _ENDED = re.compile(r"(?:\Aevent (?=[\w.-]+(?:[,:]|\Z))| as event (?=[\w.-]+\Z))([\w.-]+)")
 
 
-@dataclass(frozen=True, slots=True)
-class AuditedEvent:
+class AuditedEvent(NamedTuple):
     """A verdict, as the audit has it.
 
     Attributes:
@@ -90,7 +88,7 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
         return event
     if (event := _look_up(store.with_name(DEMO_STORE_NAME), name)) is not None:
         if with_demo:
-            return replace(event, is_of_demo=True)
+            return event._replace(is_of_demo=True)
         raise PipeGuardError(
             f"event {name} is of `pipeguard demo`: nothing is left to decide about it."
         )
@@ -192,7 +190,7 @@ def narrowest(
     for item in stopped:
         if item.get("place"):
             names = item["rule"], event.server, item.get("tool", ""), item["place"], until, why
-            each = Exemption(*names, *_narrow(event, item, by))
+            each = Exemption(*names, **_narrow(event, item, by))
             is_text = each.content and item.get("pointer") and not tells_private(each.rule)
             pack = each.rule.partition(".")[0]
             same = (pack, each.tool, each.place, item["pointer"]) if is_text else each
@@ -269,21 +267,19 @@ def differences(event: AuditedEvent) -> list[str]:
     return [line for text in texts for line in text.splitlines()]
 
 
-def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> tuple[str, str, str]:
+def _narrow(event: AuditedEvent, item: dict[str, str], by: Breadth | None) -> dict[str, Any]:
     """The part that makes an exception narrow: its content, its path or its host."""
     if by is None:
         by = next(scope for scope in Breadth if scope is Breadth.TOOL or item.get(scope.value))
-    if by is not Breadth.TOOL and not item.get(by.value):
+    if by is Breadth.TOOL:
+        return {}
+    if not item.get(by.value):
         choices = ", ".join(scope.value for scope in scopes(event))
         raise PipeGuardError(
             f"an exception for event {event.name} cannot be limited by {by.value}.\n"
             f"  Choose from: {choices}"
         )
-    content, path, host = (
-        item[scope.value] if by is scope else ""
-        for scope in (Breadth.CONTENT, Breadth.PATH, Breadth.HOST)
-    )
-    return content, path, host
+    return {by.value: item[by.value]}
 
 
 def decisive(stopped: Sequence[dict[str, str]]) -> str:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import glob
 import json
-from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.policy import Selector
@@ -27,8 +26,7 @@ class Breadth(Enum):
     TOOL = "tool"  # all calls of the tool
 
 
-@dataclass(frozen=True, slots=True)
-class Exemption:
+class Exemption(NamedTuple):
     """An entry of `exceptions` as a person reads it: with names, not globs.
 
     Attributes:
@@ -55,18 +53,18 @@ class Exemption:
         """Return one exception for what two rules of a pack found in the same text."""
         contents = dict.fromkeys((*self.content.split(), *other.content.split()))
         rule = self.rule if other.rule == self.rule else f"{self.rule.partition('.')[0]}.*"
-        return replace(self, rule=rule, content=" ".join(contents))
+        return self._replace(rule=rule, content=" ".join(contents))
 
     def fields(self) -> list[tuple[str, str]]:
         """Keys and values as YAML; a name that looks like a glob is escaped."""
         pairs = [
             ("rule", self.rule),
             ("server", _quote(_as_glob(self.server, MAX_NAME_CHARS))),
-            ("tool", _quote(_as_glob(self.tool, MAX_NAME_CHARS)) if self.tool else ""),
+            ("tool", _quote(_as_glob(self.tool, MAX_NAME_CHARS))),
             ("place", self.place),
-            ("content", _quote(self.content) if self.content else ""),
-            ("path", _quote(_as_glob(self.path)) if self.path else ""),
-            ("host", _quote(_as_glob(self.host)) if self.host else ""),
+            ("content", _quote(self.content)),
+            ("path", _quote(_as_glob(self.path))),
+            ("host", _quote(_as_glob(self.host))),
             ("until", str(self.until or "")),
             ("why", _quote("".join(c if c.isprintable() else " " for c in self.why))),  # one line
         ]
@@ -86,9 +84,7 @@ class Exemption:
     @property
     def breadth(self) -> Breadth:
         """The width of the exception."""
-        if self.content:
-            return Breadth.CONTENT
-        return Breadth.PATH if self.path else Breadth.HOST if self.host else Breadth.TOOL
+        return next((each for each in Breadth if getattr(self, each.value)), Breadth.TOOL)
 
 
 def describe_opening(exemptions: Iterable[Exemption]) -> list[str]:
@@ -164,5 +160,5 @@ def _as_glob(name: str, cut_chars: int = 0) -> str:
 
 
 def _quote(text: str) -> str:
-    """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3)."""
-    return json.dumps(text, ensure_ascii=False)
+    """A YAML double-quoted scalar, as a JSON string is one (YAML 1.2, section 1.3); or empty."""
+    return json.dumps(text, ensure_ascii=False) if text else ""

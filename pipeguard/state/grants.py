@@ -9,6 +9,7 @@ is bound to the event of a waiting call, and ends the wait.
 from __future__ import annotations
 
 from contextlib import suppress
+from time import time
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import StateError
@@ -16,7 +17,7 @@ from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.records import NamedTuple
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Store, open_store
-from pipeguard.state.timestamps import now_text, utc_text
+from pipeguard.state.timestamps import exact_now_text, to_utc_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,19 +62,18 @@ def make_grant(
     Raises:
         StateError: the store cannot be written.
     """
-    from datetime import UTC, datetime, timedelta
-
     from pipeguard.state.audit import record_decision
 
-    now = datetime.now(UTC)
-    expires = utc_text(now + timedelta(minutes=minutes))
+    now = time()
+    moment = to_utc_text(now)
+    expires = to_utc_text(now + minutes * 60)
     with store.transaction():
-        store.write("DELETE FROM grants WHERE expires <= ?", utc_text(now))
+        store.write("DELETE FROM grants WHERE expires <= ?", moment)
         insert = "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)"
-        store.write(insert, *grant, utc_text(now), expires)
+        store.write(insert, *grant, moment, expires)
         note = f"event {grant.event}, once{_because(grant)}"
-        entry = _entry("allow", grant, note, by, excerpt=words, until=expires)
-        record_decision(store, grant.server, entry._replace(time=utc_text(now)))
+        entry = _entry("allow", grant, note, by, moment=moment, excerpt=words, until=expires)
+        record_decision(store, grant.server, entry)
     return expires
 
 
@@ -102,7 +102,7 @@ def _entry(action: str, grant: CallGrant, note: str, by: str, **words: str) -> A
     """A decision about a call: by whom, and for which words."""
     from pipeguard.state.audit import decision_entry
 
-    entry = decision_entry(action, now_text(), note=note, by=by, **words)
+    entry = decision_entry(action, note=note, by=by, **words)
     tool = grant.tool[:MAX_NAME_CHARS]
     return entry._replace(method="tools/call", tool=tool, event=grant.event)
 
@@ -134,7 +134,7 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
         *(GRANTED_AS, since),
     )
     query = "SELECT server, event FROM grants WHERE expires > ?"
-    is_open = store.read(query, now_text("milliseconds"))
+    is_open = store.read(query, exact_now_text())
     note = re.compile(rf'"note": ?"{re.escape(GRANTED_AS)}([\w.]+)[";]')  # not as text of a value
     return frozenset(
         (*is_open, *((server, event) for server, found in listed for event in note.findall(found)))
@@ -159,7 +159,7 @@ class StoredGrants:
                 return ""
             query = "DELETE FROM grants WHERE mark = ? RETURNING event, expires"
             for event, expires in store.read(query, mark):
-                if expires > now_text("milliseconds"):
+                if expires > exact_now_text():
                     return str(event)
         return ""
 
@@ -178,4 +178,4 @@ class StoredGrants:
 def _is_granted(store: Store, mark: str) -> bool:
     store.read(f"PRAGMA busy_timeout = {BUSY_MS}")
     query = "SELECT 1 FROM grants WHERE mark = ? AND expires > ?"
-    return bool(store.read(query, mark, now_text("milliseconds")))
+    return bool(store.read(query, mark, exact_now_text()))

@@ -155,7 +155,7 @@ def _delete(store: Store, proposal: Proposal) -> None:
 
 def _record(store: Store, proposal: Proposal, action: str, client: str) -> None:
     note = f"a server that was proposed: {proposal.state}"
-    entry = decision_entry(action, now_text(), note=note, by=client)._replace(
+    entry = decision_entry(action, note=note, by=client)._replace(
         kind="proposal",
         frame_sha256=proposal.fingerprint,
         frame_bytes=len(proposal.definition.encode()),

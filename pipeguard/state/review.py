@@ -5,7 +5,6 @@ Knows the store and the names of drifts; asks no one and prints nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.firewall.finding import Drift
@@ -21,7 +20,7 @@ from pipeguard.state.audit import (
     select,
 )
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.timestamps import now_text
+from pipeguard.state.timestamps import exact_now_text
 from pipeguard.unicode.display import quote, visible
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ class UnknownTargetError(LookupError):
     """No server and no definition has that name; the message lists the servers."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredDefinition:
+class StoredDefinition(NamedTuple):
     """A definition in the store.
 
     Attributes:
@@ -163,7 +161,7 @@ def reviewable_definitions(
             held_definition=each.pin.approved_definition,
             held_fingerprint=each.pin.approved_fingerprint,
         )
-        reviewable.append(replace(each, pin=pin))
+        reviewable.append(each._replace(pin=pin))
     return reviewable
 
 
@@ -223,7 +221,7 @@ def restore(
     Returns:
         False if one of them has changed in the meantime; then nothing is taken back.
     """
-    moment = now_text("milliseconds")
+    moment = exact_now_text()
     decided = list(decided)
     with store.transaction():
         if not all(_is_as_left(store, each, is_approval=is_approval) for each in decided):
@@ -296,11 +294,11 @@ def forget_launch(store: Store, name: str, by: str) -> tuple[str, ...]:
     Returns:
         Descriptions of the programs that had the name.
     """
-    moment = now_text("milliseconds")
+    moment = exact_now_text()
     with store.transaction():
         forgotten = store.release_name(name)
         entries = [
-            decision_entry("forget", moment, note=f"launched by: {launch}", by=by)
+            decision_entry("forget", note=f"launched by: {launch}", by=by, moment=moment)
             for launch in forgotten
         ]
         if entries:
@@ -323,7 +321,7 @@ def _decide(
         apply: does it to one definition; False if another process was faster.
     """
     action, by = decision
-    moment = now_text("milliseconds")
+    moment = exact_now_text()
     with store.transaction():
         decided = [definition for definition in shown if apply(definition)]
         for server in sorted({definition.server for definition in decided}):
@@ -387,7 +385,7 @@ def _entry(definition: StoredDefinition, action: str, moment: str, by: str) -> A
     note = f"{how}: {pin.approved_fingerprint or 'nothing'}"
     if pin.held_at:
         note += f"; held for {pin.reason or 'review'}"
-    return decision_entry(action, moment, note=note, by=by)._replace(
+    return decision_entry(action, note=note, by=by, moment=moment)._replace(
         method=pin.kind,
         tool=pin.name[:MAX_NAME_CHARS],
         frame_sha256=pin.held_fingerprint or pin.approved_fingerprint or "",

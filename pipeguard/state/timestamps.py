@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from time import gmtime, strftime, time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
 
-def utc_text(moment: datetime, timespec: str = "milliseconds") -> str:
-    """A moment as text, with milliseconds or to the given precision (`datetime.isoformat`)."""
+def utc_text(moment: datetime) -> str:
+    """A moment as text, with milliseconds."""
     from datetime import UTC
 
-    return moment.astimezone(UTC).isoformat(timespec=timespec).replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def to_utc_text(seconds: float) -> str:
@@ -23,18 +24,31 @@ def to_utc_text(seconds: float) -> str:
     return f"{_to_the_second(whole)}.{int((seconds - whole) * 1000):03d}Z"
 
 
+def second_text(seconds: float) -> str:
+    """Write seconds since the epoch, to the second."""
+    return f"{_to_the_second(int(seconds))}Z"
+
+
 @lru_cache(maxsize=4)  # the verdicts of one batch fall into one second or two
 def _to_the_second(seconds: int) -> str:
-    from datetime import UTC, datetime
-
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return strftime("%Y-%m-%dT%H:%M:%S", gmtime(seconds))
 
 
-def now_text(timespec: str = "seconds") -> str:
-    """The current time, to the second or to the given precision."""
-    from datetime import UTC, datetime
+def now_text() -> str:
+    """The current time, to the second."""
+    return second_text(time())
 
-    return utc_text(datetime.now(UTC), timespec)
+
+def exact_now_text() -> str:
+    """The current time, to the millisecond."""
+    return to_utc_text(time())
+
+
+def today() -> date:
+    """Return the date in the user's own calendar."""
+    from datetime import date
+
+    return date.today()  # noqa: DTZ011  see above
 
 
 def parse_moment(text: str) -> str:

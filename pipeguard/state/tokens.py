@@ -16,7 +16,7 @@ from typing import NamedTuple
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.audit import decision_entry, record_decision
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import now_text, utc_text
+from pipeguard.state.timestamps import now_text, second_text
 from pipeguard.unicode.display import those_there_are
 
 PREFIX = "pgt_"  # for people and secret scanners to recognise one
@@ -149,7 +149,7 @@ def create_token(
         InputError: another token has this name, or there are too many.
     """
     token = f"{PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
-    ends = "" if expires is None else utc_text(expires, "seconds")
+    ends = "" if expires is None else second_text(expires.timestamp())
     with store.transaction():
         check_name(store, name)
         if not scope.decides:
@@ -219,7 +219,7 @@ def reset_tokens(store: Store, by: str = "") -> None:
 
 def _record(store: Store, action: str, name: str, by: str, note: str = "") -> None:
     note = f"the token {name}{note and f': {note}'}"
-    entry = decision_entry(action, now_text(), note=note, by=by)
+    entry = decision_entry(action, note=note, by=by)
     record_decision(store, "", entry._replace(method="token", tool=name))
 
 

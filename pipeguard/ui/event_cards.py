@@ -32,12 +32,12 @@ from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.state.exemption import Breadth, describe_opening
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import now_text
+from pipeguard.state.timestamps import today
 from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.evidence import Evidence
 from pipeguard.ui.headings import TARGET_CHARS, make_heading
-from pipeguard.ui.own_policy import read_own_policy, today
+from pipeguard.ui.own_policy import read_own_policy
 from pipeguard.ui.text import foreign, sentence, show_own, when
 from pipeguard.unicode.display import visible
 
@@ -105,14 +105,13 @@ class EventProof:
         found = [each for each in self.stopped if first[each["rule"]] is each]
         return [{**each, "why": find_why(each["rule"])} for each in found[:MOST_FINDINGS]]
 
-    def offer_once(self, when: str, *, is_whole: bool) -> CardAnswer:
+    def offer_once(self, when: str, proof: Evidence) -> CardAnswer:
         """The answer that allows exactly this call.
 
         Args:
             when: says until when the call may pass.
-            is_whole: True if the card shows long values in full.
+            proof: as the card shows it.
         """
-        proof = self.find_evidence(is_whole=is_whole)
         left = f", and {proof.unseen:,} characters that you have not seen" if proof.unseen else ""
         if any(each["is_masked"] for each in proof.arguments):
             left += ": a secret itself is hidden"
@@ -162,7 +161,7 @@ class CallCard(Card):
     @property
     def answers(self) -> tuple[CardAnswer, ...]:
         """Refuse it, or allow it once."""
-        return _REFUSE, self.proof.offer_once("it continues at once", is_whole=self.is_whole)
+        return _REFUSE, self.proof.offer_once("it continues at once", self.evidence)
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
         """Tell the waiting run."""
@@ -222,7 +221,7 @@ class StoppedCard(Card):
         never = CardAnswer(
             "never", f"Keep it {self.state}, show no card again", gone, is_small=True
         )
-        openings = self.opening.list_answers(is_whole=self.is_whole) if self.opening else ()
+        openings = self.opening.list_answers(self.evidence) if self.opening else ()
         return keep, *openings, never
 
     def carry_out(self, store: Store, chosen: ChosenAnswer) -> DoneDecision:
@@ -232,7 +231,7 @@ class StoppedCard(Card):
         is_lasting = chosen.answer.name == "never"
         key = self.dismissal if is_lasting else self.id
         note = f"event {self.id}{', and what is like it' if is_lasting else ''}"
-        entry = decision_entry("dismiss", now_text(), note=note, by=chosen.by)
+        entry = decision_entry("dismiss", note=note, by=chosen.by)
         dismiss(store, key, self.server, entry)
         words = Markup("You kept it {}. If it happens again, you get {} card.")
         cards = "no" if is_lasting else "a new"
@@ -265,12 +264,12 @@ class EventOpening:
             exemptions = ()
         self.bound = tuple(map(str, exemptions))
 
-    def list_answers(self, *, is_whole: bool) -> Iterator[CardAnswer]:
+    def list_answers(self, evidence: Evidence) -> Iterator[CardAnswer]:
         """Allow the call once, or all that is like it until a day."""
         event = self._proof.event
         if self._proof.mark:
             until = "if the agent repeats it within 30 minutes of your answer"
-            yield self._proof.offer_once(until, is_whole=is_whole)
+            yield self._proof.offer_once(until, evidence)
         if not exceptions.is_decided_by_call(event) and self.bound:
             for scope in exceptions.scopes(event):
                 opened = describe_opening(exceptions.narrowest(event, None, "", scope))
@@ -341,7 +340,7 @@ class WallOpening:
             self.problem, self.is_settled = str(error), isinstance(error, NothingThereError)
         self.bound = (f"{self.grant.kind} {self.grant.value}" if self.grant else "",)
 
-    def list_answers(self, *, is_whole: bool) -> Iterator[CardAnswer]:
+    def list_answers(self, _evidence: Evidence) -> Iterator[CardAnswer]:
         """Grant the server exactly that."""
         if (grant := self.grant) is not None:
             server = self._event.server

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from pathlib import Path
 
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
@@ -10,6 +9,7 @@ from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
 from pipeguard.state.exceptions import AuditedEvent, stopping
+from pipeguard.state.timestamps import today
 from pipeguard.state.trials import make_target
 
 
@@ -47,8 +47,3 @@ def read_own_policy() -> PolicyFile:
 def read_policy(path: str) -> str | None:
     """Return the text of a policy file, if the file exists."""
     return policy_text(path, PolicyScope.USER) if Path(path).exists() else None
-
-
-def today() -> datetime.date:
-    """Return the date in the user's own calendar."""
-    return datetime.date.today()  # noqa: DTZ011  see above

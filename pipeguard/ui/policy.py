@@ -23,10 +23,10 @@ from pipeguard.firewall.policy import Mode
 from pipeguard.state.audit import decision_entry
 from pipeguard.state.decisions import EXCEPTION
 from pipeguard.state.store import Store
-from pipeguard.state.timestamps import now_text, parse_moment
+from pipeguard.state.timestamps import parse_moment, today
 from pipeguard.state.trials import find_uses, try_mode
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
-from pipeguard.ui.own_policy import read_policy, today
+from pipeguard.ui.own_policy import read_policy
 from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, read_form, with_store
 from pipeguard.ui.text import foreign, sentence
 
@@ -113,7 +113,7 @@ async def _remove(request: web.Request) -> web.StreamResponse:
         text = without_exception(path, chosen.position, today())
         done = sentence("You removed the exception for {rule}.", rule=foreign(what, 200))
         note = f"{EXCEPTION}{path}: {what}"
-        entry = decision_entry("revoke", now_text(), note=note, by=page.by)
+        entry = decision_entry("revoke", note=note, by=page.by)
         decision = change_policy(path, text, chosen.exempt.where.server, entry, done)
         return decision._replace(undo=None)  # it would open something without the number
 
@@ -137,7 +137,7 @@ async def _change_mode(request: web.Request) -> web.StreamResponse:
         )
         action = "allow" if mode is Mode.OBSERVE else "revoke"
         note = f"mode: {mode.value}, in {path}"
-        entry = decision_entry(action, now_text(), note=note, by=page.by)
+        entry = decision_entry(action, note=note, by=page.by)
         decision = change_policy(path, text, "*", entry, done)
         return decision if action == "allow" else decision._replace(undo=None)  # as above
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
 from pathlib import Path
 
 from aiohttp import web
@@ -12,7 +11,7 @@ from pipeguard.assess.checks.secrets import find_uses
 from pipeguard.assess.target import read_configs
 from pipeguard.auth.secrets import set_command, stored_secrets
 from pipeguard.clients.machine import Machine
-from pipeguard.state.timestamps import utc_text
+from pipeguard.state.timestamps import second_text
 from pipeguard.ui.page import draw
 
 PATH = "/secrets"
@@ -27,11 +26,7 @@ def _find() -> dict[str, object]:
     configs = read_configs(Machine.here(Path.cwd()))
     uses = find_uses(configs)
     rows = [
-        (
-            secret,
-            utc_text(datetime.fromtimestamp(secret.kept_at, UTC), "seconds"),
-            uses.pop(secret.name, []),
-        )
+        (secret, second_text(secret.kept_at), uses.pop(secret.name, []))
         for secret in stored_secrets()
     ]
     unread = [each for each in configs if each.is_unread or (each.problem and not each.text)]

@@ -15,7 +15,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject, as_object, seria
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway import menu
 from pipeguard.gateway.catalog import Catalog, Listing
-from pipeguard.state.review import ToolState, tool_states
+from pipeguard.state.review import tool_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -142,22 +142,21 @@ def count_tools(store: Store) -> dict[str, ToolCounts]:
     Raises:
         StateError: the store cannot be read.
     """
-    return {server: _count(tools) for server, tools in tool_states(store).items()}
-
-
-def _count(tools: list[ToolState]) -> ToolCounts:
-    hints = [(each.name, read_annotations(each.definition)) for each in tools]
-    destroying = [name for name, each in hints if each.get("destructiveHint") is True]
-    trusted = [each for each in tools if not each.is_held]
-    reviewed = sum(bool(each.is_reviewed) for each in trusted)
-    return ToolCounts(
-        len(tools),
-        reviewed,
-        len(trusted) - reviewed,
-        len(tools) - len(trusted),
-        sum(each.get("readOnlyHint") is True for _, each in hints),
-        tuple(destroying[:MOST_DESTROYING]),
-    )
+    counts = {}
+    for server, tools in tool_states(store).items():
+        hints = [(each.name, read_annotations(each.definition)) for each in tools]
+        destroying = [name for name, each in hints if each.get("destructiveHint") is True]
+        trusted = [each for each in tools if not each.is_held]
+        reviewed = sum(bool(each.is_reviewed) for each in trusted)
+        counts[server] = ToolCounts(
+            len(tools),
+            reviewed,
+            len(trusted) - reviewed,
+            len(tools) - len(trusted),
+            sum(each.get("readOnlyHint") is True for _, each in hints),
+            tuple(destroying[:MOST_DESTROYING]),
+        )
+    return counts
 
 
 def read_annotations(definition: str) -> JsonObject:

@@ -11,13 +11,13 @@ from aiohttp import web
 from pipeguard.state.audit import find_loosened
 from pipeguard.state.dismissals import clear_noted, find_noted, recall
 from pipeguard.state.store import Store
+from pipeguard.state.timestamps import today
 from pipeguard.ui import cards
 from pipeguard.ui.card import GROUPS, Card, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import CallCard, StoppedCard, find_why
 from pipeguard.ui.headings import describe_reason, find_subject
 from pipeguard.ui.offers import list_offers
-from pipeguard.ui.own_policy import today
 from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, read_form, with_store
 from pipeguard.ui.scans import Scans
 from pipeguard.ui.servers import find_starts

@@ -22,10 +22,10 @@ from pipeguard.state.page_address import definition_card, new_card, page_address
 from pipeguard.state.proposals import propose
 from pipeguard.state.review import held_definitions
 from pipeguard.state.store import open_store
+from pipeguard.state.timestamps import today
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.evidence import Evidence, compare_definitions
 from pipeguard.ui.headings import describe_reason
-from pipeguard.ui.own_policy import today
 from tests.people import give_token
 from tests.state.samples import FORECAST, held, seen
 from tests.ui.conftest import PATIENT, TIMEOUT_MS, PageHere, Shown
