@@ -21,19 +21,19 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # comments, docstrings, layout and commas, and nine for each line of a text file that is a regular
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 7_130,
+    (".", "terminal", "unicode"): 7_126,
     ("firewall",): 44_035,
     ("detect",): 148_894,
     ("rulebook",): 10_525,
     ("identity",): 5_981,
-    ("config", "state", "auth"): 58_361,
+    ("config", "state", "auth"): 58_333,
     ("transports",): 47_022,
     ("launch", "isolation"): 70_453,
     ("runtime",): 16_833,
     ("gateway",): 62_181,
-    ("clients", "assess", "doctor", "demo"): 56_599,
-    ("ui",): 28_958,
-    ("cli",): 39_098,
+    ("clients", "assess", "doctor", "demo"): 56_563,
+    ("ui",): 28_886,
+    ("cli",): 38_966,
 }
 TOKENS_CAP = 594_834  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.

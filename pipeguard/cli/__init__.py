@@ -3,8 +3,6 @@
 A command is a module in this folder whose `command` is a click command; nothing is registered.
 """
 
-from __future__ import annotations
-
 import importlib
 from collections.abc import Iterable
 from pathlib import Path

@@ -3,8 +3,6 @@
 A person decides, or a token that a person made (`launch.person`).
 """
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator
 from typing import NamedTuple

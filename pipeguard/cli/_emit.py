@@ -3,8 +3,6 @@
 `--json` prints the value itself. Text for people is made from it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice

@@ -1,7 +1,5 @@
 """Grants one stopped call once, after a person has seen what the grant binds."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import click

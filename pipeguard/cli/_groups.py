@@ -1,7 +1,5 @@
 """A group of commands, with headings and uncut summaries. Not a command itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 import click

@@ -1,7 +1,5 @@
 """The page as a user service: a systemd unit, and functions that start and stop it."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import subprocess

@@ -1,7 +1,5 @@
 """The output of `setup`, for people and for programs: tables, diffs, outcomes. Not a command."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path

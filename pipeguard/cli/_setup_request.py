@@ -1,7 +1,5 @@
 """The command line of `setup`, read and checked. Not a command itself."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys

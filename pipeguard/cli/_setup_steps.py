@@ -1,7 +1,5 @@
 """The steps of `setup` and of its undoing: plan, show, ask, write, report. Not a command."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The output of `setup --undo`, for people and for programs. Not a command itself."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 

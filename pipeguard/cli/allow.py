@@ -1,7 +1,5 @@
 """`pipeguard allow`: a person declares a block a false alarm, as a narrow exception."""
 
-from __future__ import annotations
-
 import datetime
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`pipeguard approve`: trusts held definitions, exactly as they were shown."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

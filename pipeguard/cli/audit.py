@@ -1,7 +1,5 @@
 """`pipeguard audit`: reads the record of events, and checks that it is intact."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial, wraps
 from typing import Any, TextIO

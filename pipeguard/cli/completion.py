@@ -1,7 +1,5 @@
 """`pipeguard completion`: the script with which a shell completes commands and rules."""
 
-from __future__ import annotations
-
 import click
 
 from pipeguard.terminal.shells import SHELLS

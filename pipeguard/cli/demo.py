@@ -1,7 +1,5 @@
 """`pipeguard demo`: shows the scenes of `pipeguard.demo.play`."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import textwrap

@@ -1,7 +1,5 @@
 """`pipeguard diff`: pending definitions, old and new. Changes nothing."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import os

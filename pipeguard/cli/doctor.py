@@ -1,7 +1,5 @@
 """`pipeguard doctor`: finds problems of this installation, and the commands that fix them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import click

@@ -1,7 +1,5 @@
 """`pipeguard explain`: explains a rule, or an event. Reads only."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 import unicodedata

@@ -1,7 +1,5 @@
 """`pipeguard forget`: removes the stored data of a server, which is then new again."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any, NoReturn
 

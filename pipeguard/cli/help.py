@@ -1,7 +1,5 @@
 """`pipeguard help`: the help of a command, for those who type it that way."""
 
-from __future__ import annotations
-
 import click
 
 

@@ -1,7 +1,5 @@
 """`pipeguard isolate`: shows isolated servers' grants, and what was learned and fetched."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import sys

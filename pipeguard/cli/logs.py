@@ -1,7 +1,5 @@
 """`pipeguard logs`: prints the standard error of a server behind the gateway."""
 
-from __future__ import annotations
-
 import click
 
 from pipeguard.errors import InputError

@@ -1,7 +1,5 @@
 """`pipeguard policy`: creates the policy file, prints its path, and validates it."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`pipeguard reject`: rejects held definitions; approved ones stay approved."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`pipeguard rules`: lists the rules, shows one, and tests them by their samples."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Iterator, Sequence
 from fnmatch import fnmatchcase
 from functools import partial

@@ -1,7 +1,5 @@
 """`pipeguard scan`: judges any text by the rules and the policy in force. Stores nothing."""
 
-from __future__ import annotations
-
 import os
 import re
 import sys

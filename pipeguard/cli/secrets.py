@@ -1,7 +1,5 @@
 """`pipeguard secrets`: stores values for servers in the system's keyring, not in their files."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Iterator
 from functools import partial

@@ -1,7 +1,5 @@
 """`pipeguard servers`: servers that agents proposed for the gateway, and a person's decisions."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from functools import partial

@@ -1,7 +1,5 @@
 """`pipeguard setup`: puts the guard in front of every client's servers, and removes it again."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`pipeguard tokens`: manages who may use the gateway, and which parts of it."""
 
-from __future__ import annotations
-
 import re
 from datetime import UTC, datetime, timedelta
 from functools import partial

@@ -1,7 +1,5 @@
 """`pipeguard top`: the servers' present activity, in a terminal or for a script."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """`pipeguard uninstall`: removes the guard everywhere, and names what remains."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`pipeguard wrap`: its help and its full parser; plain command lines bypass both."""
 
-from __future__ import annotations
-
 from collections.abc import Collection
 
 import click

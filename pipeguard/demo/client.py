@@ -4,8 +4,6 @@ It stores each frame as it was sent or received, so that a demonstration can com
 judges nothing, and starts any command.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

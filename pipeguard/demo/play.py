@@ -5,8 +5,6 @@ whether that is as expected. The server is real and runs behind the command that
 module only talks to it and reads the server's own record. It prints nothing.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -1,7 +1,5 @@
 """Check of clients' files: the guards in them must start, and unguarded servers are counted."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterable, Iterator
 

@@ -1,7 +1,5 @@
 """The values of an examination: a check, its diagnoses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import NamedTuple

@@ -4,8 +4,6 @@ A check may meet anything on a broken machine. An error that a person can fix be
 any other is an error of ours, and reaches the command line's one handler.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from time import perf_counter

@@ -1,7 +1,5 @@
 """Checks of the program itself: its Python, its packages, and the path that starts it."""
 
-from __future__ import annotations
-
 import os
 import platform
 import re

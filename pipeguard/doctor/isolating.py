@@ -1,7 +1,5 @@
 """Check of isolation: tries each engine, and lists the servers that need one."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from contextlib import suppress
 

@@ -1,7 +1,5 @@
 """Checks of the parts that judge: the scan engine, the rules and their cache, the policy."""
 
-from __future__ import annotations
-
 import shlex
 import tempfile
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """Checks of stored data: the state folder, the store, audit, pins, logins and their keyring."""
 
-from __future__ import annotations
-
 import secrets
 import tempfile
 import threading

@@ -3,8 +3,6 @@
 Reads only the newest rows, so that a look costs the same for any length of the audit.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 from collections import Counter, defaultdict

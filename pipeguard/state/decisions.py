@@ -1,7 +1,5 @@
 """A person's decisions in the audit, written together with their effects."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from pipeguard.state.audit import AuditEntry, decision_entry, record_decision

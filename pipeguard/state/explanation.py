@@ -1,7 +1,5 @@
 """Explanations of rules and events for people: the words that the commands and the page share."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from pipeguard.detect.rules.rule import Rule

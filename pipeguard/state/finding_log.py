@@ -1,7 +1,5 @@
 """Verdicts as lines of the log, each with the command that would allow a blocked message."""
 
-from __future__ import annotations
-
 from typing import Protocol
 
 from pipeguard.firewall.finding import Action, Finding, Severity, worst

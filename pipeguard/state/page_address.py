@@ -4,8 +4,6 @@ The page holds a lock on the file as long as it runs, so that a file that a dead
 believed. The file holds no secret: a browser without the page's cookie sees nothing there.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import sys

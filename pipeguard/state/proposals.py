@@ -3,8 +3,6 @@
 A proposal itself is never started. Knows the store, not the meaning of a server's entry.
 """
 
-from __future__ import annotations
-
 from hashlib import sha256
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ The audit has the findings of each message, not the message: if an action depend
 findings, the outcome is unknown.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Completion of `pipeguard` in shells: the places of its installation."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The web application of the page: its routes, its static files, and news of changes."""
 
-from __future__ import annotations
-
 import asyncio
 from contextlib import suppress
 from importlib import resources

@@ -1,7 +1,5 @@
 """The page of the audit: its rows, their export, and the verification of its chains."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass

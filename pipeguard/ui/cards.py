@@ -4,8 +4,6 @@ A card is made from the store only, and made again when it is answered: an answe
 the content that the card showed (`Card.digest`), whatever has changed in the meantime.
 """
 
-from __future__ import annotations
-
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence

@@ -5,8 +5,6 @@ has our words and the user's name of a server, and no text that a server or an a
 opens the card in a browser that is signed in already, as a client's question does.
 """
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import os

@@ -6,8 +6,6 @@ only there, too, unless the person has unlocked the page for a while. SECURITY.m
 hurdle is. Everything is in memory and ends with the process.
 """
 
-from __future__ import annotations
-
 import hmac
 import secrets
 from collections.abc import Callable

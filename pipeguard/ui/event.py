@@ -3,8 +3,6 @@
 The audit keeps no frames: an event shows only what its findings have of one, masked.
 """
 
-from __future__ import annotations
-
 from aiohttp import web
 from markupsafe import Markup
 

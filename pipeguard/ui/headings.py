@@ -1,7 +1,5 @@
 """Headings of stopped calls and results, for somebody who has never heard of the rule."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Every call as it happens, with a filter in the address."""
 
-from __future__ import annotations
-
 import time
 
 from aiohttp import web

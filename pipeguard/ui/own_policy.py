@@ -1,7 +1,5 @@
 """The user's own policy as it is now, and what it says about an event."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text

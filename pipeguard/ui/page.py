@@ -3,8 +3,6 @@
 Each request opens the store for itself, in a thread.
 """
 
-from __future__ import annotations
-
 import asyncio
 import gc
 import re

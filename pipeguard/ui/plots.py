@@ -1,7 +1,5 @@
 """Plots of numbers, as SVG. A label is a sentence of ours with the figures."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from markupsafe import Markup

@@ -1,7 +1,5 @@
 """The policy that applies: the source of each setting, exceptions, and trials of changes."""
 
-from __future__ import annotations
-
 from hashlib import sha256
 from pathlib import Path
 

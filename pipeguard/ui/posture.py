@@ -4,8 +4,6 @@ A separate process assesses: the rules take a second to load, or a minute to com
 can be ended if it takes too long.
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 from dataclasses import dataclass, field

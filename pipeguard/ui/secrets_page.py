@@ -1,7 +1,5 @@
 """Stored secrets: their names and the entries that use them. Reads and holds no value."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

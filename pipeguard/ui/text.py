@@ -4,8 +4,6 @@ Jinja escapes what it inserts. A text of a server, a model, a call or a project'
 `foreign`, which also draws invisible characters and cuts long texts.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta

@@ -1,7 +1,5 @@
 """The gateway's tokens: who may use it, which part of it, and until when."""
 
-from __future__ import annotations
-
 from aiohttp import web
 
 from pipeguard.state.tokens import find_last_uses, revoke_token, stored_tokens

@@ -1,7 +1,5 @@
 """The pages of tools: the search results, each tool's definition and calls, and a trial call."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import time

@@ -1,7 +1,5 @@
 """The first page: the decisions that are pending, and the answers to them."""
 
-from __future__ import annotations
-
 import datetime
 from contextlib import suppress
 from time import monotonic
