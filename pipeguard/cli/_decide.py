@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from pipeguard.cli._emit import emit, json_option
+from pipeguard.cli._emit import emit, flag, json_option
 from pipeguard.cli._groups import RefusedError
 from pipeguard.launch.person import Person
 from pipeguard.state.review import KINDS, StoredDefinition, UnknownTargetError
@@ -76,8 +76,8 @@ def options(command: _Command) -> _Command:
     """Add the argument and the options of such a command, which `decide` takes."""
     for add in (
         json_option,
-        click.option("--yes", is_flag=True, help="Do not ask about each; --json needs it."),
-        click.option("--all", "take_all", is_flag=True, help="All that match, with one question."),
+        flag("--yes", "Do not ask about each; --json needs it."),
+        flag("--all", "All that match, with one question.", "take_all"),
         kind_option,
         target_argument,
     ):

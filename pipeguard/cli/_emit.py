@@ -1,4 +1,4 @@
-"""Prints the value of a command. Not a command itself.
+"""Options without a value, and the output of a command's value. Not a command itself.
 
 `--json` prints the value itself. Text for people is made from it.
 """
@@ -9,6 +9,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 import click
+from click.decorators import FC
 
 from pipeguard.unicode.display import visible
 
@@ -17,7 +18,13 @@ _MOST_CHARS = 40  # of a column; a longer cell moves its row's others
 _Value = TypeVar("_Value")
 Fields = dict[str, Any]  # one object of JSON
 
-json_option = click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+
+def flag(name: str, text: str, parameter: str = "") -> Callable[[FC], FC]:
+    """An option without a value: its name, its help, and its parameter if that differs."""
+    return click.option(name, *filter(None, [parameter]), is_flag=True, help=text)
+
+
+json_option = flag("--json", "As JSON, for programs.", "as_json")
 
 
 def emit(

@@ -1,6 +1,6 @@
 """A group of commands, with headings and uncut summaries. Not a command itself."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import click
 
@@ -48,3 +48,8 @@ class CommandGroup(click.Group):
                 rows.append((name.ljust(width), command.get_short_help_str(WHOLE)))
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def group(name: str, summary: str) -> Callable[[Callable[[], None]], CommandGroup]:
+    """Make a function a group of commands, whose help is its docstring."""
+    return click.group(name, cls=CommandGroup, short_help=summary)

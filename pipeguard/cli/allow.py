@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from pipeguard.cli._emit import emit
+from pipeguard.cli._emit import emit, flag
 from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli.explain import describe_unseen, list_evidence
@@ -67,16 +67,12 @@ _UNSAID = "(your reason)"  # the reason, before the person is asked for it
     metavar="NUMBER",
     help="The port of the host that an isolated server was refused, if not 443 or 80.",
 )
-@click.option(
-    "--wide",
-    is_flag=True,
-    help="Give a folder although it contains paths that stay covered; or your home.",
-)
+@flag("--wide", "Give a folder although it contains paths that stay covered; or your home.")
 @click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
-@click.option("--forever", is_flag=True, help="Until you remove it.")
+@flag("--forever", "Until you remove it.")
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
-@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; needs --why.")
+@flag("--dry-run", "Show what would be written; write nothing.")
+@flag("--json", "As JSON, for programs; needs --why.", "as_json")
 def command(  # noqa: PLR0913  one for each option
     event: str,
     *,

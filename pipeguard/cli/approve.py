@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from pipeguard.cli._decide import Decision, decide, options
+from pipeguard.cli._emit import flag
 from pipeguard.cli.diff import NOTHING_WAITS, find_reviewable, list_pages, page, read_first
 from pipeguard.state.review import approve
 
@@ -16,7 +17,7 @@ DECISION = Decision(
 
 @click.command("approve", short_help="Accept definitions that wait for approval.")
 @options
-@click.option("--full", is_flag=True, help="With --all, show what is new and clean in full, too.")
+@flag("--full", "With --all, show what is new and clean in full, too.")
 def command(*, full: bool, **request: Any) -> None:
     """Accept what a server offers now: show it, ask, and trust it from then on.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeguard.cli._emit import flag
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.finding import Severity
@@ -34,16 +35,13 @@ FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
 @click.argument(
     "folder", metavar="[DIR]", required=False, type=click.Path(exists=True, file_okay=False)
 )
-@click.option(
+@flag(
     "--connect",
+    "Start or call each server and scan what it offers. This runs the commands in the files.",
     "connects",
-    is_flag=True,
-    help="Start or call each server and scan what it offers. This runs the commands in the files.",
 )
-@click.option(
-    "--credentials",
-    is_flag=True,
-    help="With --connect: use your home folder, the entries' secrets and your logins.",
+@flag(
+    "--credentials", "With --connect: use your home folder, the entries' secrets and your logins."
 )
 @click.option(
     "--limit",
@@ -62,7 +60,7 @@ FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
     show_default=True,
     help="The form of the report.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@flag("--json", "The same as --format json.", "as_json")
 @click.option(
     "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write the report to FILE."
 )

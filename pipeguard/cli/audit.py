@@ -7,8 +7,8 @@ from typing import Any, TextIO
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._emit import Fields, columns, emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._emit import Fields, columns, emit, flag, json_option
+from pipeguard.cli._groups import group
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
 from pipeguard.state.audit import AuditFilter, as_fields, rows
@@ -76,7 +76,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
     return add
 
 
-@click.group("audit", cls=CommandGroup, short_help="Read and check the record of what happened.")
+@group("audit", "Read and check the record of what happened.")
 def command() -> None:
     """Read and check the record of what happened.
 
@@ -93,7 +93,7 @@ def command() -> None:
 
 @command.command("list")
 @_filters(LISTED)
-@click.option("--pings", is_flag=True, help="Also pings that passed; --json always has them.")
+@flag("--pings", "Also pings that passed; --json always has them.")
 @json_option
 def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
     """List what happened, oldest first, as in `pipeguard audit list --action block`.
@@ -130,7 +130,7 @@ file is not as you stored it."""
 
 
 @command.command("verify")
-@click.option("--heads", is_flag=True, help="Also list each chain's head, to be stored elsewhere.")
+@flag("--heads", "Also list each chain's head, to be stored elsewhere.")
 @click.option(
     "--against",
     metavar="FILE",

@@ -13,8 +13,8 @@ import click
 from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, login_command
 from pipeguard.auth.store import LoginStore, StoredLogin
-from pipeguard.cli._emit import emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._emit import emit, flag, json_option
+from pipeguard.cli._groups import group
 from pipeguard.errors import AuthError, InputError
 from pipeguard.installation import require_extra
 from pipeguard.state.timestamps import second_text
@@ -29,9 +29,7 @@ TIMEOUT_SECONDS = 300.0
 STDIN = 0
 
 
-@click.group(
-    "auth", cls=CommandGroup, short_help="Log in to remote servers (OAuth), and out again."
-)
+@group("auth", "Log in to remote servers (OAuth), and out again.")
 def command() -> None:
     """Log in to remote servers (OAuth), and out again.
 
@@ -84,7 +82,7 @@ def command() -> None:
     metavar="HOST",
     help="Send the code to a token endpoint at this host.",
 )
-@click.option("--legacy", is_flag=True, help="Accept a server of 2025-03-26 without metadata.")
+@flag("--legacy", "Accept a server of 2025-03-26 without metadata.")
 def login(
     server: str, *, store: str | None, ca: str, variable: str, browser: bool, **options: Any
 ) -> None:

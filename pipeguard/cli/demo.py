@@ -8,6 +8,7 @@ from time import monotonic
 
 import click
 
+from pipeguard.cli._emit import flag
 from pipeguard.demo.play import SCENES, Scene, play
 from pipeguard.errors import StateError
 from pipeguard.installation import own_command
@@ -21,7 +22,7 @@ COLOURS = {"client sent": "cyan", "server got": "magenta", "model got": "yellow"
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object at the end.")
+@flag("--json", "Print one JSON object at the end.", "as_json")
 def command(*, as_json: bool) -> None:
     """Play five scenes with a real server behind `wrap`, and show what each side saw.
 

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, emit, flag, json_option
 from pipeguard.detect.rules.rule import Leaving, Rule
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Action
@@ -50,8 +50,8 @@ _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 
 @click.command("explain", short_help="Explain a rule or an event.")
 @click.argument("what", metavar="RULE|EVENT", shell_complete=completions.rules)
-@click.option("--full", is_flag=True, help="All rules that an event matched, where, and why.")
-@click.option("--redacted", is_flag=True, help="What can be published of an event.")
+@flag("--full", "All rules that an event matched, where, and why.")
+@flag("--redacted", "What can be published of an event.")
 @json_option
 def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     """Say what a RULE finds, why that matters and what to do; or what happened at an EVENT.

@@ -11,8 +11,8 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.isolated_servers import ServerHere, servers_here, unread_files
-from pipeguard.cli._emit import columns, emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._emit import columns, emit, flag, json_option
+from pipeguard.cli._groups import group
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
 from pipeguard.config.options import WrapOptions
@@ -47,9 +47,7 @@ NOTHING = "no host and no home"
 _LISTS = ("read", "write", "hosts", "loopback", "limits")
 
 
-@click.group(
-    "isolate", cls=CommandGroup, short_help="See and change what isolated servers are given."
-)
+@group("isolate", "See and change what isolated servers are given.")
 def command() -> None:
     """See what isolated servers are given, and accept what was learned of one.
 
@@ -261,7 +259,7 @@ def _show_lines(
 @command.command("accept", short_help=("Grant a server what was learned about it, and isolate it."))
 @click.argument("name")
 @click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
-@click.option("--dry-run", is_flag=True, help="Show what would be written; write nothing.")
+@flag("--dry-run", "Show what would be written; write nothing.")
 def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     """Write what was learned of NAME into your policy: from then on it gets that, and no more.
 
@@ -321,7 +319,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
 
 @command.command("update", short_help="Fetch the packages of isolated servers again.")
 @click.argument("name", required=False)
-@click.option("--all", "everything", is_flag=True, help="All packages.")
+@flag("--all", "All packages.", "everything")
 def update(name: str | None, *, everything: bool) -> None:
     """Fetch the package NAME again, at the version that its command asks for.
 
@@ -365,7 +363,7 @@ def update(name: str | None, *, everything: bool) -> None:
 
 @command.command("forget", short_help="Remove what was learned, kept or fetched.")
 @click.argument("name")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@flag("--yes", "Do not ask.")
 def forget(name: str, *, yes: bool) -> None:
     """Remove what was learned of the server NAME and its kept home, or the fetched package NAME.
 

@@ -2,13 +2,14 @@
 
 import click
 
+from pipeguard.cli._emit import flag
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import suggestion, those_there_are, visible_lines
 
 
 @click.command("logs", short_help="Show what a server behind the gateway writes.")
 @click.argument("name", required=False)
-@click.option("--follow", "-f", is_flag=True, help="Go on with new lines until you press Ctrl-C.")
+@flag("--follow", "Go on with new lines until you press Ctrl-C.", "-f")
 @click.option(
     "--lines", "-n", type=click.IntRange(0), default=50, help="The last so many lines (50)."
 )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._emit import Fields, emit, flag, json_option
+from pipeguard.cli._groups import group
 from pipeguard.config.effective_policy import PROJECT_FILE
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import own_policy_path, usual_policy_path
@@ -22,7 +22,7 @@ from pipeguard.unicode.display import visible
 EXAMPLE = resources.files("pipeguard.config").joinpath("example.yaml").read_text("utf-8")
 
 
-@click.group("policy", cls=CommandGroup, short_help="Check the policy file, or start one.")
+@group("policy", "Check the policy file, or start one.")
 def command() -> None:
     """Start a policy file, check it, or print its path.
 
@@ -62,7 +62,7 @@ def example() -> None:
 
 
 @command.command("ci-token")
-@click.option("--revoke", is_flag=True, help="Remove the token; there is at most one.")
+@flag("--revoke", "Remove the token; there is at most one.")
 def ci_token(*, revoke: bool) -> None:
     """Make the token with which a CI job decides in your place.
 
@@ -91,7 +91,7 @@ def ci_token(*, revoke: bool) -> None:
 
 @command.command("check")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("--project", is_flag=True, help="Read FILE as a project's, which can only tighten.")
+@flag("--project", "Read FILE as a project's, which can only tighten.")
 @json_option
 def check(file: str | None, *, project: bool, as_json: bool) -> None:
     """Check FILE, or by default your policy and that of the project you are in.

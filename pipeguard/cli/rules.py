@@ -10,7 +10,7 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import Fields, emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._groups import group
 from pipeguard.config.directories import read
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.engine import Engine, compile_engine
@@ -37,7 +37,7 @@ SAMPLE_CHARS = 100  # shown of a sample
 _LIST_THEM = "\n  List them:  pipeguard rules list"
 
 
-@click.group("rules", cls=CommandGroup, short_help="List, show and test the rules.")
+@group("rules", "List, show and test the rules.")
 def command() -> None:
     """List, show and test the rules: those that come with PipeGuard, and your own.
 

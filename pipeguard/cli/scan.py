@@ -13,7 +13,7 @@ from time import monotonic
 
 import click
 
-from pipeguard.cli._emit import Fields, columns, emit, json_option
+from pipeguard.cli._emit import Fields, columns, emit, flag, json_option
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
@@ -77,10 +77,8 @@ _WOULD = {
     help="Exit with 1 if something would be blocked, cut out or redacted; with `warn`, also for"
     " warnings.",
 )
-@click.option(
-    "--why",
-    is_flag=True,
-    help="Say how each finding was rated, what decided on its action, and what was not found.",
+@flag(
+    "--why", "Say how each finding was rated, what decided on its action, and what was not found."
 )
 @json_option
 def command(  # noqa: PLR0913  one for each option

@@ -9,7 +9,7 @@ import click
 from pipeguard.auth import ring, secrets
 from pipeguard.auth.place import Place
 from pipeguard.cli._emit import Fields, emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._groups import group
 from pipeguard.errors import InputError
 from pipeguard.state.timestamps import second_text
 from pipeguard.unicode.display import visible
@@ -21,9 +21,7 @@ _PLACES = {
 _STDIN_BYTES = 2**20  # more than any secret; longer input is refused
 
 
-@click.group(
-    "secrets", cls=CommandGroup, short_help="Store secrets for servers in the system's keyring."
-)
+@group("secrets", "Store secrets for servers in the system's keyring.")
 def command() -> None:
     """Store secrets for servers in the system's keyring.
 

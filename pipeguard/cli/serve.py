@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli._emit import flag
 from pipeguard.cli._sources import source_options
 from pipeguard.cli.wrap import add_options
 from pipeguard.config.options import WrapOptions
@@ -45,20 +46,11 @@ if the scan engine is missing, 4 if the store cannot be used."""
     help="How agents get to the tools: search (default) shows a few that find and call all others,"
     " direct lists all of them, auto lists them while they are few.",
 )
-@click.option(
-    "--read-only",
-    is_flag=True,
-    help="Refuse every tool that may change something, and proposals of servers.",
-)
-@click.option(
-    "--no-management",
-    is_flag=True,
-    help="Do not let agents propose servers, whatever the file says (management).",
-)
-@click.option(
+@flag("--read-only", "Refuse every tool that may change something, and proposals of servers.")
+@flag("--no-management", "Do not let agents propose servers, whatever the file says (management).")
+@flag(
     "--check",
-    is_flag=True,
-    help="Check the files and options, list the servers, and start nothing. A server that would"
+    "Check the files and options, list the servers, and start nothing. A server that would"
     " not start is a note, because serve continues without it.",
 )
 @click.pass_context

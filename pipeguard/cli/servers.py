@@ -7,7 +7,7 @@ from functools import partial
 import click
 
 from pipeguard.cli._emit import Fields, emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._groups import group
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person
 from pipeguard.state import proposals
@@ -18,7 +18,7 @@ from pipeguard.unicode.display import those_there_are, visible
 NOT_DONE = 1
 
 
-@click.group("servers", cls=CommandGroup, short_help="Decide on servers that agents proposed.")
+@group("servers", "Decide on servers that agents proposed.")
 def command() -> None:
     """Decide on servers that agents proposed for `pipeguard serve`.
 

@@ -4,6 +4,8 @@ from typing import Any
 
 import click
 
+from pipeguard.cli._emit import flag
+
 SCOPES = ("user", "project", "all")
 
 
@@ -19,7 +21,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.option(
     "--server", "names", metavar="NAME", multiple=True, help="Only this server; may be repeated."
 )
-@click.option("--all", "take_all", is_flag=True, help="Every client that is found.")
+@flag("--all", "Every client that is found.", "take_all")
 @click.option(
     "--scope",
     type=click.Choice(SCOPES),
@@ -39,26 +41,19 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     type=click.Path(exists=True),
     help="This file of CLIENT, wherever it is.",
 )
-@click.option(
-    "--gateway",
-    is_flag=True,
-    help="Move the servers behind `pipeguard serve`, with one entry in each client's file.",
+@flag(
+    "--gateway", "Move the servers behind `pipeguard serve`, with one entry in each client's file."
 )
-@click.option("--isolate", is_flag=True, help="Also isolate the servers that run on this machine.")
-@click.option("--undo", is_flag=True, help="Remove the guard, or move servers back.")
-@click.option("--check", is_flag=True, help="Change nothing; the exit code gives the state.")
-@click.option("--dry-run", is_flag=True, help="Show what would change, with secrets hidden.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs; asks nothing.")
-@click.option(
-    "--no-login",
-    is_flag=True,
-    help="Also guard remote servers without credentials, which need no login.",
-)
-@click.option(
+@flag("--isolate", "Also isolate the servers that run on this machine.")
+@flag("--undo", "Remove the guard, or move servers back.")
+@flag("--check", "Change nothing; the exit code gives the state.")
+@flag("--dry-run", "Show what would change, with secrets hidden.")
+@flag("--yes", "Do not ask.")
+@flag("--json", "As JSON, for programs; asks nothing.", "as_json")
+@flag("--no-login", "Also guard remote servers without credentials, which need no login.")
+@flag(
     "--shared",
-    is_flag=True,
-    help="Also change files in git: they get the bare command `pipeguard`, which all must install.",
+    "Also change files in git: they get the bare command `pipeguard`, which all must install.",
 )
 @click.option(
     "--launcher",

@@ -6,8 +6,8 @@ from functools import partial
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._emit import Fields, emit, flag, json_option
+from pipeguard.cli._groups import group
 from pipeguard.cli._sources import running_gateways
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person, find_account
@@ -31,9 +31,7 @@ _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
-@click.group(
-    "tokens", cls=CommandGroup, short_help="Make and revoke tokens for clients of the gateway."
-)
+@group("tokens", "Make and revoke tokens for clients of the gateway.")
 def command() -> None:
     """Make and revoke bearer tokens for clients of `pipeguard serve`.
 
@@ -77,14 +75,8 @@ def command() -> None:
     type=click.IntRange(1, 100_000),
     help=("Allow at most this many calls per minute."),
 )
-@click.option(
-    "--manage", is_flag=True, help="It may propose servers, if the gateway's file allows that."
-)
-@click.option(
-    "--decide",
-    is_flag=True,
-    help="It gets links to the page of the gateway (POST /ui/link), and calls nothing.",
-)
+@flag("--manage", "It may propose servers, if the gateway's file allows that.")
+@flag("--decide", "It gets links to the page of the gateway (POST /ui/link), and calls nothing.")
 @json_option
 def create(  # noqa: PLR0913  one for each option
     name: str,

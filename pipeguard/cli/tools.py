@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeguard.cli._emit import emit, json_option
-from pipeguard.cli._groups import CommandGroup
+from pipeguard.cli._groups import group
 from pipeguard.cli._sources import source_options, url_options
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import quote, those_there_are, visible, visible_lines
@@ -39,9 +39,7 @@ def _gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return url_options(source_options(asking))
 
 
-@click.group(
-    "tools", cls=CommandGroup, short_help="Find, describe and call the tools behind the gateway."
-)
+@group("tools", "Find, describe and call the tools behind the gateway.")
 def command() -> None:
     """Find, describe and call the tools behind `pipeguard serve`, as an agent would.
 

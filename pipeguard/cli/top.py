@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import click
 
-from pipeguard.cli._emit import columns
+from pipeguard.cli._emit import columns, flag
 from pipeguard.state.activity import ServerActivity, recent_activity
 from pipeguard.state.store import open_store
 
@@ -22,8 +22,8 @@ COLUMNS = ("SERVER", "STATE", "CALLS/S", "P50 MS", "P99 MS", "BLOCKED", "HELD", 
 @click.option(
     "--interval", type=click.FloatRange(0.2, 3600), default=2.0, help="Seconds between views (2)."
 )
-@click.option("--once", is_flag=True, help="Show one view, and end, as without a terminal.")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, a line for each view.")
+@flag("--once", "Show one view, and end, as without a terminal.")
+@flag("--json", "As JSON, a line for each view.", "as_json")
 def command(window: float, interval: float, *, once: bool, as_json: bool) -> None:
     """Show each server's activity: calls, their times, what was blocked, what waits for you.
 

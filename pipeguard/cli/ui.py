@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.allocator import return_large_blocks
+from pipeguard.cli._emit import flag
 from pipeguard.cli._page_host import HAS_ATTACHING, LINK, PageHost, attach, is_running
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person
@@ -30,9 +31,9 @@ HIGHEST_PORT = 65_535
     type=click.IntRange(0, HIGHEST_PORT),
     help="Of the page's address (0, and the default: any that is free).",
 )
-@click.option("--no-browser", is_flag=True, help="Print the link, and open no browser.")
-@click.option("--notify", is_flag=True, help="Show notifications of what waits, on your desktop.")
-@click.option("--tray", is_flag=True, help="The same, and an icon that counts what waits.")
+@flag("--no-browser", "Print the link, and open no browser.")
+@flag("--notify", "Show notifications of what waits, on your desktop.")
+@flag("--tray", "The same, and an icon that counts what waits.")
 @click.option(
     "--service",
     type=click.Choice(["install", "remove", "run"]),

@@ -8,6 +8,7 @@ import click
 
 from pipeguard.auth.secrets import stored_secrets
 from pipeguard.cli import _page_service
+from pipeguard.cli._emit import flag
 from pipeguard.cli._setup_request import SetupRequest
 from pipeguard.clients.history import records
 from pipeguard.config.directories import cache_folder, usual_cache_folder
@@ -23,8 +24,8 @@ _SERVICE = "/etc/systemd/system/pipeguard.service"  # as docs/serve.md installs 
 
 
 @click.command("uninstall", short_help="Remove the guard everywhere, and say what is left.")
-@click.option("--dry-run", is_flag=True, help="Show what would be removed; change nothing.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@flag("--dry-run", "Show what would be removed; change nothing.")
+@flag("--yes", "Do not ask.")
 def command(*, dry_run: bool, yes: bool) -> None:
     """Remove the guard from every client, as `pipeguard setup --undo --all`, and name what is left.
 
