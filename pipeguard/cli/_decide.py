@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import click
 
-from pipeguard.cli._emit import emit, flag, json_option
+from pipeguard.cli._emit import choice, emit, flag, json_option, wants_json
 from pipeguard.cli._groups import RefusedError
 from pipeguard.launch.person import Person
 from pipeguard.state.review import KINDS, StoredDefinition, UnknownTargetError
@@ -66,9 +66,7 @@ def tell_nothing(nothing: str, target: str | None) -> str:
     return f"{nothing}{f' of {target}' if target else ''}."
 
 
-kind_option = click.option(
-    "--kind", type=click.Choice(KINDS), help="Only definitions of this kind."
-)
+kind_option = choice("--kind", KINDS, "Only definitions of this kind.")
 target_argument = click.argument("target", metavar="[SERVER[/TOOL]]", required=False)
 
 
@@ -92,12 +90,11 @@ def decide(
     kind: str | None,
     take_all: bool,
     yes: bool,
-    as_json: bool,
 ) -> None:
     """Show each definition, ask unless `--yes` was given, and act on exactly the shown ones."""
     if target is None and not take_all:
         raise click.UsageError("name a server or a tool, or add --all for every server.")
-    if as_json and not yes:
+    if wants_json() and not yes:
         raise click.UsageError("--json cannot ask: add --yes.")
     with open_store() as store:
         matching = decision.find(store, target, kind)
@@ -110,7 +107,7 @@ def decide(
         pages, unseen = decision.overview(matching, chosen) if is_list else ([], 0)
         starts = {entry.server: store.find_launch(entry.server) for entry in matching}
         shown = [visible(f"Server {name}: {it}") for name, it in starts.items() if it] + pages
-        if person is not None and not as_json:
+        if person is not None and not wants_json():
             asks = None if yes else person
             chosen = _choose(decision, matching, chosen, person=asks, lines=shown, is_list=take_all)
         if person is None or not (chosen and person.confirms(_describe(decision, chosen, unseen))):
@@ -124,7 +121,7 @@ def decide(
     if matching:
         lines = list(_report(decision, chosen, done, flagged, is_list=take_all))
     code = (0 if len(done) == len(matching) else NOT_DONE) if matching else NOTHING_THERE
-    emit(outcome, lambda _: lines, as_json=as_json, code=code)
+    emit(outcome, lambda _: lines, code=code)
 
 
 def _find_decider(

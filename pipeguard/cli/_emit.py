@@ -24,27 +24,56 @@ def flag(name: str, text: str, parameter: str = "") -> Callable[[FC], FC]:
     return click.option(name, *filter(None, [parameter]), is_flag=True, help=text)
 
 
-json_option = flag("--json", "As JSON, for programs.", "as_json")
+def value_option(
+    name: str, metavar: str, text: str, parameter: str = "", **more: Any
+) -> Callable[[FC], FC]:
+    """An option with a value; as `flag`."""
+    return click.option(name, *filter(None, [parameter]), metavar=metavar, help=text, **more)
+
+
+def choice(
+    name: str, words: Iterable[str], text: str, parameter: str = "", **more: Any
+) -> Callable[[FC], FC]:
+    """An option with one of several values; as `flag`."""
+    names = filter(None, [name, parameter])
+    return click.option(*names, type=click.Choice([*words]), help=text, **more)
+
+
+def offer_json(text: str) -> Callable[[FC], FC]:
+    """The option by which `emit` prints the value itself."""
+    return click.option(
+        "--json",
+        is_flag=True,
+        help=text,
+        expose_value=False,
+        callback=lambda context, _, value: context.meta.update(json=value),
+    )
+
+
+json_option = offer_json("As JSON, for programs.")
+
+
+def wants_json() -> bool:
+    """True if the current command was given `--json`."""
+    return bool(click.get_current_context().meta.get("json"))
 
 
 def emit(
     value: _Value,
     render: Callable[[_Value], str | Iterable[str]],
     *,
-    as_json: bool,
     empty: str = "",
     code: int | None = None,
 ) -> None:
-    """Print a value as JSON, or as the text that a renderer makes of it.
+    """Print a value as JSON if `--json` was given, or as the text that a renderer makes of it.
 
     Args:
         value: JSON.
         render: makes a text or lines for people.
-        as_json: print JSON.
         empty: the message on standard error if the renderer makes no text.
         code: exit with this status afterwards.
     """
-    if as_json:
+    if wants_json():
         click.echo(json.dumps(value, indent=2))
     else:
         text = render(value)

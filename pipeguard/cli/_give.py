@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._emit import emit
+from pipeguard.cli._emit import emit, wants_json
 from pipeguard.launch.person import Person
 from pipeguard.state.decisions import save_decision, wall_entry
 from pipeguard.state.timestamps import today
@@ -41,7 +41,7 @@ def find_offer(event: AuditedEvent, port: int | None, *, is_wide: bool) -> WallG
     return grant
 
 
-def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_json: bool) -> None:
+def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool) -> None:
     """Write the entry, once a person has confirmed it.
 
     Args:
@@ -49,7 +49,6 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
         grant: the access to grant.
         path: the user's policy file, which need not exist.
         dry_run: show it, and write nothing.
-        as_json: report the result as JSON.
 
     Raises:
         PolicyError: the file is invalid, or cannot be written.
@@ -60,14 +59,14 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     day = today()
     entry, is_new = plan_grant(event.server, grant, path, day)
     person = None if dry_run else Person.here()
-    if not as_json or (is_new and person is not None and not person.has_token):
+    if not wants_json() or (is_new and person is not None and not person.has_token):
         heading = f"{'Would' if dry_run else 'To'} be written to {path}, under `isolate`:"
         opens = f"{visible(event.server)} may then {visible(grant.opens)}."
         page = [heading, "", entry_lines(entry, "  "), opens]
         if grant.holds:
             page.append(f"These stay covered in it: {', '.join(map(visible, grant.holds))}.")
         given = f"{path} grants it already. {grant.describe_start(event.server)}"
-        click.echo("\n".join(page) if is_new else given, err=as_json)
+        click.echo("\n".join(page) if is_new else given, err=wants_json())
     if is_new and person is not None:
         person.must_confirm(f"allow {event.name}")
         decision = wall_entry(event, grant.opens, path, person.name)
@@ -76,4 +75,4 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool, as_
     holds = "now" if grant.is_live else "next start"
     fields = {"policy": path, "written": written, "isolate": [entry], "holds": holds}
     done = f"Written to {path}. {grant.describe_start(event.server)}"
-    emit(fields, lambda _: done if written else "", as_json=as_json)
+    emit(fields, lambda _: done if written else "")

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from pipeguard.cli._emit import emit
+from pipeguard.cli._emit import emit, wants_json
 from pipeguard.cli.explain import describe_unseen, list_evidence
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.person import Person
@@ -14,16 +14,13 @@ from pipeguard.state.store import open_store
 from pipeguard.unicode.display import visible
 
 
-def grant_call(
-    event: AuditedEvent, ask_reason: Callable[[], str], *, dry_run: bool, as_json: bool
-) -> None:
+def grant_call(event: AuditedEvent, ask_reason: Callable[[], str], *, dry_run: bool) -> None:
     """Show what the grant binds, ask a person to confirm it, and store it.
 
     Args:
         event: the event that stopped the call.
         ask_reason: returns the person's reason.
         dry_run: whether to store nothing.
-        as_json: whether to print JSON.
 
     Raises:
         PipeGuardError: the event stopped no call that can be granted, or no person decides.
@@ -36,8 +33,8 @@ def grant_call(
         )
     person = None if dry_run else Person.here()
     grant = CallGrant(mark, event.name, event.server, event.tool, "")
-    if not as_json or (person is not None and not person.has_token):
-        click.echo("\n".join(_page(event)), err=as_json)
+    if not wants_json() or (person is not None and not person.has_token):
+        click.echo("\n".join(_page(event)), err=wants_json())
     expires = ""
     if person is not None:
         grant = grant._replace(why=ask_reason())
@@ -56,7 +53,7 @@ def grant_call(
     if is_held(event):
         repeat = "If the call still waits, it is sent now; else ask the agent to repeat it."
     done = f"Allowed once, until {expires}. {repeat}"
-    emit(fields, lambda _: done if expires else "", as_json=as_json)
+    emit(fields, lambda _: done if expires else "")
 
 
 def _page(event: AuditedEvent) -> list[str]:

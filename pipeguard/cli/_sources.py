@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from pipeguard.cli._emit import value_option
 from pipeguard.cli._groups import RefusedError
 from pipeguard.errors import InputError
 from pipeguard.unicode.display import visible
@@ -23,19 +24,19 @@ Command = Callable[..., Any]
 def source_options(command: Command) -> Command:
     """Give a command `--config`, `--folder` and `--import`, and pass them as `sources`."""
 
-    @click.option(
+    @value_option(
         "--config",
-        metavar="FILE",
-        help="Take the servers from FILE (default: pipeguard.yaml in PipeGuard's folder of"
+        "FILE",
+        "Take the servers from FILE (default: pipeguard.yaml in PipeGuard's folder of"
         " settings, wherever your policy is).",
     )
-    @click.option("--folder", metavar="DIR", help="Each file or folder in DIR is a server, too.")
-    @click.option(
+    @value_option("--folder", "DIR", "Each file or folder in DIR is a server, too.")
+    @value_option(
         "--import",
+        "CLIENT",
+        "Take the servers of this client, or of a file with mcpServers, too.",
         "imports",
-        metavar="CLIENT",
         multiple=True,
-        help="Take the servers of this client, or of a file with mcpServers, too.",
     )
     @wraps(command)
     def with_sources(
@@ -59,7 +60,7 @@ def url_options(command: Command) -> Command:
     """Give a command `--url` and `--token-env`, and pass them as `url` and `token`."""
 
     @click.option("--url", default="", help="Of a gateway that listens, to ask it instead.")
-    @click.option("--token-env", metavar="NAME", help="The variable with a token for --url.")
+    @value_option("--token-env", "NAME", "The variable with a token for --url.")
     @wraps(command)
     def with_url(*arguments: object, url: str, token_env: str | None, **options: object) -> object:
         if token_env and not url:

@@ -7,7 +7,7 @@ from functools import partial
 
 import click
 
-from pipeguard.cli._emit import emit, flag
+from pipeguard.cli._emit import choice, emit, flag, offer_json, value_option, wants_json
 from pipeguard.cli._give import find_offer, give
 from pipeguard.cli._grant_call import grant_call, result_note
 from pipeguard.cli.explain import describe_unseen, list_evidence
@@ -56,23 +56,23 @@ _UNSAID = "(your reason)"  # the reason, before the person is asked for it
 @click.option(
     "--why", help="Your reason, for the policy file or the audit; asked for if not given."
 )
-@click.option(
+@choice(
     "--by",
-    type=click.Choice([ONE_CALL, *(scope.value for scope in Breadth)]),
-    help="Limit it to this one call, this content, this file, this host, or all calls of the tool.",
+    [ONE_CALL, *(scope.value for scope in Breadth)],
+    "Limit it to this one call, this content, this file, this host, or all calls of the tool.",
 )
-@click.option(
+@value_option(
     "--port",
+    "NUMBER",
+    "The port of the host that an isolated server was refused, if not 443 or 80.",
     type=click.IntRange(1, HIGHEST_PORT),
-    metavar="NUMBER",
-    help="The port of the host that an isolated server was refused, if not 443 or 80.",
 )
 @flag("--wide", "Give a folder although it contains paths that stay covered; or your home.")
-@click.option("--until", callback=_day, metavar="DAY", help=f"Last day (default: in {DAYS} days).")
+@value_option("--until", "DAY", f"Last day (default: in {DAYS} days).", callback=_day)
 @flag("--forever", "Until you remove it.")
-@click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
+@value_option("--policy", "FILE", "Write to FILE, not to your own policy.", "path")
 @flag("--dry-run", "Show what would be written; write nothing.")
-@flag("--json", "As JSON, for programs; needs --why.", "as_json")
+@offer_json("As JSON, for programs; needs --why.")
 def command(  # noqa: PLR0913  one for each option
     event: str,
     *,
@@ -84,7 +84,6 @@ def command(  # noqa: PLR0913  one for each option
     forever: bool,
     path: str | None,
     dry_run: bool,
-    as_json: bool,
 ) -> None:
     """Let what EVENT stopped pass from now on, and as little else as possible.
 
@@ -110,14 +109,15 @@ def command(  # noqa: PLR0913  one for each option
       pipeguard allow K7Q2M9D4.x3 --port 8443
       pipeguard allow K7Q2M9D4.c12 --dry-run
     """  # noqa: D301  click reads the mark
+    as_json = wants_json()
     stopped = find_event(store_path(), event)
     path = path or own_policy_path()
     if (grant := find_offer(stopped, port, is_wide=wide)) is not None:
-        give(stopped, grant, path, dry_run=dry_run, as_json=as_json)
+        give(stopped, grant, path, dry_run=dry_run)
         return
     if _is_for_one_call(stopped, by):
         ask_reason = partial(_reason, why, is_asked=not as_json)
-        grant_call(stopped, ask_reason, dry_run=dry_run, as_json=as_json)
+        grant_call(stopped, ask_reason, dry_run=dry_run)
         return
     scope = None if by is None else Breadth(by)
     narrowest(stopped, None, "", scope)  # fails before any question if none helps
@@ -146,7 +146,7 @@ def command(  # noqa: PLR0913  one for each option
     fields = {"policy": path, "written": written, "exceptions": listed}
     fields["scopes"] = [other.value for other in scopes(stopped)]
     done = f"Written to {path}. It applies within a second, also to running servers."
-    emit(fields, lambda _: done if written else "", as_json=as_json)
+    emit(fields, lambda _: done if written else "")
 
 
 def _is_for_one_call(event: AuditedEvent, by: str | None) -> bool:

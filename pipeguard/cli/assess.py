@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeguard.cli._emit import flag
+from pipeguard.cli._emit import choice, flag, value_option
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.finding import Severity
@@ -43,48 +43,39 @@ FORMATS = sorted(path.stem for path in _REPORTS.glob("[a-z]*.py"))
 @flag(
     "--credentials", "With --connect: use your home folder, the entries' secrets and your logins."
 )
-@click.option(
+@value_option(
     "--limit",
+    "SECONDS",
+    "With --connect: how long one server may take.",
     "limit_seconds",
-    metavar="SECONDS",
     type=click.FloatRange(0.1, 3600),
     default=30.0,
     show_default=True,
-    help="With --connect: how long one server may take.",
 )
-@click.option(
-    "--format",
-    "form",
-    type=click.Choice(FORMATS),
-    default="table",
-    show_default=True,
-    help="The form of the report.",
-)
+@choice("--format", FORMATS, "The form of the report.", "form", default="table", show_default=True)
 @flag("--json", "The same as --format json.", "as_json")
-@click.option(
-    "--output", metavar="FILE", type=click.Path(dir_okay=False), help="Write the report to FILE."
-)
-@click.option(
+@value_option("--output", "FILE", "Write the report to FILE.", type=click.Path(dir_okay=False))
+@choice(
     "--fail-on",
-    type=click.Choice([*LEVELS, NEVER]),
+    [*LEVELS, NEVER],
+    "Exit with 1 if a new finding is at least this severe.",
     default="high",
     show_default=True,
-    help="Exit with 1 if a new finding is at least this severe.",
 )
-@click.option(
+@value_option(
     "--baseline",
-    metavar="FILE",
+    "FILE",
+    "Findings in FILE, a baseline or a JSON report, are not new.",
     type=click.Path(dir_okay=False),
-    help="Findings in FILE, a baseline or a JSON report, are not new.",
 )
-@click.option(
+@value_option(
     "--write-baseline",
+    "FILE",
+    "Write the findings to FILE as a baseline, and exit with 0.",
     "write_to",
-    metavar="FILE",
     type=click.Path(dir_okay=False),
-    help="Write the findings to FILE as a baseline, and exit with 0.",
 )
-@click.option("--explain", metavar="CHECK", help="Show the page of one check, and exit.")
+@value_option("--explain", "CHECK", "Show the page of one check, and exit.")
 def command(folder: str | None, **options: Any) -> None:
     """Check the servers of every MCP client: what guards them, and who can reach what.
 

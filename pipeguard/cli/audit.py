@@ -7,7 +7,16 @@ from typing import Any, TextIO
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._emit import Fields, columns, emit, flag, json_option
+from pipeguard.cli._emit import (
+    Fields,
+    choice,
+    columns,
+    emit,
+    flag,
+    json_option,
+    value_option,
+    wants_json,
+)
 from pipeguard.cli._groups import group
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
@@ -43,11 +52,11 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option("--server", default="", help="Only of this server."),
         click.option("--token", default="", help="Only of clients with this bearer token."),
         click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
-        click.option("--action", type=click.Choice(ACTIONS), help="Only with this action."),
-        click.option(
+        choice("--action", ACTIONS, "Only with this action."),
+        choice(
             "--would",
-            type=click.Choice(WOULD),
-            help="Only what `mode: observe` let pass and `enforce` would have stopped this way;"
+            WOULD,
+            "Only what `mode: observe` let pass and `enforce` would have stopped this way;"
             " any: in any way.",
         ),
         click.option(
@@ -95,24 +104,24 @@ def command() -> None:
 @_filters(LISTED)
 @flag("--pings", "Also pings that passed; --json always has them.")
 @json_option
-def list_rows(wanted: AuditFilter, *, as_json: bool) -> None:
+def list_rows(wanted: AuditFilter) -> None:
     """List what happened, oldest first, as in `pipeguard audit list --action block`.
 
     A blocked row that only waits for your approval is shown as HELD.
     """
-    wanted = wanted._replace(pings=wanted.pings or as_json)
+    wanted = wanted._replace(pings=wanted.pings or wants_json())
     with open_store() as store:
         found: Iterable[Fields] = map(as_fields, rows(store, wanted, by_time=True))
-        found = list(found) if as_json or wanted.limit else found
-        emit(found, _table, as_json=as_json, empty="No row of the audit matches.")
-    if not as_json and isinstance(found, list) and len(found) == wanted.limit:
+        found = list(found) if wants_json() or wanted.limit else found
+        emit(found, _table, empty="No row of the audit matches.")
+    if not wants_json() and isinstance(found, list) and len(found) == wanted.limit:
         click.echo(f"Only the newest {wanted.limit} rows; --limit 0 lists all.", err=True)
 
 
 @command.command("show")
 @click.argument("event")
 @json_option
-def show(event: str, *, as_json: bool) -> None:
+def show(event: str) -> None:
     """Show all that is recorded of EVENT, as in `pipeguard audit show K7Q2M9D4.c12`."""
     with open_store() as store:
         events = [as_fields(row) for row in rows(store, AuditFilter(event=event))]
@@ -120,7 +129,7 @@ def show(event: str, *, as_json: bool) -> None:
         raise PipeGuardError(
             f"no event {event!r} is in the audit.\n  List the events:  pipeguard audit list"
         )
-    emit(events, lambda shown: "\n\n".join(map(_page, shown)), as_json=as_json)
+    emit(events, lambda shown: "\n\n".join(map(_page, shown)))
 
 
 _CHANGED = "Another program did it: PipeGuard changes no row. Do not trust what such a row says."
@@ -131,14 +140,14 @@ file is not as you stored it."""
 
 @command.command("verify")
 @flag("--heads", "Also list each chain's head, to be stored elsewhere.")
-@click.option(
+@value_option(
     "--against",
-    metavar="FILE",
+    "FILE",
+    "Also compare with heads listed earlier.",
     type=click.File(encoding="utf-8", errors="backslashreplace"),
-    help="Also compare with heads listed earlier.",
 )
 @json_option
-def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None:
+def verify_chains(*, heads: bool, against: TextIO | None) -> None:
     """Check that no row was changed, moved or removed, as in `pipeguard audit verify`.
 
     The hashes have no key, so whoever can write the file can rewrite all of it. To detect that,
@@ -165,8 +174,8 @@ def verify_chains(*, heads: bool, against: TextIO | None, as_json: bool) -> None
         "chains": [each._asdict() for each in listed],
         "gaps": gaps,
     }
-    emit(fields, partial(_examination, has_heads=heads), as_json=as_json)
-    if problems and not as_json:
+    emit(fields, partial(_examination, has_heads=heads))
+    if problems and not wants_json():
         click.echo(changed.format(pluralize(len(problems), "problem")), err=True)
     raise SystemExit(1 if problems else 0)
 
@@ -188,12 +197,12 @@ def _examination(fields: Fields, *, has_heads: bool) -> Iterator[str]:
 
 @command.command("export")
 @_filters(0)
-@click.option(
+@choice(
     "--format",
+    ["jsonl", "csv"],
+    "One row a line in either; jsonl by default.",
     "form",
-    type=click.Choice(["jsonl", "csv"]),
     default="jsonl",
-    help="One row a line in either; jsonl by default.",
 )
 def export(wanted: AuditFilter, *, form: str) -> None:
     """Write rows to standard output, as in `pipeguard audit export --format csv > audit.csv`.

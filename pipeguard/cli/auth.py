@@ -13,7 +13,7 @@ import click
 from pipeguard.auth.place import Place
 from pipeguard.auth.server import canonical, login_command
 from pipeguard.auth.store import LoginStore, StoredLogin
-from pipeguard.cli._emit import emit, flag, json_option
+from pipeguard.cli._emit import choice, emit, flag, json_option, value_option
 from pipeguard.cli._groups import group
 from pipeguard.errors import AuthError, InputError
 from pipeguard.installation import require_extra
@@ -45,20 +45,12 @@ def command() -> None:
 
 @command.command("login")
 @click.argument("server", metavar="URL|NAME")
-@click.option(
-    "--name", default="", metavar="NAME", help="A name for the server; by default its host."
-)
+@value_option("--name", "NAME", "A name for the server; by default its host.", default="")
 @click.option("--scope", default="", help="Ask for exactly this, as 'read write'.")
 @click.option("--client-id", default="", help="A client that you registered by hand.")
-@click.option(
-    "--client-secret-env", "variable", default="", metavar="VAR", help="The variable of its secret."
-)
-@click.option(
-    "--client-metadata-url", "document", default="", metavar="URL", help="A client id document."
-)
-@click.option(
-    "--redirect-uri", default="", metavar="URI", help="As http://127.0.0.1:8765/callback."
-)
+@value_option("--client-secret-env", "VAR", "The variable of its secret.", "variable", default="")
+@value_option("--client-metadata-url", "URL", "A client id document.", "document", default="")
+@value_option("--redirect-uri", "URI", "As http://127.0.0.1:8765/callback.", default="")
 @click.option("--browser/--no-browser", default=True, help="Only print the address to open.")
 @click.option(
     "--timeout",
@@ -68,20 +60,13 @@ def command() -> None:
     show_default=True,
     help="Seconds to wait for you.",
 )
-@click.option(
+@choice(
     "--store",
-    type=click.Choice([place.value for place in Place]),
-    help="Where to store tokens: keyring, or a file of mode 0600.  [default: as the last time]",
+    [place.value for place in Place],
+    "Where to store tokens: keyring, or a file of mode 0600.  [default: as the last time]",
 )
-@click.option(
-    "--ca", default="", metavar="FILE", help="Authorities to trust instead of the system's."
-)
-@click.option(
-    "--token-host",
-    default="",
-    metavar="HOST",
-    help="Send the code to a token endpoint at this host.",
-)
+@value_option("--ca", "FILE", "Authorities to trust instead of the system's.", default="")
+@value_option("--token-host", "HOST", "Send the code to a token endpoint at this host.", default="")
 @flag("--legacy", "Accept a server of 2025-03-26 without metadata.")
 def login(
     server: str, *, store: str | None, ca: str, variable: str, browser: bool, **options: Any
@@ -125,7 +110,7 @@ def login(
 
 @command.command("status")
 @json_option
-def status(*, as_json: bool) -> None:
+def status() -> None:
     """List the servers that you are logged in to, as in `pipeguard auth status`.
 
     Asks neither a server nor the keyring, so a token that was revoked elsewhere still looks good.
@@ -134,7 +119,7 @@ def status(*, as_json: bool) -> None:
     logins = LoginStore().logins()
     lines = partial(_lines, logins, now)
     none = "You are not logged in to any server."
-    emit([_fields(login, now) for login in logins], lines, as_json=as_json, empty=none)
+    emit([_fields(login, now) for login in logins], lines, empty=none)
 
 
 def _lines(logins: list[StoredLogin], now: float, _fields: object) -> Iterator[str]:

@@ -11,7 +11,7 @@ from time import monotonic
 import click
 
 from pipeguard.cli._decide import kind_option, match_definitions, target_argument, tell_nothing
-from pipeguard.cli._emit import Fields, colour_change, emit, json_option
+from pipeguard.cli._emit import Fields, colour_change, emit, json_option, wants_json
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import EngineError
@@ -38,7 +38,7 @@ DIFF_LINES = 5000  # of one definition: difflib takes quadratic time
 @target_argument
 @kind_option
 @json_option
-def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
+def command(target: str | None, kind: str | None) -> None:
     """Show what a server offers now next to what was approved, or first seen.
 
     Without SERVER, for all servers. If nothing of SERVER waits, it shows what was trusted at first
@@ -69,8 +69,8 @@ def command(target: str | None, kind: str | None, *, as_json: bool) -> None:
     ]
     code = 1 if any(entry.waits for entry in waiting) else 0
     nothing = tell_nothing(NOTHING_WAITS, target)
-    if waiting or as_json:
-        emit(fields, partial(_pages, waiting), as_json=as_json, code=code)
+    if waiting or wants_json():
+        emit(fields, partial(_pages, waiting), code=code)
     click.echo(nothing)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, emit, json_option, wants_json
 from pipeguard.unicode.display import pluralize, visible_lines
 from pipeguard.version import VERSION
 
@@ -22,7 +22,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.command("doctor", short_help="Find what is wrong with this installation.")
 @click.argument("names", metavar="[CHECK]...", nargs=-1, shell_complete=_complete)
 @json_option
-def command(names: tuple[str, ...], *, as_json: bool) -> None:
+def command(names: tuple[str, ...]) -> None:
     """Check this installation, and name the command that fixes each thing that is wrong.
 
     Without CHECK, all checks: python, packages, launcher, engine, rules, cache, policy, state,
@@ -50,11 +50,11 @@ def command(names: tuple[str, ...], *, as_json: bool) -> None:
     checks: list[Fields] = []
     for check in examine(Machine.in_current_folder(), choose(names)):
         checks.append(check)
-        if not as_json:
+        if not wants_json():
             click.echo("\n".join(_lines(check)))
     code = exit_code(checks)
     value = {"version": VERSION, "exit_code": code, "checks": checks}
-    emit(value, lambda _: _count(checks), as_json=as_json, code=code)
+    emit(value, lambda _: _count(checks), code=code)
 
 
 def _lines(check: Fields) -> Iterator[str]:

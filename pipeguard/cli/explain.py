@@ -53,7 +53,7 @@ _USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 @flag("--full", "All rules that an event matched, where, and why.")
 @flag("--redacted", "What can be published of an event.")
 @json_option
-def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
+def command(what: str, *, full: bool, redacted: bool) -> None:
     """Say what a RULE finds, why that matters and what to do; or what happened at an EVENT.
 
     A block names both. A rule's example is made from the rule's own samples. --redacted has neither
@@ -68,16 +68,14 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
     rules = {rule.id: rule for rule in load_rules()}
     family = what.partition(".")[0]
     if what in rules:
-        emit(
-            explanation.rule_fields(rules[what]), lambda _: _rule_page(rules[what]), as_json=as_json
-        )
+        emit(explanation.rule_fields(rules[what]), lambda _: _rule_page(rules[what]))
     elif what in code_rules():
         fields = {
             "rule": what,
             **explanation.describe_rule(what, rules),
             **explanation.describe_way(what),
         }
-        emit(fields, _family_page, as_json=as_json)
+        emit(fields, _family_page)
     elif family.islower() and not spell_event(what):
         near = suggestion(what, [*rules, *code_rules()])
         why = f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
@@ -86,9 +84,9 @@ def command(what: str, *, full: bool, redacted: bool, as_json: bool) -> None:
         event = exceptions.find_event(store_path(), what, with_demo=True)
         page = partial(_event_page, event, is_full=full)
         if redacted:
-            emit(_redacted_fields(event), _redacted_page, as_json=as_json)
+            emit(_redacted_fields(event), _redacted_page)
         else:
-            emit(_event_fields(event, rules), page, as_json=as_json)
+            emit(_event_fields(event, rules), page)
 
 
 def _rule_page(rule: Rule) -> str:

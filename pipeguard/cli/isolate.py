@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.isolated_servers import ServerHere, servers_here, unread_files
-from pipeguard.cli._emit import columns, emit, flag, json_option
+from pipeguard.cli._emit import columns, emit, flag, json_option, value_option
 from pipeguard.cli._groups import group
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
@@ -68,7 +68,7 @@ def command() -> None:
 
 @command.command("list", short_help="List isolated servers, what was learned and fetched.")
 @json_option
-def list_(*, as_json: bool) -> None:
+def list_() -> None:
     """List your clients' servers, with what isolates each and the essence of what it can touch.
 
     Those that a client starts without PipeGuard are "not guarded". Also what your policy says of
@@ -102,7 +102,7 @@ def list_(*, as_json: bool) -> None:
         "packages": [_package_fields(each) for each in kept.packages],
         "homes": kept.owners,
     }
-    emit(value, lambda _: _section_lines(sections), as_json=as_json, empty="Nothing is isolated.")
+    emit(value, lambda _: _section_lines(sections), empty="Nothing is isolated.")
     problems = unread_files()
     for problem in problems:
         click.echo(problem, err=True)
@@ -147,7 +147,7 @@ def _state(server: ServerHere) -> str:
 @click.argument("name")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED)
 @json_option
-def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
+def show(name: str, words: tuple[str, ...]) -> None:
     """Show all that the server NAME can touch, and what was learned of it.
 
     Files, network, limits and home are those that its entry would give it if it were started now,
@@ -178,11 +178,11 @@ def show(name: str, words: tuple[str, ...], *, as_json: bool) -> None:
             needs = ServerCommand((name, *words)).describe_needs(home_folder, {})
         lines = ("Isolated, the server:", *row_lines(extent_rows(preview)), *wrap_text(needs))
         code = WRONG if preview.problem else 0
-        emit(preview.fields(), lambda _: lines, as_json=as_json, code=code)
+        emit(preview.fields(), lambda _: lines, code=code)
     found = _find(name)
     is_known = any(found[:2]) or any(found[2]) or name in stored_names()
     shown = _show_lines(name, *found) if is_known else ()
-    emit(_fields(name, *found), lambda _: shown, as_json=as_json)
+    emit(_fields(name, *found), lambda _: shown)
     if not is_known:
         click.echo("\n".join((*describe_unknown(name), *unread_files())), err=True)
         raise SystemExit(NOTHING_THERE)
@@ -256,9 +256,9 @@ def _show_lines(
         yield f"    not given: {visible(what)}: {visible(why)}"
 
 
-@command.command("accept", short_help=("Grant a server what was learned about it, and isolate it."))
+@command.command("accept", short_help="Grant a server what was learned about it, and isolate it.")
 @click.argument("name")
-@click.option("--policy", "path", metavar="FILE", help="Write to FILE, not to your own policy.")
+@value_option("--policy", "FILE", "Write to FILE, not to your own policy.", "path")
 @flag("--dry-run", "Show what would be written; write nothing.")
 def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     """Write what was learned of NAME into your policy: from then on it gets that, and no more.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, flag, json_option
+from pipeguard.cli._emit import Fields, emit, flag, json_option, wants_json
 from pipeguard.cli._groups import group
 from pipeguard.config.effective_policy import PROJECT_FILE
 from pipeguard.config.policy_file import PolicyScope
@@ -93,7 +93,7 @@ def ci_token(*, revoke: bool) -> None:
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
 @flag("--project", "Read FILE as a project's, which can only tighten.")
 @json_option
-def check(file: str | None, *, project: bool, as_json: bool) -> None:
+def check(file: str | None, *, project: bool) -> None:
     """Check FILE, or by default your policy and that of the project you are in.
 
     A file named .pipeguard.yaml is read as a project's. What isolated servers are given, and your
@@ -119,13 +119,13 @@ def check(file: str | None, *, project: bool, as_json: bool) -> None:
     try:
         report = read_policies(find_policies(Path.cwd()) if file is None else {scope: file})
     except PolicyError as error:
-        if as_json:
-            emit({"errors": str(error).splitlines()}, str, as_json=True)
+        if wants_json():
+            emit({"errors": str(error).splitlines()}, str)
         raise
     isolated = [entry.server for _, read in report.files.values() for entry in read.isolate]
     settings = {**describe_policy(report.policy), "isolate": isolated}
     files = [{"path": path, "notes": noted} for path, noted in report.notes.items()]
-    emit({"files": files, "policy": settings}, _lines, as_json=as_json)
+    emit({"files": files, "policy": settings}, _lines)
 
 
 def _lines(fields: Fields) -> Iterator[str]:

@@ -9,7 +9,7 @@ from time import perf_counter
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, choice, emit, json_option, value_option
 from pipeguard.cli._groups import group
 from pipeguard.config.directories import read
 from pipeguard.detect.rules.rule import Rule
@@ -50,18 +50,10 @@ def command() -> None:
 
 @command.command("list")
 @click.option("--pack", shell_complete=completions.packs, help="Only of this pack.")
-@click.option(
-    "--surface", type=click.Choice([surface.value for surface in Surface]), help="Only for this."
-)
-@click.option(
-    "--severity",
-    type=click.Choice([level.name.lower() for level in Severity]),
-    help="Only of this severity or worse.",
-)
+@choice("--surface", [surface.value for surface in Surface], "Only for this.")
+@choice("--severity", [level.name.lower() for level in Severity], "Only of this severity or worse.")
 @json_option
-def list_rules(
-    *, pack: str | None, surface: str | None, severity: str | None, as_json: bool
-) -> None:
+def list_rules(*, pack: str | None, surface: str | None, severity: str | None) -> None:
     """List rules with their default actions, as in `pipeguard rules list --pack secrets`.
 
     `warn/block` blocks what a check or its way out makes sure: see `pipeguard explain RULE`.
@@ -78,7 +70,7 @@ def list_rules(
         and (severity is None or rule.severity >= Severity[severity.upper()])
     ]
     value = [rule_fields(rule) for rule in chosen]
-    emit(value, lambda _: _lines(chosen), as_json=as_json, empty="No rule matches.")
+    emit(value, lambda _: _lines(chosen), empty="No rule matches.")
 
 
 def _lines(rules: Sequence[Rule]) -> Iterator[str]:
@@ -94,18 +86,22 @@ def _lines(rules: Sequence[Rule]) -> Iterator[str]:
 @command.command("show")
 @click.argument("name", metavar="RULE", shell_complete=completions.rules)
 @json_option
-def show(name: str, *, as_json: bool) -> None:
+def show(name: str) -> None:
     """Show all of RULE, with pattern and samples, as in `pipeguard rules show secrets.jwt`."""
     rules = {rule.id: rule for rule in load_rules()}
     rule = rules.get(name)
     if rule is None:
-        raise RuleError(_not_in_a_pack(name, rules))
+        why = f"{name} has no pattern to show.\n  Read about it:  pipeguard explain {name}"
+        if name not in code_rules():
+            near = suggestion(name, [*rules, *code_rules()])
+            why = f"no rule is called {name!r}.{near}{_LIST_THEM}"
+        raise RuleError(why)
     samples = {"matches": list(rule.matches), "passes": list(rule.passes)}
     matched = _describe_match(rule)
     classified = {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}
     hidden = {"example", "near_miss", *(matched if rule.model else ())}
-    emit(fields, partial(_page, hidden), as_json=as_json)
+    emit(fields, partial(_page, hidden))
 
 
 def _page(hidden: Collection[str], fields: Fields) -> Iterator[str]:
@@ -114,14 +110,6 @@ def _page(hidden: Collection[str], fields: Fields) -> Iterator[str]:
             for index, item in enumerate(value if isinstance(value, list) else [value]):
                 text = item["gen"] if isinstance(item, dict) else str(item)
                 yield f"{key if index == 0 else '':<15} {visible(text)}"
-
-
-def _not_in_a_pack(name: str, rules: Collection[str]) -> str:
-    """Explain why a name has no pattern to show: it is unknown, or that of a rule in the code."""
-    if name in code_rules():
-        return f"{name} has no pattern to show.\n  Read about it:  pipeguard explain {name}"
-    near = suggestion(name, [*rules, *code_rules()])
-    return f"no rule is called {name!r}.{near}{_LIST_THEM}"
 
 
 def _describe_match(rule: Rule) -> dict[str, object]:
@@ -142,16 +130,16 @@ def _describe_match(rule: Rule) -> dict[str, object]:
 
 @command.command("test")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option(
+@value_option(
     "--rule",
+    "GLOB",
+    "Only rules whose id matches.",
     "glob",
-    metavar="GLOB",
     default="*",
     shell_complete=completions.rules,
-    help="Only rules whose id matches.",
 )
 @json_option
-def test(*, file: str | None, glob: str, as_json: bool) -> None:
+def test(*, file: str | None, glob: str) -> None:
     """Run the samples of every rule, or of the rules in FILE, through the whole scanner.
 
     Each of a rule's `matches` must give a finding of that rule with at least its own confidence,
@@ -191,7 +179,7 @@ def test(*, file: str | None, glob: str, as_json: bool) -> None:
     count = sum(len(texts(sample)) for rule in rules for sample in (*rule.matches, *rule.passes))
     fields = [{**failure._asdict(), "surface": failure.surface.value} for failure in failures]
     value = {"rules": len(rules), "samples": count, "seconds": seconds, "failures": fields}
-    emit(value, _outcome, as_json=as_json, code=1 if failures else 0)
+    emit(value, _outcome, code=1 if failures else 0)
 
 
 def _outcome(value: Fields) -> Iterator[str]:

@@ -13,7 +13,7 @@ from time import monotonic
 
 import click
 
-from pipeguard.cli._emit import Fields, columns, emit, flag, json_option
+from pipeguard.cli._emit import Fields, choice, columns, emit, flag, json_option, value_option
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
@@ -46,36 +46,36 @@ _WOULD = {
 
 @click.command("scan", short_help="Try a text against the rules and your policy.")
 @click.argument("words", metavar="FILE|FOLDER|-...", nargs=-1, required=True, type=click.Path())
-@click.option(
+@choice(
     "--as",
+    [kind.value for kind in TextRole],
+    "What the text is judged as.",
     "taken",
-    type=click.Choice([kind.value for kind in TextRole]),
     default=TextRole.RESULT.value,
     show_default=True,
-    help="What the text is judged as.",
 )
-@click.option("--tool", metavar="NAME", help="The tool that it comes from or goes to.")
-@click.option("--server", metavar="NAME", help="The server, for a policy that names servers.")
-@click.option(
+@value_option("--tool", "NAME", "The tool that it comes from or goes to.")
+@value_option("--server", "NAME", "The server, for a policy that names servers.")
+@value_option(
     "--key",
-    metavar="NAME",
+    "NAME",
+    "With --as arguments: the name of the argument that contains a plain text.",
     default=USUAL_KEY,
     show_default=True,
-    help="With --as arguments: the name of the argument that contains a plain text.",
 )
-@click.option(
+@value_option(
     "--policy",
-    metavar="FILE",
+    "FILE",
+    "Use this policy instead of your own.",
     type=click.Path(exists=True, dir_okay=False),
-    help="Use this policy instead of your own.",
 )
-@click.option(
+@choice(
     "--fail-on",
-    type=click.Choice(["block", "warn"]),
+    ["block", "warn"],
+    "Exit with 1 if something would be blocked, cut out or redacted; with `warn`, also for"
+    " warnings.",
     default="block",
     show_default=True,
-    help="Exit with 1 if something would be blocked, cut out or redacted; with `warn`, also for"
-    " warnings.",
 )
 @flag(
     "--why", "Say how each finding was rated, what decided on its action, and what was not found."
@@ -91,7 +91,6 @@ def command(  # noqa: PLR0913  one for each option
     policy: str | None,
     fail_on: str,
     why: bool,
-    as_json: bool,
 ) -> None:
     """Judge files, or standard input (-), as `wrap` would, and say what would happen to them.
 
@@ -150,10 +149,10 @@ def command(  # noqa: PLR0913  one for each option
     code = int(any(file["action"] in stopping for file in files))
     if len(paths) == 1 and named:
         examples = _published_words(named[paths[0]])
-        emit(files[0], lambda file: [*_page(file), *examples], as_json=as_json, code=code)
+        emit(files[0], lambda file: [*_page(file), *examples], code=code)
     value = {"files": files, "skipped": skipped}
     code = code or (0 if is_all_read else InputError.exit_code)
-    emit(value, lambda value: _pages(**value), as_json=as_json, code=code)
+    emit(value, lambda value: _pages(**value), code=code)
 
 
 class _NotTextError(InputError):

@@ -8,7 +8,7 @@ import click
 
 from pipeguard.auth import ring, secrets
 from pipeguard.auth.place import Place
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, choice, emit, json_option
 from pipeguard.cli._groups import group
 from pipeguard.errors import InputError
 from pipeguard.state.timestamps import second_text
@@ -38,12 +38,12 @@ def command() -> None:
 
 @command.command("set")
 @click.argument("name")
-@click.option(
+@choice(
     "--store",
-    "place",
-    type=click.Choice([place.value for place in Place]),
-    help="Where to store it: the keyring at first, later where it was. A file is not encrypted, and"
+    [place.value for place in Place],
+    "Where to store it: the keyring at first, later where it was. A file is not encrypted, and"
     " only you can read it.",
+    "place",
 )
 def set_(name: str, place: str | None) -> None:
     """Store a secret, as in `pipeguard secrets set GITHUB_TOKEN`.
@@ -86,7 +86,7 @@ def get(name: str) -> None:
 
 @command.command("list")
 @json_option
-def list_(*, as_json: bool) -> None:
+def list_() -> None:
     """List the names of stored secrets and what uses them, as in `pipeguard secrets list`.
 
     Your clients' files and the gateway's tell what uses one. No value is read. A secret that
@@ -112,7 +112,7 @@ def list_(*, as_json: bool) -> None:
     ]
     names = {key: client.name for key, client in clients().items()}
     none = "No secret is stored. Store one:  pipeguard secrets set NAME"
-    emit(fields, partial(_lines, names), as_json=as_json, empty=none)
+    emit(fields, partial(_lines, names), empty=none)
 
 
 def _lines(clients: dict[str, str], fields: list[Fields]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._emit import flag
+from pipeguard.cli._emit import choice, flag
 from pipeguard.cli._sources import source_options
 from pipeguard.cli.wrap import add_options
 from pipeguard.config.options import WrapOptions
@@ -40,10 +40,10 @@ The exit code is 0 at the end; 1 if the address is in use; 2 for a wrong option,
 if the scan engine is missing, 4 if the store cannot be used."""
 )
 @source_options
-@click.option(
+@choice(
     "--mode",
-    type=click.Choice(MODES),
-    help="How agents get to the tools: search (default) shows a few that find and call all others,"
+    MODES,
+    "How agents get to the tools: search (default) shows a few that find and call all others,"
     " direct lists all of them, auto lists them while they are few.",
 )
 @flag("--read-only", "Refuse every tool that may change something, and proposals of servers.")

@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, emit, json_option, wants_json
 from pipeguard.cli._groups import group
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person
@@ -35,7 +35,7 @@ def command() -> None:
 
 @command.command("list")
 @json_option
-def list_(*, as_json: bool) -> None:
+def list_() -> None:
     """List the servers that agents proposed: those that wait, and those that you approved.
 
     \b
@@ -44,13 +44,13 @@ def list_(*, as_json: bool) -> None:
     """  # noqa: D301  click reads the mark
     with open_store() as store:
         fields = [_fields(proposal) for proposal in proposals.proposals(store)]
-    emit(fields, partial(map, _state), as_json=as_json, empty="No agent has proposed a server.")
+    emit(fields, partial(map, _state), empty="No agent has proposed a server.")
 
 
 @command.command("show")
 @click.argument("name")
 @json_option
-def show(name: str, *, as_json: bool) -> None:
+def show(name: str) -> None:
     """Show what a proposed server would start or call, and what the agent says of it.
 
     \b
@@ -58,13 +58,13 @@ def show(name: str, *, as_json: bool) -> None:
       pipeguard servers show weather
     """  # noqa: D301  click reads the mark
     with open_store() as store:
-        emit(_fields(_find(store, name)), _page, as_json=as_json)
+        emit(_fields(_find(store, name)), _page)
 
 
 @command.command("approve")
 @click.argument("name")
 @json_option
-def approve(name: str, *, as_json: bool) -> None:
+def approve(name: str) -> None:
     """Accept a server that an agent proposed.
 
     A gateway that runs starts the server within a second. Its tools wait for your review.
@@ -77,13 +77,13 @@ def approve(name: str, *, as_json: bool) -> None:
 
     The exit code is 1 if nothing was done.
     """  # noqa: D301  click reads the mark
-    _decide(name, "approve", proposals.approve, as_json=as_json)
+    _decide(name, "approve", proposals.approve)
 
 
 @command.command("reject")
 @click.argument("name")
 @json_option
-def reject(name: str, *, as_json: bool) -> None:
+def reject(name: str) -> None:
     """Refuse a server that an agent proposed, or end one that you approved.
 
     What is trusted of it stays: pipeguard forget NAME. A person decides, as for `approve`.
@@ -94,24 +94,21 @@ def reject(name: str, *, as_json: bool) -> None:
 
     The exit code is 1 if nothing was done.
     """  # noqa: D301  click reads the mark
-    _decide(name, "reject", proposals.reject, as_json=as_json)
+    _decide(name, "reject", proposals.reject)
 
 
-def _decide(
-    name: str, verb: str, take: Callable[[Store, Proposal, str], bool], *, as_json: bool
-) -> None:
+def _decide(name: str, verb: str, take: Callable[[Store, Proposal, str], bool]) -> None:
     """Show a proposal, have a person confirm, and act on exactly that proposal."""
     with open_store() as store:
         proposal = _find(store, name)
         person = Person.here()
-        if not as_json:
+        if not wants_json():
             click.echo("\n".join(_page(_fields(proposal))))
         is_done = person.confirms(f"{verb} {name}") and take(store, proposal, person.name)
     done = f"{'Approved' if verb == 'approve' else 'Rejected'} {name}."
     emit(
         {"name": name, "verb": verb, "is_done": is_done},
         lambda _: done if is_done else "",
-        as_json=as_json,
         empty="Nothing was done.",
         code=0 if is_done else NOT_DONE,
     )

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from pipeguard.cli._emit import flag
+from pipeguard.cli._emit import choice, flag, value_option
 
 SCOPES = ("user", "project", "all")
 
@@ -18,28 +18,22 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 
 @click.command("setup", short_help="Guard the servers of your MCP clients, or undo it.")
 @click.argument("clients", metavar="[CLIENT]...", nargs=-1, shell_complete=_complete)
-@click.option(
-    "--server", "names", metavar="NAME", multiple=True, help="Only this server; may be repeated."
-)
+@value_option("--server", "NAME", "Only this server; may be repeated.", "names", multiple=True)
 @flag("--all", "Every client that is found.", "take_all")
-@click.option(
+@choice(
     "--scope",
-    type=click.Choice(SCOPES),
-    help="Whose files: your own (the default), those of the project you are in, or both (the"
+    SCOPES,
+    "Whose files: your own (the default), those of the project you are in, or both (the"
     " default with --check or --shared).",
 )
-@click.option(
+@value_option(
     "--project",
-    metavar="DIR",
+    "DIR",
+    "The project, instead of the folder you are in.",
     type=click.Path(exists=True, file_okay=False),
-    help="The project, instead of the folder you are in.",
 )
-@click.option(
-    "--file",
-    "file",
-    metavar="PATH",
-    type=click.Path(exists=True),
-    help="This file of CLIENT, wherever it is.",
+@value_option(
+    "--file", "PATH", "This file of CLIENT, wherever it is.", "file", type=click.Path(exists=True)
 )
 @flag(
     "--gateway", "Move the servers behind `pipeguard serve`, with one entry in each client's file."
@@ -55,11 +49,7 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
     "--shared",
     "Also change files in git: they get the bare command `pipeguard`, which all must install.",
 )
-@click.option(
-    "--launcher",
-    metavar="PATH",
-    help="The path to write for this program, instead of the one found.",
-)
+@value_option("--launcher", "PATH", "The path to write for this program, instead of the one found.")
 def command(clients: tuple[str, ...], **options: Any) -> None:
     """Find the servers of every MCP client on this machine, and put the guard in front of them.
 

@@ -26,7 +26,7 @@ COLUMNS = ("server", "blocked", "held", "cut", "noted", "would block", "waits")
 
 @click.command("status", short_help="Show what is guarded, what happened, and what waits.")
 @json_option
-def command(*, as_json: bool) -> None:
+def command() -> None:
     """Show on one screen what is guarded, what happened today and in 7 days, and what waits.
 
     It counts messages. `blocked` were stopped, and `held` belong to a tool that you have not
@@ -39,7 +39,7 @@ def command(*, as_json: bool) -> None:
       pipeguard status
       pipeguard status --json
     """  # noqa: D301  click reads the mark
-    emit(_find_status(), _screen, as_json=as_json)
+    emit(_find_status(), _screen)
 
 
 def _find_status() -> Fields:

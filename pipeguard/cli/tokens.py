@@ -6,7 +6,7 @@ from functools import partial
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, flag, json_option
+from pipeguard.cli._emit import Fields, choice, emit, flag, json_option, value_option, wants_json
 from pipeguard.cli._groups import group
 from pipeguard.cli._sources import running_gateways
 from pipeguard.errors import InputError
@@ -50,30 +50,25 @@ def command() -> None:
 
 @command.command("create")
 @click.argument("name")
-@click.option("--server", "servers", metavar="GLOB", multiple=True, help="Only these servers.")
-@click.option(
+@value_option("--server", "GLOB", "Only these servers.", "servers", multiple=True)
+@value_option(
     "--tool",
-    "tools",
-    metavar="GLOB",
-    multiple=True,
-    help="Only these tools, as agents call them (github__get_*), or as SERVER/TOOL, and no prompts"
+    "GLOB",
+    "Only these tools, as agents call them (github__get_*), or as SERVER/TOOL, and no prompts"
     " or resources.",
+    "tools",
+    multiple=True,
 )
-@click.option(
-    "--effect",
-    type=click.Choice(EFFECTS),
-    default=EFFECTS[-1],
-    help="The most that a tool may do (default: destructive).",
+@choice(
+    "--effect", EFFECTS, "The most that a tool may do (default: destructive).", default=EFFECTS[-1]
 )
-@click.option(
-    "--expires",
-    metavar="SPAN",
-    help=("Let it expire after this time: 12h, 30d or 8w (default: never)."),
+@value_option(
+    "--expires", "SPAN", "Let it expire after this time: 12h, 30d or 8w (default: never)."
 )
 @click.option(
     "--per-minute",
     type=click.IntRange(1, 100_000),
-    help=("Allow at most this many calls per minute."),
+    help="Allow at most this many calls per minute.",
 )
 @flag("--manage", "It may propose servers, if the gateway's file allows that.")
 @flag("--decide", "It gets links to the page of the gateway (POST /ui/link), and calls nothing.")
@@ -88,7 +83,6 @@ def create(  # noqa: PLR0913  one for each option
     per_minute: int | None,
     manage: bool,
     decide: bool,
-    as_json: bool,
 ) -> None:
     """Make a token, and print it: it is stored nowhere.
 
@@ -114,13 +108,13 @@ def create(  # noqa: PLR0913  one for each option
     person.must_confirm(f"create the token {name}{', which opens the page' if decide else ''}")
     with open_store() as store:
         token = create_token(store, name, scope, ends, person.name)
-    _print_token(name, token, is_for_page=decide, as_json=as_json)
+    _print_token(name, token, is_for_page=decide)
 
 
 @command.command("rotate")
 @click.argument("name")
 @json_option
-def rotate(name: str, *, as_json: bool) -> None:
+def rotate(name: str) -> None:
     """Exchange a token for a new one with the same scope; the old one ends at once.
 
     A person decides, as for `create`.
@@ -136,7 +130,7 @@ def rotate(name: str, *, as_json: bool) -> None:
     person.must_confirm(f"exchange the token {name}")
     with open_store() as store:
         token = rotate_token(store, name, person.name)
-    _print_token(name, token, is_for_page=is_for_page, as_json=as_json)
+    _print_token(name, token, is_for_page=is_for_page)
 
 
 @command.command("revoke")
@@ -172,7 +166,7 @@ def reset() -> None:
 
 @command.command("list")
 @json_option
-def list_(*, as_json: bool) -> None:
+def list_() -> None:
     """List the tokens and their scopes, not the tokens themselves.
 
     \b
@@ -193,7 +187,7 @@ def list_(*, as_json: bool) -> None:
             for token in stored_tokens(store)
         ]
     none = "There is no token. Make one:  pipeguard tokens create NAME"
-    emit(fields, partial(map, _line), as_json=as_json, empty=none)
+    emit(fields, partial(map, _line), empty=none)
 
 
 def _line(token: Fields) -> str:
@@ -218,9 +212,9 @@ def _span(text: str) -> timedelta:
     return timedelta(hours=int(match[1]) * _HOURS[match[2]])
 
 
-def _print_token(name: str, token: str, *, is_for_page: bool, as_json: bool) -> None:
-    emit({"name": name, "token": token}, lambda fields: str(fields["token"]), as_json=as_json)
-    if as_json:
+def _print_token(name: str, token: str, *, is_for_page: bool) -> None:
+    emit({"name": name, "token": token}, lambda fields: str(fields["token"]))
+    if wants_json():
         return
     is_tls = any(url.startswith("https:") for url, _ in running_gateways())
     address = f"{'https' if is_tls else 'http'}://HOST:PORT"

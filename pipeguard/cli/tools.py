@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeguard.cli._emit import emit, json_option
+from pipeguard.cli._emit import emit, json_option, value_option, wants_json
 from pipeguard.cli._groups import group
 from pipeguard.cli._sources import source_options, url_options
 from pipeguard.errors import InputError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Ask = Callable[[Callable[[Inspector], Awaitable[int]], Callable[[str], bool]], None]
 
 MOST_FOUND = 50
-_server_option = click.option("--server", metavar="NAME", help="Only tools of this server.")
+_server_option = value_option("--server", "NAME", "Only tools of this server.")
 
 
 def _gateway_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +64,7 @@ def command() -> None:
 @_server_option
 @json_option
 @_gateway_options
-def search(ask: Ask, query: str, limit: int, server: str | None, *, as_json: bool) -> None:
+def search(ask: Ask, query: str, limit: int, server: str | None) -> None:
     """Find the tools that QUERY is about, in the order in which an agent gets them.
 
     \b
@@ -97,7 +97,6 @@ def search(ask: Ask, query: str, limit: int, server: str | None, *, as_json: boo
         emit(
             rows,
             lambda _: visible_lines(menu.results(found)) if found else "",
-            as_json=as_json,
             empty="No tool that can be called now matches. Try other words, or fewer.",
         )
         return 0 if found else 1
@@ -109,7 +108,7 @@ def search(ask: Ask, query: str, limit: int, server: str | None, *, as_json: boo
 @_server_option
 @json_option
 @_gateway_options
-def list_(ask: Ask, server: str | None, *, as_json: bool) -> None:
+def list_(ask: Ask, server: str | None) -> None:
     """List the tools of all servers, and why a server has none.
 
     \b
@@ -122,7 +121,7 @@ def list_(ask: Ask, server: str | None, *, as_json: bool) -> None:
         if server is not None:
             _known_server(inspector, server)
         tools = [tool for tool in inspector.catalog if server in (None, tool.server)]
-        emit([_fields(tool) for tool in tools], lambda _: _table(tools), as_json=as_json)
+        emit([_fields(tool) for tool in tools], lambda _: _table(tools))
         _say_missing(inspector, _only(server))
         return 0
 
@@ -133,7 +132,7 @@ def list_(ask: Ask, server: str | None, *, as_json: bool) -> None:
 @click.argument("name")
 @json_option
 @_gateway_options
-def describe(ask: Ask, name: str, *, as_json: bool) -> None:
+def describe(ask: Ask, name: str) -> None:
     """Show all that an agent can know of a tool; with --json, its whole definition.
 
     \b
@@ -147,7 +146,7 @@ def describe(ask: Ask, name: str, *, as_json: bool) -> None:
     async def work(inspector: Inspector) -> int:
         tool = await _known_tool(inspector, name)
         whole = written({**tool.definition, "name": tool.public})
-        click.echo(whole if as_json else visible_lines(menu.description(tool)))
+        click.echo(whole if wants_json() else visible_lines(menu.description(tool)))
         if tool.is_held:
             command = f"pipeguard diff {quote(f'{tool.server}/{tool.name}')}"
             click.echo(f"What changed:  {command}", err=True)
@@ -161,7 +160,7 @@ def describe(ask: Ask, name: str, *, as_json: bool) -> None:
 @click.argument("arguments", default="{}")
 @json_option
 @_gateway_options
-def call(ask: Ask, name: str, arguments: str, *, as_json: bool) -> None:
+def call(ask: Ask, name: str, arguments: str) -> None:
     """Call a tool with ARGUMENTS, a JSON object. It is judged and audited as an agent's call.
 
     \b
@@ -189,7 +188,7 @@ def call(ask: Ask, name: str, arguments: str, *, as_json: bool) -> None:
         if not isinstance(result, dict):
             message = error.get("message") if isinstance(error, dict) else "it failed"
             raise InputError(str(message))
-        click.echo(written(result) if as_json else visible_lines(menu.result_text(result)))
+        click.echo(written(result) if wants_json() else visible_lines(menu.result_text(result)))
         return 1 if result.get("isError") is True else 0
 
     ask(work, _of_tool(name))

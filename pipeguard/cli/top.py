@@ -49,21 +49,17 @@ def command(window: float, interval: float, *, once: bool, as_json: bool) -> Non
         while True:
             with open_store() as store:
                 servers = recent_activity(store, time.time(), window)
+            view = {"window_seconds": window, "servers": [each._asdict() for each in servers]}
             if not (as_json or is_once):
                 click.clear()
             try:
-                click.echo(_json(servers, window) if as_json else _table(servers, window))
+                click.echo(json.dumps(view) if as_json else _table(servers, window))
             except BrokenPipeError:  # the reader has enough
                 os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
                 return
             if is_once:
                 return
             time.sleep(interval)
-
-
-def _json(servers: list[ServerActivity], window: float) -> str:
-    rows = [server._asdict() for server in servers]
-    return json.dumps({"window_seconds": window, "servers": rows})
 
 
 def _table(servers: list[ServerActivity], window: float) -> str:

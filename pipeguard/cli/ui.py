@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.allocator import return_large_blocks
-from pipeguard.cli._emit import flag
+from pipeguard.cli._emit import choice, flag
 from pipeguard.cli._page_host import HAS_ATTACHING, LINK, PageHost, attach, is_running
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person
@@ -34,10 +34,10 @@ HIGHEST_PORT = 65_535
 @flag("--no-browser", "Print the link, and open no browser.")
 @flag("--notify", "Show notifications of what waits, on your desktop.")
 @flag("--tray", "The same, and an icon that counts what waits.")
-@click.option(
+@choice(
     "--service",
-    type=click.Choice(["install", "remove", "run"]),
-    help="Have systemd run the page while you are logged in; remove that again; or run it so.",
+    ["install", "remove", "run"],
+    "Have systemd run the page while you are logged in; remove that again; or run it so.",
 )
 def command(
     *, port: int | None, no_browser: bool, notify: bool, tray: bool, service: str | None
