@@ -31,8 +31,8 @@ CAPS = {
     ("launch", "isolation"): 70_453,
     ("runtime",): 16_833,
     ("gateway",): 62_181,
-    ("clients", "assess", "doctor", "demo"): 56_563,
-    ("ui",): 28_886,
+    ("clients", "assess", "doctor", "demo"): 56_548,
+    ("ui",): 28_664,
     ("cli",): 38_348,
 }
 TOKENS_CAP = 594_834  # of all rooms

@@ -82,7 +82,10 @@ def _diagnose(check: InstallationCheck, machine: Machine) -> Iterator[Diagnosis]
     try:
         yield from check.look(machine)
     except PipeGuardError as error:
-        yield _of_error(str(error))
+        what, *advice = map(str.strip, str(error).splitlines())  # the last line is advice
+        fix = advice.pop() if advice else "Look at it, and try again."
+        command = _ADVICE.search(fix)
+        yield wrong(" ".join((what, *advice)), command[1] if command else fix)
     except ImportError as error:
         name = error.name or "a module"
         yield wrong(f"{name} cannot be imported", INSTALL_AGAIN)
@@ -90,11 +93,3 @@ def _diagnose(check: InstallationCheck, machine: Machine) -> Iterator[Diagnosis]
         where = f"{error.filename}: " if error.filename else ""
         why = (error.strerror or type(error).__name__).lower()
         yield wrong(f"{where}{why}", "Fix its permissions, or check the disk.")
-
-
-def _of_error(text: str) -> Diagnosis:
-    """Turn an error into a diagnosis; its last line is advice, mostly with a command."""
-    what, *advice = map(str.strip, text.splitlines())
-    fix = advice.pop() if advice else "Look at it, and try again."
-    command = _ADVICE.search(fix)
-    return wrong(" ".join((what, *advice)), command[1] if command else fix)

@@ -20,7 +20,18 @@ from pipeguard.ui import (
     tools,
     waiting,
 )
-from pipeguard.ui.page import ENTER, HEADERS, PAGE, STATIC, Page, guard, is_foreign, problem
+from pipeguard.ui.page import (
+    ENTER,
+    HEADERS,
+    PAGE,
+    STATIC,
+    Page,
+    Request,
+    Response,
+    guard,
+    is_foreign,
+    problem,
+)
 
 MOST_FORM_BYTES = 64 * 1024
 LOOK_SECONDS = 0.25  # between two looks at whether the store changed
@@ -65,7 +76,7 @@ def make_app(page: Page) -> web.Application:
     return app
 
 
-async def _enter(request: web.Request) -> web.StreamResponse:
+async def _enter(request: Request) -> Response:
     if await asyncio.to_thread(is_foreign, request.transport):
         return problem(request, 403, "This link is another user's", "")
     page = request.app[PAGE]
@@ -82,14 +93,14 @@ async def _enter(request: web.Request) -> web.StreamResponse:
     return answer
 
 
-async def _doorstep(request: web.Request) -> web.StreamResponse:
+async def _doorstep(request: Request) -> Response:
     """The address without the root: a script sends a signed-in browser to its root."""
     return problem(request, 401, "Open the page by its link", "")
 
 
-async def _changes(request: web.Request) -> web.StreamResponse:
+async def _changes(request: Request) -> Response:
     """Tell an open page that the store changed; the page then reloads itself."""
-    response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+    response = Response(headers={**HEADERS, "Content-Type": "text/event-stream"})
     await response.prepare(request)
     page = request.app[PAGE]
     lost = (ConnectionError, StateError, asyncio.CancelledError)
@@ -107,7 +118,7 @@ async def _changes(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _static(request: web.Request) -> web.StreamResponse:
+async def _static(request: Request) -> Response:
     name = request.match_info["name"]
     if name not in TYPES:
         raise web.HTTPNotFound

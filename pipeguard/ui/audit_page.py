@@ -13,7 +13,7 @@ from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.state.verification import Examination, examine
 from pipeguard.ui.live import read_query
-from pipeguard.ui.page import HEADERS, PAGE, draw, with_store
+from pipeguard.ui.page import HEADERS, PAGE, Request, Response, draw, with_store
 
 SHOWN = 100  # rows of one page
 MOST_PROBLEMS = 50  # that are listed
@@ -38,7 +38,7 @@ class ChainCheck:
 CHECK = web.AppKey("check", ChainCheck)
 
 
-async def _audit(request: web.Request) -> web.StreamResponse:
+async def _audit(request: Request) -> Response:
     query, where, wrong, before = read_query(request)
     rows: list[tuple[AuditRow, list[dict[str, str]]]] = []
     older = 0
@@ -51,13 +51,13 @@ async def _audit(request: web.Request) -> web.StreamResponse:
     return await draw(request, "audit.html", "Audit", check=request.app[CHECK], **values)
 
 
-async def _show_check(request: web.Request) -> web.StreamResponse:
+async def _show_check(request: Request) -> Response:
     return await draw(
         request, "check.html", "The chain", check=request.app[CHECK], most=MOST_PROBLEMS
     )
 
 
-async def _check(request: web.Request) -> web.StreamResponse:
+async def _check(request: Request) -> Response:
     """Verify the audit in a thread, once for all concurrent requests."""
     check = request.app[CHECK]
     if check.task is None:
@@ -71,14 +71,14 @@ async def _check(request: web.Request) -> web.StreamResponse:
     raise web.HTTPSeeOther("/audit/check")
 
 
-async def _export(request: web.Request) -> web.StreamResponse:
+async def _export(request: Request) -> Response:
     """Send all matching rows as a file; a slow reader delays the thread that reads them."""
     _, where, _, _ = read_query(request)
     form = request.query.get("form", "jsonl")
     if where is None or form not in _TYPES:
         raise web.HTTPBadRequest(reason="The filter or the form of the file is wrong")
     name = f"pipeguard-audit-{now_text()[:10]}.{form}"
-    response = web.StreamResponse(
+    response = Response(
         headers={
             **HEADERS,
             "Content-Type": f"{_TYPES[form]}; charset=utf-8",

@@ -76,31 +76,27 @@ class Door:
     Args:
         show: prints a line on the person's terminals; False if there is none.
         keys: the keys of links, each of which lets one browser in, once.
-        clock: the seconds for time limits.
     """
 
-    def __init__(
-        self, show: Callable[[str], bool], keys: LinkKeys, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, show: Callable[[str], bool], keys: LinkKeys) -> None:
         self._show = show
         self._keys = keys
-        self._clock = clock
         self._visitors: dict[str, Visitor] = {}
 
     def enter(self, key: str) -> str | None:
         """Use up a link; return the new visitor's cookie, or None if the link does not work."""
         until, may_stay = self._keys.pop(key, (0.0, bool))
-        if until <= self._clock() or not may_stay():
+        if until <= monotonic() or not may_stay():
             return None
         while len(self._visitors) >= MOST_VISITORS:
             del self._visitors[next(iter(self._visitors))]
         cookie = secrets.token_urlsafe(32)
-        self._visitors[cookie] = Visitor(may_stay, self._clock() + VISIT_SECONDS)
+        self._visitors[cookie] = Visitor(may_stay, monotonic() + VISIT_SECONDS)
         return cookie
 
     def find_visitor(self, cookie: str) -> Visitor | None:
         """Return the visitor with this cookie, if the visit has not ended."""
-        visitor, now = self._visitors.get(cookie), self._clock()
+        visitor, now = self._visitors.get(cookie), monotonic()
         if visitor is None or visitor.until <= now or not visitor.may_stay():
             self._visitors.pop(cookie, None)
             return None
@@ -109,11 +105,11 @@ class Door:
 
     def is_unlocked(self, visitor: Visitor) -> bool:
         """True while the visitor's answers need no number."""
-        return self._clock() < visitor.unlocked_until
+        return monotonic() < visitor.unlocked_until
 
     def unlock(self, visitor: Visitor) -> None:
         """Let the visitor answer without a number for a while."""
-        visitor.unlocked_until = self._clock() + UNLOCKED_SECONDS
+        visitor.unlocked_until = monotonic() + UNLOCKED_SECONDS
 
     def ask(self, visitor: Visitor, what: str, sentence: str) -> bool:
         """Show a number for an answer on the terminal, replacing the one before.
@@ -128,7 +124,7 @@ class Door:
         """
         number = f"{secrets.randbelow(NUMBERS) + 1000}"
         is_shown = self._show(f"To {sentence}, type {number} on the page.")
-        end = self._clock() + NUMBER_SECONDS
+        end = monotonic() + NUMBER_SECONDS
         visitor.question = Question(what, number, end) if is_shown else None
         return is_shown
 
@@ -140,7 +136,7 @@ class Door:
     def accept(self, visitor: Visitor, what: str, number: str) -> bool:
         """True if the visitor typed the number for this answer; each number works once."""
         question = visitor.question
-        if question is not None and question.until <= self._clock():
+        if question is not None and question.until <= monotonic():
             question = visitor.question = None
         if question is None or question.what != what:
             return False

@@ -18,7 +18,7 @@ from pipeguard.state.store import Store
 from pipeguard.ui.cards import MOST_CARDS, find_waiting
 from pipeguard.ui.evidence import Evidence
 from pipeguard.ui.headings import make_heading
-from pipeguard.ui.page import draw, with_store
+from pipeguard.ui.page import Request, Response, draw, with_store
 from pipeguard.ui.text import foreign, sentence, show_own
 
 MOST_RULES = 8  # of an event, that are explained; the rest is counted
@@ -26,7 +26,7 @@ MOST_PASSAGES = 5  # of one rule
 MOST_DECISIONS = 20
 
 
-async def _event(request: web.Request) -> web.StreamResponse:
+async def _event(request: Request) -> Response:
     name = request.match_info["event"]
     event = await with_store(request, lambda store: explain_event(store, name))
     return await draw(request, "event.html", "Event", event=event)
@@ -72,10 +72,9 @@ def _describe(decision: AuditEntry) -> str:
 def _head(event: AuditedEvent) -> Markup:
     if stopped := exceptions.stopping(event):
         return make_heading(event, exceptions.decisive(stopped))
-    what = event.tool or event.method
-    if not what:
-        return sentence("A message of {server}", server=show_own(event.server))
-    return sentence("{what} of {server}", what=foreign(what), server=show_own(event.server))
+    named = event.tool or event.method
+    what = foreign(named) if named else "A message"
+    return sentence("{what} of {server}", what=what, server=show_own(event.server))
 
 
 def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> dict[str, object]:

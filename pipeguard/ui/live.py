@@ -10,7 +10,7 @@ from pipeguard.state.row_filter import RowFilter, WrongFilterError, parse_filter
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.event import explain_event
-from pipeguard.ui.page import PAGE, draw, with_store
+from pipeguard.ui.page import PAGE, Request, Response, draw, with_store
 from pipeguard.ui.plots import bars
 
 SHOWN = 100  # calls of one page
@@ -26,7 +26,7 @@ _VIEWS = (
 )
 
 
-def read_query(request: web.Request) -> tuple[str, RowFilter | None, str, int]:
+def read_query(request: Request) -> tuple[str, RowFilter | None, str, int]:
     """Return the filter as typed and as parsed, its error, and the row to begin at."""
     text = request.query.get("q", "").strip()
     before = request.query.get("before", "")
@@ -37,7 +37,7 @@ def read_query(request: web.Request) -> tuple[str, RowFilter | None, str, int]:
         return text, None, str(error), number
 
 
-async def _live(request: web.Request) -> web.StreamResponse:
+async def _live(request: Request) -> Response:
     query, where, wrong, before = read_query(request)
     counts, name = request.app[PAGE].counts, request.query.get("open", "")
     live = await with_store(request, lambda store: _look(store, counts, where, before, name))

@@ -46,7 +46,9 @@ HEADERS = {
 }
 NO_TERMINAL = "No terminal shows numbers now. Run this in one, and answer again:  pipeguard ui"
 _REMOVED = "PipeGuard was removed or replaced while it ran. End it with Ctrl-C in its terminal."
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Request = web.Request
+Response = web.StreamResponse
+_Handler = Callable[[Request], Awaitable[Response]]
 _T = TypeVar("_T")
 _LINK = re.compile(r'\b(href|src|action|formaction)="/')
 
@@ -138,7 +140,7 @@ VISITOR = web.RequestKey("visitor", Visitor)
 
 
 @web.middleware
-async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def guard(request: Request, handler: _Handler) -> Response:
     """Refuse strangers, and give every answer its headers."""
     try:
         response = await _admit(request, handler)
@@ -163,7 +165,7 @@ async def guard(request: web.Request, handler: _Handler) -> web.StreamResponse:
     return response
 
 
-def _leave_form(request: web.Request) -> web.Response:
+def _leave_form(request: Request) -> web.Response:
     """Redirect to the first page; answer nothing to a script that redraws a page."""
     if "X-Refresh" in request.headers:
         return web.Response(status=204)
@@ -174,7 +176,7 @@ def _explain(error: ImportError | OSError) -> str:
     return str(error) if Path(__file__).exists() else _REMOVED
 
 
-async def _admit(request: web.Request, handler: _Handler) -> web.StreamResponse:
+async def _admit(request: Request, handler: _Handler) -> Response:
     page = request.app[PAGE]
     if request.headers.get("Host", "") not in page.hosts:
         raise web.HTTPForbidden(reason="This address has another name")
@@ -216,7 +218,7 @@ def is_foreign(connection: asyncio.Transport | None) -> bool:
     return is_own_peer(peer, ours) is False
 
 
-def problem(request: web.Request, status: int, title: str, text: str) -> web.Response:
+def problem(request: Request, status: int, title: str, text: str) -> web.Response:
     """Return a page that describes an error."""
     values = {"status": status, "problem": title, "advice": text}
     back = request.match_info.get("card", "")
@@ -227,7 +229,7 @@ def problem(request: web.Request, status: int, title: str, text: str) -> web.Res
 # --- pages ------------------------------------------------------------------------------------
 
 
-def _render(request: web.Request, template: str, title: str, **values: object) -> str:
+def _render(request: Request, template: str, title: str, **values: object) -> str:
     """Fill a template, also with the values that every page has, and move its links to the root."""
     page = request.app[PAGE]
     visitor = request.get(VISITOR)
@@ -248,19 +250,19 @@ def _render(request: web.Request, template: str, title: str, **values: object) -
     return _LINK.sub(rf'\1="{root}/', html)  # in a foreign text, each quote is escaped
 
 
-async def read_form(request: web.Request) -> defaultdict[str, str]:
+async def read_form(request: Request) -> defaultdict[str, str]:
     """Read the fields of a form; a missing one is empty."""
     form = await request.post()
     return defaultdict(str, {name: str(value) for name, value in form.items()})
 
 
 async def ask_number(
-    request: web.Request,
+    request: Request,
     answers: Sequence[OpeningAnswer],
     *,
     left: Sequence[Markup] = (),
     is_list: bool = False,
-) -> web.StreamResponse | None:
+) -> Response | None:
     """Return the page that asks for the number of answers; None if the visitor needs no number.
 
     Args:
@@ -299,7 +301,7 @@ async def ask_number(
     )
 
 
-async def with_store(request: web.Request, work: Callable[[Store], _T]) -> _T:
+async def with_store(request: Request, work: Callable[[Store], _T]) -> _T:
     """Work with the store, in a thread.
 
     Raises:
@@ -313,7 +315,7 @@ async def with_store(request: web.Request, work: Callable[[Store], _T]) -> _T:
     return await asyncio.to_thread(run)
 
 
-async def draw(request: web.Request, template: str, title: str, **values: object) -> web.Response:
+async def draw(request: Request, template: str, title: str, **values: object) -> web.Response:
     """Answer with a page from its template, drawn in a thread."""
     html = await asyncio.to_thread(lambda: _render(request, template, title, **values))
     gc.collect()  # a template leaves cycles, which scatter over megabytes until they are found

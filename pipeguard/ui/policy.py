@@ -25,7 +25,16 @@ from pipeguard.state.timestamps import parse_moment, today
 from pipeguard.state.trials import find_uses, try_mode
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.own_policy import read_policy
-from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, read_form, with_store
+from pipeguard.ui.page import (
+    PAGE,
+    OpeningAnswer,
+    Request,
+    Response,
+    ask_number,
+    draw,
+    read_form,
+    with_store,
+)
 from pipeguard.ui.text import foreign, sentence
 
 PATH = "/policy"
@@ -47,7 +56,7 @@ OBSERVE = OpeningAnswer(
 )
 
 
-async def _policy(request: web.Request) -> web.StreamResponse:
+async def _policy(request: Request) -> Response:
     shown = await with_store(request, _find)
     return await draw(request, "policy.html", "Policy", shown=shown, days=TRIAL_DAYS)
 
@@ -98,7 +107,7 @@ def _make_id(written: WrittenException) -> str:
     return sha256(repr(fields).encode()).hexdigest()[:32]
 
 
-async def _remove(request: web.Request) -> web.StreamResponse:
+async def _remove(request: Request) -> Response:
     page, wanted = request.app[PAGE], (await read_form(request))["exception"]
 
     def remove(_store: Store) -> DoneDecision:
@@ -118,7 +127,7 @@ async def _remove(request: web.Request) -> web.StreamResponse:
     raise page.finish(await with_store(request, remove), PATH)
 
 
-async def _change_mode(request: web.Request) -> web.StreamResponse:
+async def _change_mode(request: Request) -> Response:
     page, chosen = request.app[PAGE], (await read_form(request))["mode"]
     if chosen not in {mode.value for mode in Mode}:
         raise web.HTTPBadRequest(reason="There is no such mode")

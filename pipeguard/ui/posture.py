@@ -13,7 +13,7 @@ from aiohttp import web
 
 from pipeguard.firewall.finding import Severity
 from pipeguard.state.timestamps import now_text
-from pipeguard.ui.page import PAGE, draw
+from pipeguard.ui.page import PAGE, Request, Response, draw
 from pipeguard.ui.scans import Scans, end_task, run_pipeguard
 
 PATH = "/posture"
@@ -90,14 +90,14 @@ class Posture:
 POSTURE = web.AppKey("posture", Posture)
 
 
-async def _posture(request: web.Request) -> web.StreamResponse:
+async def _posture(request: Request) -> Response:
     posture = request.app[POSTURE]
     if not posture.began:
         posture.start(request.app[PAGE].scans)
     return await draw(request, "posture.html", "Posture", posture=posture)
 
 
-async def _look(request: web.Request) -> web.StreamResponse:
+async def _look(request: Request) -> Response:
     request.app[POSTURE].start(request.app[PAGE].scans)
     raise web.HTTPSeeOther(PATH)
 

@@ -10,12 +10,12 @@ from pipeguard.assess.target import read_configs
 from pipeguard.auth.secrets import set_command, stored_secrets
 from pipeguard.clients.machine import Machine
 from pipeguard.state.timestamps import second_text
-from pipeguard.ui.page import draw
+from pipeguard.ui.page import Request, Response, draw
 
 PATH = "/secrets"
 
 
-async def _secrets(request: web.Request) -> web.StreamResponse:
+async def _secrets(request: Request) -> Response:
     return await draw(request, "stored_secrets.html", "Secrets", **await asyncio.to_thread(_find))
 
 

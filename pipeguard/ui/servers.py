@@ -42,7 +42,16 @@ from pipeguard.isolation import Isolation, extent_rows, find_engine_problem, sho
 from pipeguard.state.activity import KnownServer, ServerHistory, activity_history, guarded_servers
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
-from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, read_form, with_store
+from pipeguard.ui.page import (
+    PAGE,
+    OpeningAnswer,
+    Request,
+    Response,
+    ask_number,
+    draw,
+    read_form,
+    with_store,
+)
 from pipeguard.ui.plots import sparkline
 from pipeguard.ui.text import foreign, sentence, when
 from pipeguard.ui.tool_pins import NO_TOOLS, ToolCounts, address, count_tools
@@ -64,7 +73,7 @@ WITH_YOUR_RIGHTS = Markup(
 NOTHING_BETWEEN = Markup("<b>Not guarded:</b> PipeGuard is not between it and its client")
 
 
-async def _servers(request: web.Request) -> web.StreamResponse:
+async def _servers(request: Request) -> Response:
     shown = await with_store(request, lambda store: find_servers(store, time.time()))
     counts = Counter(server["mark"] if server["tools_path"] else "open" for server in shown)
     return await draw(
@@ -355,12 +364,12 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     return GuardPlan(change, name, verb if is_isolation else "Guard", lines, notes, reach, machine)
 
 
-async def _preview(request: web.Request) -> web.StreamResponse:
+async def _preview(request: Request) -> Response:
     planned = await with_store(request, lambda _: plan_guard(request.query))
     return await draw(request, "guard.html", f"Guard {planned.name[:40]!a}", planned=planned)
 
 
-async def _guard(request: web.Request) -> web.StreamResponse:
+async def _guard(request: Request) -> Response:
     form = await read_form(request)
     planned = await with_store(request, lambda _: plan_guard(form))
     if form["shown"] != planned.digest:

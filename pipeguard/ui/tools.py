@@ -26,7 +26,16 @@ from pipeguard.ui import tool_pins
 from pipeguard.ui.cards import ChangedCard
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason
-from pipeguard.ui.page import PAGE, OpeningAnswer, ask_number, draw, read_form, with_store
+from pipeguard.ui.page import (
+    PAGE,
+    OpeningAnswer,
+    Request,
+    Response,
+    ask_number,
+    draw,
+    read_form,
+    with_store,
+)
 from pipeguard.ui.servers import sort_entries
 from pipeguard.ui.text import foreign, show_own
 from pipeguard.ui.tool_pins import StoredTool, address
@@ -44,7 +53,7 @@ UNSEEN = Markup("It passed when a client first listed it. No person looked.")
 WHOLE = "whole"  # the field with all arguments as JSON
 
 
-async def _tools(request: web.Request) -> web.StreamResponse:
+async def _tools(request: Request) -> Response:
     query = request.query.get("q", "").strip()[:QUERY_CHARS]
     server = request.query.get("server", "")
     tools = await with_store(request, tool_pins.stored_tools)
@@ -72,6 +81,10 @@ async def _tools(request: web.Request) -> web.StreamResponse:
 # --- one tool ---------------------------------------------------------------------------------
 
 
+# Of a pin's history: its sign, what happened, when, more about it, and the definition.
+_Step = tuple[str, str, str, tuple[Markup, ...], str | None]
+
+
 class ShownTool(NamedTuple):
     """A tool on its page.
 
@@ -90,7 +103,7 @@ class ShownTool(NamedTuple):
     parameters: list[tool_pins.Parameter]
     schema: str
     annotations: JsonObject
-    steps: list[dict[str, Any]]
+    steps: list[_Step]
     calls: list[dict[str, Any]]
     entry: ServerEntry | None
     why: str
@@ -137,7 +150,7 @@ _DECIDED = {
 }
 
 
-def _list_steps(store: Store, stored: StoredTool) -> Iterator[dict[str, Any]]:
+def _list_steps(store: Store, stored: StoredTool) -> Iterator[_Step]:
     pin = stored.pin
     if pin.held_definition is not None:
         changes = StoredDefinition(stored.server, pin).changes or (describe_reason(pin.reason),)
@@ -146,24 +159,16 @@ def _list_steps(store: Store, stored: StoredTool) -> Iterator[dict[str, Any]]:
         mark, heading = (
             ("block", "Rejected, and offered again") if pin.is_rejected else (mark, heading)
         )
-        yield _step(mark, heading, pin.held_at, lines, pin.held_fingerprint)
+        yield mark, heading, pin.held_at, lines, pin.held_fingerprint
     for entry in pin_history(store, stored.server, pin.kind, pin.name):
         mark, heading = _DECIDED.get(entry.action, ("asleep", entry.action))
         by = Markup("by {}").format(show_own(entry.client)) if entry.client else Markup("")
-        yield _step(mark, heading, entry.time, (by,) if by else (), entry.frame_sha256)
+        yield mark, heading, entry.time, (by,) if by else (), entry.frame_sha256
     if pin.approved_definition is not None:
         heading = "In force: approved" if pin.is_reviewed else "In force: trusted on first use"
         said = () if pin.is_reviewed else (UNSEEN,)
         mark = "up" if pin.is_reviewed else "allow"
-        yield _step(mark, heading, pin.approved_at, said, pin.approved_fingerprint)
-
-
-def _step(
-    mark: str, heading: str, time: str, lines: tuple[Markup, ...], fingerprint: str | None
-) -> dict[str, Any]:
-    """Make a step in the history of a pin: a time, an event and a definition."""
-    step = {"mark": mark, "heading": heading, "time": time, "lines": lines}
-    return {**step, "fingerprint": fingerprint or ""}
+        yield mark, heading, pin.approved_at, said, pin.approved_fingerprint
 
 
 def _list_calls(entries: list[AuditEntry], tool: str) -> Iterator[dict[str, Any]]:
@@ -194,18 +199,18 @@ def _find_entry(store: Store, stored: StoredTool) -> tuple[ServerEntry | None, s
     return None, "No file of a client on this machine starts its server guarded."
 
 
-async def _find(request: web.Request) -> ShownTool:
+async def _find(request: Request) -> ShownTool:
     server, name = request.match_info["server"], request.match_info["name"]
     return await with_store(request, lambda store: find_shown(store, server, name))
 
 
-async def _tool(request: web.Request) -> web.StreamResponse:
+async def _tool(request: Request) -> Response:
     return await _draw_tool(request, await _find(request), {}, defaultdict(str))
 
 
 async def _draw_tool(
-    request: web.Request, shown: ShownTool, trial: dict[str, object], form: dict[str, str]
-) -> web.StreamResponse:
+    request: Request, shown: ShownTool, trial: dict[str, object], form: dict[str, str]
+) -> Response:
     stored, entry = shown.stored, shown.entry
     return await draw(
         request,
@@ -271,7 +276,7 @@ def _read_json(text: str, name: str) -> object:
         raise NothingDoneError(f"{name}: this is not JSON.") from None
 
 
-async def _try(request: web.Request) -> web.StreamResponse:
+async def _try(request: Request) -> Response:
     form = await read_form(request)
     shown = await _find(request)
     stored, server = shown.stored, shown.entry
@@ -306,7 +311,7 @@ async def _try(request: web.Request) -> web.StreamResponse:
 
 
 async def _carry_out(
-    request: web.Request, stored: StoredTool, server: ServerEntry, arguments: dict[str, object]
+    request: Request, stored: StoredTool, server: ServerEntry, arguments: dict[str, object]
 ) -> dict[str, object]:
     """Call a tool; return the outcome for the page."""
     from pipeguard.assess.connecting import call_guarded  # with all of the guard

@@ -16,7 +16,17 @@ from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import CallCard, StoppedCard, find_why
 from pipeguard.ui.headings import describe_reason, find_subject
 from pipeguard.ui.offers import list_offers
-from pipeguard.ui.page import PAGE, VISITOR, OpeningAnswer, ask_number, draw, read_form, with_store
+from pipeguard.ui.page import (
+    PAGE,
+    VISITOR,
+    OpeningAnswer,
+    Request,
+    Response,
+    ask_number,
+    draw,
+    read_form,
+    with_store,
+)
 from pipeguard.ui.scans import Scans
 from pipeguard.ui.servers import find_starts
 from pipeguard.ui.text import draw_content, sentence, show_own
@@ -32,7 +42,7 @@ UNLOCK = OpeningAnswer(
 )
 
 
-async def _waiting(request: web.Request) -> web.StreamResponse:
+async def _waiting(request: Request) -> Response:
     wanted, scans = request.query.get("all", ""), request.app[PAGE].scans
     waiting = await with_store(request, lambda store: _find_cards(store, wanted))
     drawn = waiting[: cards.MOST_CARDS]
@@ -72,7 +82,7 @@ def _find_cards(store: Store, in_full: str, wanted: str = "") -> list[Card]:
     return listed
 
 
-async def _decide(request: web.Request) -> web.StreamResponse:
+async def _decide(request: Request) -> Response:
     page, form = request.app[PAGE], await read_form(request)
     ticked = sorted({*map(str, (await request.post()).getall("tick", []))})
     why = " ".join(form["why"].split())[:REASON_CHARS]
@@ -107,7 +117,7 @@ def _read_last_day(text: str) -> datetime.date:
     raise NothingDoneError("Choose the last day on which it is allowed: today, or a later one.")
 
 
-async def _decide_several(request: web.Request) -> web.StreamResponse:
+async def _decide_several(request: Request) -> Response:
     """Refuse or allow all ticked cards of the list, as they were shown."""
     page, form = request.app[PAGE], await read_form(request)
     items = sorted({*map(str, (await request.post()).getall("item", []))})
@@ -159,7 +169,7 @@ def _opening(chosen: ChosenAnswer, scans: Scans) -> OpeningAnswer:
     )
 
 
-async def _undo(request: web.Request) -> web.StreamResponse:
+async def _undo(request: Request) -> Response:
     page, form = request.app[PAGE], await read_form(request)
     taken = page.taken.pop(form["decision"], None)
     if taken is None or taken.until <= monotonic() or taken.undo is None:
@@ -170,7 +180,7 @@ async def _undo(request: web.Request) -> web.StreamResponse:
     raise page.finish(DoneDecision(words))
 
 
-async def _clear(request: web.Request) -> web.StreamResponse:
+async def _clear(request: Request) -> Response:
     """Clear the list of warnings as it was drawn: what was noted since stays."""
     page, until = request.app[PAGE], (await read_form(request))["until"]
     key = await with_store(request, lambda store: clear_noted(store, until, page.by))
@@ -178,14 +188,14 @@ async def _clear(request: web.Request) -> web.StreamResponse:
     raise page.finish(DoneDecision(words, lambda store: recall(store, key)))
 
 
-async def _unlock(request: web.Request) -> web.StreamResponse:
+async def _unlock(request: Request) -> Response:
     if (question := await ask_number(request, [UNLOCK])) is not None:
         return question
     request.app[PAGE].door.unlock(request[VISITOR])
     raise web.HTTPSeeOther("/")
 
 
-async def _lock(request: web.Request) -> web.StreamResponse:
+async def _lock(request: Request) -> Response:
     request[VISITOR].unlocked_until = 0.0
     raise web.HTTPSeeOther("/")
 

@@ -8,6 +8,7 @@ from contextlib import closing
 from http.client import HTTPConnection
 from urllib.parse import urlsplit
 
+import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from pipeguard.ui.door import MOST_WRONG, NUMBER_SECONDS, Door
@@ -128,14 +129,15 @@ def test_whoever_guesses_numbers_is_shown_out(page: Page, here: PageHere) -> Non
     assert (right[0], "Lock now" in right[1]) == (401, False)
 
 
-def test_a_number_that_has_ended_makes_room_for_another() -> None:
+def test_a_number_that_has_ended_makes_room_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     now, shown = [0.0], list[str]()
 
     def show(text: str) -> bool:
         shown.append(text)
         return True
 
-    door = Door(show, {"key": (1.0, lambda: True)}, lambda: now[0])
+    monkeypatch.setattr("pipeguard.ui.door.monotonic", lambda: now[0])
+    door = Door(show, {"key": (1.0, lambda: True)})
     visitor = door.find_visitor(door.enter("key") or "")
     assert visitor is not None
     assert door.ask(visitor, "open", "open it")
