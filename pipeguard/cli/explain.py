@@ -17,7 +17,7 @@ from pipeguard.cli._emit import Fields, emit, flag, json_option
 from pipeguard.detect.rules.rule import Leaving, Rule
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Action
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.protocol.strict_json import parse_json
@@ -310,8 +310,7 @@ def describe_unseen(event: AuditedEvent) -> str:
 
 def _read_object(text: str) -> dict[str, JsonValue]:
     with suppress(Refusal):
-        value = parse_json(text.encode())
-        return value if isinstance(value, dict) else {}
+        return as_object(parse_json(text.encode()))
     return {}
 
 

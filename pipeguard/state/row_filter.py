@@ -63,20 +63,11 @@ class FilterTerm(NamedTuple):
     values: tuple[str, ...]
     is_not: bool
 
-    def __str__(self) -> str:
-        words = ",".join(f'"{each}"' if re.search(r"[\s,]", each) else each for each in self.values)
-        if not self.field and (self.values[0].startswith("-") or ":" in words):
-            words = f'"{self.values[0]}"'
-        return f"{'-' * self.is_not}{self.field}{':' * bool(self.field)}{words}"
-
 
 class RowFilter(NamedTuple):
     """Conditions that must all fit."""
 
     terms: tuple[FilterTerm, ...] = ()
-
-    def __str__(self) -> str:
-        return " ".join(map(str, self.terms))
 
     def find_values(self, field: str) -> tuple[str, ...]:
         """The values of a field, from the conditions that are not exclusions."""

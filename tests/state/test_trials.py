@@ -76,9 +76,7 @@ def test_only_what_passed_since_an_exception_was_written_counts(tmp_path: Path) 
     record(store, [PASSED])
     assert not find_use(store, Selector(PASSED.rule)).is_dated
     note = "an exception in /policy.yaml (a test key): all calls"
-    decision = decision_entry(
-        "allow", note=note, by="somebody", moment="2999-01-01T00:00:00.000Z"
-    )
+    decision = decision_entry("allow", note=note, by="somebody", moment="2999-01-01T00:00:00.000Z")
     with open_store(store) as opened:
         record_decision(opened, "notes", decision)
     use = find_use(store, Selector(PASSED.rule))
