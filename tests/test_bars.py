@@ -22,7 +22,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_126,
-    ("firewall",): 44_035,
+    ("firewall",): 44_032,
     ("detect",): 148_894,
     ("rulebook",): 10_525,
     ("identity",): 5_981,
@@ -30,8 +30,8 @@ CAPS = {
     ("transports",): 47_022,
     ("launch", "isolation"): 70_453,
     ("runtime",): 16_833,
-    ("gateway",): 62_181,
-    ("clients", "assess", "doctor", "demo"): 56_548,
+    ("gateway",): 62_180,
+    ("clients", "assess", "doctor", "demo"): 56_535,
     ("ui",): 28_664,
     ("cli",): 38_340,
 }
@@ -56,6 +56,7 @@ CATCHES_ALL = {
     "pipeguard/__main__.py _run": "the process ends here, and says what failed",
     "pipeguard/detect/detector.py show": "a person sees less, and the message is judged as ever",
     "pipeguard/firewall/session/session.py judge_case": "a check that breaks must refuse",
+    "pipeguard/firewall/session/session.py take": "if a part breaks, nothing passes",
     "pipeguard/state/recorder.py _describe_failure": "a thread that writes has no caller to tell",
 }
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import Lock
-from time import monotonic
 
 from pipeguard.assess.target import Contents, Flagged, Offer
 from pipeguard.detect.flows.tool_labels import Label, make_tool
@@ -19,9 +18,9 @@ from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import LISTS
-from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import Channel, ChannelClosed
+from pipeguard.transports.pump import take_frame
 from pipeguard.unicode.display import show
 from pipeguard.version import VERSION
 
@@ -193,7 +192,7 @@ class Conversation(ServerDialogue):
 
     def _judge_frame(self, direction: Direction, frame: bytes) -> Verdict:
         with self.judging:
-            return self.session.take(Frame(direction, frame, monotonic()))
+            return take_frame(self.session, direction, frame)
 
     def _note(self, verdict: Verdict, message: JsonObject | None, method: str) -> None:
         for finding in verdict.findings:

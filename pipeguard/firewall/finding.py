@@ -22,6 +22,10 @@ class Direction(Enum):
         return Direction.TO_CLIENT if self is Direction.TO_SERVER else Direction.TO_SERVER
 
 
+TO_SERVER = Direction.TO_SERVER
+TO_CLIENT = Direction.TO_CLIENT
+
+
 class Action(IntEnum):
     """The fate of a frame; the greatest of its findings' actions wins."""
 
@@ -226,6 +230,9 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
         since: of a call that waits for a person, when it came, on the session's clock; else None.
         question: the id of PipeGuard's own request that the frame answers; or empty.
         kinds: of definitions that changed, which clients should list again.
+        is_repeated: True if the frame repeats a call that was answered with a question, and was
+            refused because nobody brought what is known of it (session.decisions.Repeated).
+        headers: the names, in lower case, of a client's HTTP headers that may be forwarded.
     """
 
     direction: Direction
@@ -248,11 +255,18 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
     since: float | None = None
     question: str = ""
     kinds: frozenset[str] = frozenset()
+    is_repeated: bool = False
+    headers: frozenset[str] = frozenset()
 
     @property
     def forwards(self) -> tuple[bytes, ...]:
         """The frames to forward, one after the other."""
         return self.apart or (() if self.forward is None else (self.forward,))
+
+    @property
+    def own_frames(self) -> list[bytes]:
+        """The frames of PipeGuard's own."""
+        return [frame for own in self.own for frame in own.forwards]
 
     @property
     def mark(self) -> str:

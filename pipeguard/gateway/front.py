@@ -26,6 +26,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.transports.http.request_headers import Mirrored, find_mirrored
 from pipeguard.transports.http.server.sessions import Sessions
 from pipeguard.transports.judging import Judge, judge_frame, offload, with_value
+from pipeguard.transports.pump import take_event
 
 NAME = "gateway"
 MAX_SESSIONS = 1000
@@ -166,7 +167,7 @@ class ShownJudge(Judge):
         try:
             own = await offload(frame, self._with_own_names, frame)
         except Refusal as refusal:
-            verdict = session.take(HiddenTool(frame, refusal.id_token, monotonic()))
+            verdict = take_event(session, HiddenTool(frame, refusal.id_token, monotonic()))
             self.record(verdict)
             return verdict
         return await self._judge(session, direction, own)
@@ -200,10 +201,10 @@ class ShownJudge(Judge):
     def _show_lists(self, verdict: Verdict) -> Verdict:
         """A verdict whose lists contain the tools that agents see."""
         is_list = verdict.kind is MessageKind.RESULT and verdict.method == "tools/list"
-        is_batch = verdict.kind is None and (verdict.forward or b"").startswith(b"[")
-        if verdict.forward is None or not (is_list or is_batch):
+        forward = verdict.forward or b""
+        if not (is_list and forward) and not forward.startswith(b"["):
             return verdict
-        shown = _change_members(parse_json(verdict.forward), self._show_member)
+        shown = _change_members(parse_json(forward), self._show_member)
         return verdict._replace(forward=serialise(shown))
 
     def _show_member(self, message: JsonValue) -> JsonValue:

@@ -409,7 +409,8 @@ class Leg:
         for token, waiting in list(self._waiting.items()):
             if not waiting.done():
                 waiting.set_result(self._lose(token, codes.PEER_GONE, self.loss))
-        self.tell_client(take_event(self.session, ServerGone(monotonic()), self._record_own))
+        gone = take_event(self.session, ServerGone(monotonic()), self._record_own)
+        self.tell_client(gone.own_frames)
 
     def _record_own(self, own: Verdict) -> None:
         """Record a message of PipeGuard's own: of an answer, the one that the client gets."""

@@ -27,12 +27,11 @@ from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, 
 from pipeguard.firewall.pins.fingerprint import canonical
 from pipeguard.firewall.policy import InClient
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.message import Message, parse, rewritten
 from pipeguard.firewall.protocol.peers import Peers
-from pipeguard.firewall.protocol.pending import RepeatedCall
 from pipeguard.firewall.session.decisions import AskedInResult, WaitEnded
 from pipeguard.firewall.session.events import OwnQuestion
-from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.guard import Guard, RepeatedCall
 from pipeguard.firewall.session.own_frames import QuestionClosed
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import STATE
@@ -146,19 +145,21 @@ class Questions:
         if params is not None:
             start_thread("question", lambda: self._ask(verdict, params, session, send))
 
-    def ask(self, verdict: Verdict, event: str, take: Callable[[Event], Verdict]) -> Verdict:
-        """Ask about a waiting call in its result (pending.QuestionsInResults)."""
-        call = parse(verdict.frame) if self._run.audits else None
-        params = call.params if isinstance(call, Message) else {}
+    def ask(self, verdict: Verdict, event_id: str, take: Callable[[Event], Verdict]) -> Verdict:
+        """Ask about a waiting call in its result (guard.QuestionsInResults)."""
+        call = parse(verdict.frame)
+        if not isinstance(call, Message) or not self._run.audits:
+            return verdict
+        params = call.params
         peers = _read_peers(params)
         question = None if peers is None else self._choose(verdict, peers)
         if question is None:
             return verdict
         method, is_form = "elicitation/create", question["mode"] == "form"
         asked: JsonObject = {"method": method, "params": question}
-        frame = serialise({"jsonrpc": "2.0", "id": event, **asked})
+        frame = serialise({"jsonrpc": "2.0", "id": event_id, **asked})
         passes = Direction.TO_CLIENT, frame, Action.ALLOW, frame, None, ()
-        if not self._record(Verdict(*passes, event, MessageKind.REQUEST, method), verdict):
+        if not self._record(Verdict(*passes, event_id, MessageKind.REQUEST, method), verdict):
             return verdict
         state = f"{STATE}{self._run.name}-{os.urandom(24).hex()}"
         retry = {name: params[name] for name in RETRIES if name in params}
@@ -189,8 +190,12 @@ class Questions:
             self._run.notice(_make_note("definitions that wait"))
         return params
 
-    def resume(self, conversation: str, params: JsonObject) -> RepeatedCall | None:
-        """Take the answer out of a repeated call (pending.QuestionsInResults)."""
+    def recognize(self, frame: bytes, conversation: str) -> RepeatedCall | None:
+        """Take the answer out of a repeated call (guard.QuestionsInResults)."""
+        message = parse(frame)
+        if not isinstance(message, Message):
+            return None
+        params = message.params
         state, responses = str(params.get("requestState")), params.get("inputResponses")
         call = self._asked_calls.get(state)
         if call is None or call.owner != self._run.find_token(f"{conversation}."):
@@ -202,18 +207,17 @@ class Questions:
         choice = _read_choice(responses.get(KEY) if isinstance(responses, dict) else None)
         if choice == ALLOW and call.is_form:
             start_thread("grant", lambda: self._grant(call.verdict))
-        event, mark = call.verdict.event, call.verdict.mark
         if choice == REFUSE:
-            self._run.grants.refuse(event)
-        return RepeatedCall(bare, event, mark, call.verdict.since or 0.0)
+            self._run.grants.refuse(call.verdict.event)
+        repeated = rewritten(message, {**message.value, "params": bare})
+        return RepeatedCall(repeated, call.verdict)
 
     def _expire(self, state: str, verdict: Verdict, take: Callable[[Event], Verdict]) -> None:
         """End the wait of a call that its client does not repeat in time."""
         seconds = (verdict.since or 0.0) + self._run.guard.policy.limits.ask_seconds - monotonic()
         is_over = self._run.over.wait(max(0.0, seconds))
         if not is_over and self._asked_calls.pop(state, None) is not None:
-            why = "its client did not repeat it"
-            self._run.record(take(WaitEnded(verdict, monotonic(), why)))
+            self._run.record(take(WaitEnded(verdict, monotonic(), "its client did not repeat it")))
 
     def withdraw(self, event: str) -> None:
         """Cancel the question about an event, if it is open."""
@@ -221,7 +225,7 @@ class Questions:
             asked = self._open.pop(event, None)
         if asked is not None:
             closed = QuestionClosed(asked.id_token, monotonic())
-            asked.send(take_event(asked.session, closed, self._run.record))
+            asked.send(take_event(asked.session, closed, self._run.record).own_frames)
 
     def _choose(self, verdict: Verdict, peers: Peers) -> JsonObject | None:
         """The params of a question about a stopped message; None if no question may be asked."""
@@ -231,8 +235,8 @@ class Questions:
 
     def _record(self, question: Verdict, verdict: Verdict) -> bool:
         """Record that the user is asked about a verdict; False if nothing may pass."""
-        finding = _make_note(verdict.event)
-        return self._run.record(question.with_findings(question.frame, [finding]))
+        asked = [_make_note(verdict.event)]
+        return self._run.record(question.with_findings(question.frame, asked))
 
     def _may_ask(self, topic: str, now: float) -> bool:
         with self._lock:
@@ -250,12 +254,16 @@ class Questions:
             {"jsonrpc": "2.0", "id": request_id, "method": "elicitation/create", "params": params}
         )
 
-        asked = session.take(OwnQuestion(frame, monotonic()))
+        asked = take_event(session, OwnQuestion(frame, monotonic()), self._run.record)
         if asked.forward is None or not self._record(asked, verdict):
             return
         with self._lock:
-            question = _OpenQuestion(f'"{request_id}"', verdict, decides, session, send)
-            remember(self._open, verdict.event, question, MOST_REMEMBERED)
+            remember(
+                self._open,
+                verdict.event,
+                _OpenQuestion(f'"{request_id}"', verdict, decides, session, send),
+                MOST_REMEMBERED,
+            )
         send([asked.forward])
 
     def take_answer(self, answer: Verdict) -> None:

@@ -51,6 +51,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.store import Namesake, open_store
 from pipeguard.state.verdict_writer import EndedConnection
+from pipeguard.transports.pump import take_event
 
 MOST_CLIENTS = 4096  # with remembered names
 LAST_SECONDS = 2.0  # for a thread to end
@@ -172,7 +173,7 @@ class Run:
             self.name if self.audits else None,
             log=self.log,
             pins=pins,
-            on_pins=lambda pins: changed(self.session.take(PinsChanged(pins, monotonic())).kinds),
+            on_pins=lambda pins: changed(self._take(PinsChanged(pins, monotonic()))),
             needs_review=needs_review,
         )
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
@@ -205,7 +206,7 @@ class Run:
 
     def _adopt(self, policy: Policy) -> None:
         before = self.guard.policy
-        kinds = self.session.take(PolicyChanged(policy, monotonic())).kinds
+        kinds = self._take(PolicyChanged(policy, monotonic()))
         if loosens(policy, before):
             note = "the policy in force stops less than before"
             self.notice(Finding(LOOSENED, "envelope", action=Action.WARN, note=note))
@@ -217,7 +218,11 @@ class Run:
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Adjust the policy for this server, also after it changes."""
         self._policy_watch.adjust(adjusted)
-        self.session.take(PolicyChanged(self._policy_watch.policy, monotonic()))
+        self._take(PolicyChanged(self._policy_watch.policy, monotonic()))
+
+    def _take(self, event: PinsChanged | PolicyChanged) -> frozenset[str]:
+        """Let all Sessions of the server adopt a change; return the kinds to list again."""
+        return take_event(self.session, event, self.record).kinds
 
     def begin_loading(self) -> None:
         """Load the rules in a thread of its own: they may have to be compiled first.

@@ -72,7 +72,13 @@ def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
     starter, child = _start(options, variables)
     try:
         # From here on the server boots, and we load.
-        _tune_memory()
+        # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the
+        # first answer (runtime.stdio).
+        gc.disable()
+        gc.set_threshold(10_000)  # as runtime.loop
+        from pipeguard.allocator import return_large_blocks
+
+        return_large_blocks(arenas=1)  # two threads judge, by turns
         from pipeguard.identity.server_name import identify_server
         from pipeguard.log import say
         from pipeguard.runtime.stdio import GuardedServer, LocalServer
@@ -166,16 +172,6 @@ def _say_who_is_awaited() -> None:
         " this command itself once it is in the client's configuration. To guard the servers of"
         " all clients: pipeguard setup"
     )
-
-
-def _tune_memory() -> None:
-    from pipeguard.allocator import return_large_blocks
-
-    # What collecting garbage would take while we load, 5 to 10 ms, is better spent after the first
-    # answer (runtime.stdio).
-    gc.disable()
-    gc.set_threshold(10_000)  # as runtime.loop
-    return_large_blocks(arenas=1)  # two threads judge, by turns
 
 
 def keep_stdout_for_frames() -> int:

@@ -1,8 +1,7 @@
 """A running server between two channels: its threads, its signals, its end.
 
 Three threads carry bytes: two the frames, by turns, and one the server's standard error.
-The main thread carries nothing: it waits for events, signals among them, whatever the other threads
-wait for, and then ends the run so that every request is answered.
+The main thread waits for events, and then ends the run so that every request is answered.
 """
 
 from __future__ import annotations
@@ -25,7 +24,6 @@ from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol import codes, ids, strict_json
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.own_frames import ListsChanged, ServerGone, Tick
 from pipeguard.firewall.session.session import Event
 from pipeguard.launch.child import Child, Exit
@@ -34,7 +32,14 @@ from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import IDLE_SECONDS, LAST_SECONDS, Mask, Run, start_thread
 from pipeguard.transports.both_ways import LineBased, carry, leave_turn
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
-from pipeguard.transports.pump import DRAIN_SECONDS, make_judge, pump, take_event, wait_in_thread
+from pipeguard.transports.pump import (
+    DRAIN_SECONDS,
+    make_judge,
+    pump,
+    take_event,
+    take_frame,
+    wait_in_thread,
+)
 from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
@@ -103,12 +108,7 @@ class LocalServer:
     """A server that was started here."""
 
     def __init__(self, child: Child, starter: ServerStarter | None = None) -> None:
-        """Take over a server that was started.
-
-        Args:
-            child: the server.
-            starter: started it, if it may be isolated.
-        """
+        """Take over a server that was started, by a starter if it may be isolated."""
         self._child, self._starter = child, starter
         self.end, self.wait, self.close = child.end, child.wait, child.close
 
@@ -392,7 +392,7 @@ class GuardedServer:
     def _tell_loss(self) -> None:
         """Warn the client of lost audit rows."""
         notice = serialise(replies.audit_loss())
-        verdict = self._session.take(Frame(Direction.TO_CLIENT, notice, monotonic(), is_aside=True))
+        verdict = take_frame(self._session, Direction.TO_CLIENT, notice, is_aside=True)
         with suppress(ChannelClosed):
             self._record(verdict)
         self._send(list(verdict.forwards))
@@ -403,7 +403,7 @@ class GuardedServer:
 
     def _happen(self, event: Event) -> list[bytes]:
         """Let the session take an event; send, record and return PipeGuard's own frames."""
-        self._send(frames := take_event(self._session, event, self._run.record))
+        self._send(frames := take_event(self._session, event, self._run.record).own_frames)
         return frames
 
     def _send(self, frames: list[bytes]) -> None:
@@ -443,7 +443,7 @@ class GuardedServer:
             self._grace_seconds = min(self._grace_seconds, STARTING_SECONDS)
         elif first is _Event.SIGNAL:
             end = monotonic() + DRAIN_SECONDS
-            while self._session.waiting(lasting=False) and monotonic() < end:
+            while self._session.state.waiting_ids(lasting=False) and monotonic() < end:
                 if not self._events.empty():
                     break
                 sleep(DRAIN_TICK_SECONDS)

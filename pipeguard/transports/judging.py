@@ -74,11 +74,11 @@ class Judge:
 
     def answer_all(self, session: Session) -> list[bytes]:
         """PipeGuard's own frames to a client whose server is gone."""
-        return take_event(session, ServerGone(monotonic()), self.record_own)
+        return take_event(session, ServerGone(monotonic()), self.record_own).own_frames
 
     def answer_overdue(self, session: Session, early_seconds: float = 0.0) -> list[bytes]:
         """PipeGuard's answers to requests that have waited for longer than the policy allows."""
-        return take_event(session, Tick(monotonic() + early_seconds), self.record_own)
+        return take_event(session, Tick(monotonic() + early_seconds), self.record_own).own_frames
 
     async def __call__(self, session: Session, direction: Direction, frame: bytes) -> Verdict:
         """Judge a frame in its turn, and record the verdict."""
@@ -140,12 +140,13 @@ def _begin(
 # --- values ---------------------------------------------------------------------------------
 
 
-def with_value(frame: bytes) -> bytes:
+def with_value(frame: bytes, *, keeps_large: bool = False) -> bytes:
     """The frame with its value, for all readers; only the frame if it is large or unreadable.
 
-    A large frame is parsed in the thread that judges it, so that its value is freed at once.
+    A large frame is parsed in the thread that judges it, so that its value is freed at once, unless
+    the session keeps values.
     """
-    if len(frame) < LARGE_BYTES and not isinstance(frame, ParsedFrame):
+    if (keeps_large or len(frame) < LARGE_BYTES) and not isinstance(frame, ParsedFrame):
         with suppress(Refusal):  # the Session says why
             return ParsedFrame.of(frame)
     return frame
@@ -200,15 +201,17 @@ async def judge_frame(
         unheard: takes the verdict of a thread if the caller was cancelled in the meantime.
     """
     _judged.add(session)
-    if isinstance(frame, KnownResult) and session.passes_known(frame):
+    guard = session.guard
+    is_known = isinstance(frame, KnownResult) and session.state.awaits_result(frame.id_token)
+    if is_known and not guard.inspects:  # it passes unread
         return take_frame(session, direction, frame)
-    if not session.guard.is_loaded:
+    if guard.inspects and not guard.source.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it
-            await asyncio.to_thread(session.guard.source.load_all)
+            await asyncio.to_thread(guard.source.load_all)
     before = _under_way.get((session.run, direction))
     if before and await _is_notification(frame):
         await asyncio.wait(before)
-    most = SMALL_BYTES if session.guard.inspects else LARGE_BYTES
+    most = SMALL_BYTES if guard.inspects else LARGE_BYTES
     if len(frame) < most:
         return take_frame(session, direction, frame)
     return await _judge_in_thread(session, direction, frame, unheard)
@@ -242,7 +245,7 @@ async def wait_for_decision(
 async def drain() -> None:
     """Wait until all open requests are answered, for `DRAIN_SECONDS` at most."""
     end = monotonic() + DRAIN_SECONDS
-    while any(session.waiting(lasting=False) for session in _judged):
+    while any(session.state.waiting_ids(lasting=False) for session in _judged):
         if monotonic() > end:
             break
         await asyncio.sleep(DRAIN_TICK_SECONDS)
@@ -287,10 +290,8 @@ async def _judge_in_thread(
 
 def _read_and_judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
     """Judge a frame; an answer that passes has its value if the session keeps values."""
-    is_kept = session.keeps_values and direction is Direction.TO_CLIENT
-    if is_kept and not isinstance(frame, ParsedFrame):
-        with suppress(Refusal):  # the Session says why
-            frame = ParsedFrame.of(frame)
+    if session.keeps_values and direction is Direction.TO_CLIENT:
+        frame = with_value(frame, keeps_large=True)
     return take_frame(session, direction, frame, is_aside=True)
 
 

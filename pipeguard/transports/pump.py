@@ -15,8 +15,8 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.decisions import Granted, Waited, WaitEnded
-from pipeguard.firewall.session.events import Frame
+from pipeguard.firewall.session.decisions import Granted, Repeated, Waited, WaitEnded
+from pipeguard.firewall.session.events import CALL, Frame
 from pipeguard.firewall.session.session import Event, Session
 from pipeguard.transports.both_ways import run_alone
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -70,7 +70,7 @@ def take_frame(
 ) -> Verdict:
     """Judge a frame now, and again if it is a stopped call that a person allowed.
 
-    Before an answer, the session hears of obstacles that its server met.
+    A frame of the server comes with the obstacles that it met.
 
     Args:
         session: judges the frame.
@@ -78,27 +78,46 @@ def take_frame(
         frame: the frame.
         is_aside: True in another thread than that of the direction.
     """
-    now, notes = monotonic(), session.guard.shared.notes
-    if notes is not None and direction is Direction.TO_CLIENT:
-        notes.catch_up()
-    verdict = session.take(Frame(direction, frame, now, is_aside))
+    now = monotonic()
+    obstacles = None
+    source = session.guard.shared.obstacles
+    if source is not None and direction is Direction.TO_CLIENT:
+        obstacles = source.read_obstacles()
+    verdict = take_event(session, Frame(direction, frame, now, is_aside, obstacles))
+    if verdict.is_repeated and session.guard.questions is not None:
+        call = session.guard.questions().recognize(frame, session.run)
+        if call is not None:
+            verdict = take_event(session, Repeated(verdict, now, call))
     return verdict if verdict.action < Action.ASK else use_grant(session, verdict, now)
+
+
+def take_event(session: Session, event: Event, record: Record = lambda _: None) -> Verdict:
+    """Let a session take an event; only this function asks it.
+
+    Args:
+        session: takes the event.
+        event: happened.
+        record: takes the verdicts on PipeGuard's own frames. Who carries the frame that the event
+            is about records the verdict on it.
+    """
+    verdict = session.take(event)
+    if verdict.own:
+        with suppress(PipeGuardError, ChannelClosed):  # they are owed even if nothing may pass
+            for own in verdict.own:
+                record(own)
+    source = session.guard.shared.obstacles
+    if source is not None:
+        passed = [each.method for each in (verdict, *verdict.members) if each.forward]
+        if CALL in passed:
+            source.add_caller(session.run)
+    return verdict
 
 
 def use_grant(session: Session, verdict: Verdict, now: float) -> Verdict:
     """Let a stopped call pass if a person allowed it; else the same verdict."""
     grants, mark = session.guard.shared.grants, verdict.mark
     grant = grants.take(mark) if mark and grants is not None else ""
-    return session.take(Granted(verdict, now, grant)) if grant else verdict
-
-
-def take_event(session: Session, event: Event, record: Record) -> list[bytes]:
-    """Let a session take an event that is no frame; record and return PipeGuard's own frames."""
-    frames = session.take(event).own
-    with suppress(PipeGuardError, ChannelClosed):  # they are owed even if nothing else may pass
-        for own in frames:
-            record(own)
-    return [own.frame for own in frames]
+    return take_event(session, Granted(verdict, now, grant)) if grant else verdict
 
 
 # --- calls that wait for a person -------------------------------------------------------
@@ -132,25 +151,29 @@ async def wait_for_decision(
     questions = session.guard.questions
     try:
         if questions is not None and not session.state.peers.handshake:
-            event = f"{session.run}.p{session.state.count_own()}"
-            verdict = await work(0, partial(questions().ask, verdict, event, session.take))
+            event = session.name_own()
+            verdict = await work(
+                0, partial(questions().ask, verdict, event, partial(take_event, session))
+            )
         while verdict.action is Action.ASK:
             is_over = await pause(max(0.0, min(ASK_SECONDS, end - monotonic())))
             now, before = monotonic(), verdict
             if is_over:
-                verdict = session.take(WaitEnded(before, now, "its client or its server left"))
+                verdict = take_event(
+                    session, WaitEnded(before, now, "its client or its server left")
+                )
             else:
                 look = partial(look_for_decision, session, before, now, is_last=now >= end)
                 verdict = await work(len(before.frame), look)
             if verdict.forward is not None:  # unless its client left in the meantime
-                seen = session.take(Waited(before, now))
+                seen = take_event(session, Waited(before, now))
                 verdict = verdict if seen is before else seen
             if verdict is not before:
                 record(verdict)
     finally:
         if verdict.action is Action.ASK:
             with suppress(PipeGuardError, ChannelClosed):
-                record(session.take(WaitEnded(verdict, monotonic(), "its client left")))
+                record(take_event(session, WaitEnded(verdict, monotonic(), "its client left")))
     return verdict
 
 
@@ -169,12 +192,12 @@ def look_for_decision(session: Session, verdict: Verdict, now: float, *, is_last
     grants = session.guard.shared.grants
     refusal = "" if grants is None else grants.find_refusal(verdict.event)
     if refusal and session.state.find_held(verdict.event):  # whatever the policy is by now
-        return session.take(WaitEnded(verdict, now, refusal, replies.REFUSED))
-    seen = session.take(Waited(verdict, now))
+        return take_event(session, WaitEnded(verdict, now, refusal, replies.REFUSED))
+    seen = take_event(session, Waited(verdict, now))
     if seen is not verdict:
         return seen
     passed = use_grant(session, verdict, now)
-    return passed if passed is not verdict else session.take(Waited(verdict, now, is_last))
+    return passed if passed is not verdict else take_event(session, Waited(verdict, now, is_last))
 
 
 def wait_in_thread(

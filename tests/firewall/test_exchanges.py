@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard import Action, Frame, Guard, Session, make_guard
+from pipeguard.firewall.finding import TO_CLIENT, TO_SERVER
 from pipeguard.firewall.policy import Limits, Policy
 from pipeguard.firewall.protocol.framing import Lost
-from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER
 from pipeguard.firewall.session.own_frames import ListsChanged, ServerGone
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
@@ -107,14 +107,14 @@ class World:
             case "lose":
                 self.tell(whole.take(Frame(TO_CLIENT, Lost.of(id_, "it is lost"), now)).forward)
             case "cancel":
-                before = Counter(self.whole.waiting())
+                before = Counter(self.whole.state.waiting_ids())
                 exchange.take(Frame(TO_SERVER, cancel(id_), now))
-                self.given_up += before - Counter(self.whole.waiting())
+                self.given_up += before - Counter(self.whole.state.waiting_ids())
             case "break":
-                for token in exchange.waiting():
+                for token in exchange.state.waiting_ids():
                     lost = Frame(TO_CLIENT, Lost.of(token, "broken"), now)
                     self.tell(exchange.take(lost).forward)
-                assert exchange.waiting() == []
+                assert exchange.state.waiting_ids() == []
             case "leave":
                 exchange.leave()
                 self.exchanges[number] = self.whole.fork()
@@ -130,11 +130,11 @@ def test_every_request_is_answered_exactly_once_whatever_happens(
         world.step(*step)
         assert all(world.told[id_] + world.given_up[id_] <= world.asked[id_] for id_ in world.asked)
         assert world.told.keys() <= world.asked.keys()
-        open_ = Counter(world.whole.waiting())
+        open_ = Counter(world.whole.state.waiting_ids())
         assert world.told + world.given_up + open_ == world.asked
     world.tell(*(one.frame for one in world.whole.take(ServerGone(9.0)).own))
     assert world.told + world.given_up == world.asked
-    assert world.whole.waiting() == []
+    assert world.whole.state.waiting_ids() == []
     for exchange in world.exchanges:
         exchange.leave()
     assert not world.whole.state.pending[TO_SERVER]._exchanges, "all of it is forgotten"
@@ -190,7 +190,7 @@ def test_a_lost_answer_is_told_under_its_id_as_it_stood(id_: str) -> None:
     assert b"the server demo is far away" in verdict.forward
     assert code_of(verdict.forward) == GONE
     assert verdict.action is Action.WARN
-    assert exchange.waiting() == []
+    assert exchange.state.waiting_ids() == []
 
 
 def test_no_frame_of_a_peer_can_stand_for_a_lost_answer() -> None:
@@ -198,4 +198,4 @@ def test_no_frame_of_a_peer_can_stand_for_a_lost_answer() -> None:
     exchange.take(Frame(TO_SERVER, ask("1"), 1.0))
     verdict = exchange.take(Frame(TO_CLIENT, bytes(Lost.of("1", "why")), 1.0))
     assert verdict.forward is None
-    assert exchange.waiting() == ["1"]
+    assert exchange.state.waiting_ids() == ["1"]

@@ -7,8 +7,9 @@ from random import Random
 
 from pipeguard import Action, Direction, Frame, Session, Verdict, make_guard
 from pipeguard.firewall.policy import Layer, Limits, Policy
-from pipeguard.firewall.session import decisions, lifecycle, own_frames
+from pipeguard.firewall.session import client_headers, decisions, lifecycle, own_frames
 from pipeguard.firewall.session import events as shared
+from pipeguard.firewall.session.guard import RepeatedCall
 from pipeguard.firewall.session.session import Event
 from tests.firewall.session import talk
 from tests.fuzz.rulebook import engines
@@ -18,6 +19,7 @@ ASKING = Policy(layers=(Layer(tools_ask=("send",)),), limits=Limits(timeout_seco
 POLICIES = (ASKING, ASKING._replace(trust=talk.REVIEW.trust), Policy())
 OPENED = {"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {"url": {}}}}
 OURS = talk.frame(id="ours", method="elicitation/create", params={"mode": "url", "message": "?"})
+AGAIN = talk.message(id=8, method="tools/call", params={"name": "send", "arguments": {}})
 OPENING: list[Event] = [
     Frame(Direction.TO_SERVER, talk.frame(id=9, method="initialize", params=OPENED), 0.0),
     Frame(Direction.TO_CLIENT, talk.frame(id=9, result=OPENED), 0.0),
@@ -64,9 +66,11 @@ def make_event(dice: Random, now: float, stopped: list[Verdict]) -> Event:
         lambda: own_frames.ListsChanged(frozenset({"tool"}), now),
         lambda: shared.OwnQuestion(OURS, now),
         lambda: own_frames.QuestionClosed('"ours"', now),
+        lambda: client_headers.HeadersSent([("X-A", dice.choice(["a", talk.KEY]))], now, "RUN.h1"),
     ]
     about: list[Callable[[], Event]] = [
         lambda: decisions.Granted(dice.choice(stopped), now, "RUN.c1"),
+        lambda: decisions.Repeated(dice.choice(stopped), now, RepeatedCall(AGAIN, stopped[0])),
         lambda: decisions.Waited(dice.choice(stopped), now, dice.random() < 0.3),
         lambda: decisions.WaitEnded(dice.choice(stopped), now, "its client left"),
         lambda: decisions.AskedInResult(dice.choice(stopped), now, {}),
@@ -100,6 +104,6 @@ def test_a_list_of_events_gives_the_same_verdicts_in_another_process() -> None:
     assert again == [*verdicts]
     seen = [verdict for each in verdicts for verdict in each]
     assert {verdict.action for verdict in seen} == {*Action} - {Action.CUT}
-    assert len({type(event) for each in events for event in each}) == 13, "all of them"
+    assert len({type(event) for each in events for event in each}) == 15, "all of them"
     used = zip(*((v.grant, v.own, v.question, v.kinds, v.pins) for v in seen), strict=True)
     assert all(map(any, used))

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 
 from pipeguard import Session, make_guard
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Verdict, greatest
+from pipeguard.firewall.finding import TO_CLIENT, TO_SERVER, Action, Direction, Verdict, greatest
 from pipeguard.firewall.policy import ActionEntry, Layer, Limits, Policy, Selector, Trust
 from pipeguard.firewall.protocol.ids import spell_answered, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, envelope, parse
 from pipeguard.firewall.protocol.places import PARTS, Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER
 from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.guard import Context
 from pipeguard.firewall.session.own_frames import ServerGone, Tick

@@ -148,11 +148,11 @@ def failed(text: str, **more: object) -> JsonObject:
 def told(
     seen: WallWitness, answer: JsonObject, since: float = 9.0, now: float = 10.0
 ) -> AnswerNote | None:
-    return seen.explain_failure(answer, "", "RUN1.s7", since, now)
+    return seen.read_obstacles().explain_failure(answer, "", "RUN1.s7", since, now)
 
 
 def text_of(note: AnswerNote | None) -> str:
-    return "" if note is None else note[0]
+    return "" if note is None else note.text
 
 
 def test_no_name_that_a_server_chose_speaks_in_our_voice() -> None:
@@ -168,11 +168,11 @@ def test_no_name_that_a_server_chose_speaks_in_our_voice() -> None:
 def test_a_file_is_a_finding_of_the_answer_that_names_it() -> None:
     note = told(witness(), failed("fine\nENOENT: open '/srv/a', mkdir '/srv/b'"))
     assert note is not None
-    (finding,) = note[1]
+    (finding,) = note.findings
     assert finding[:3] == (WRITE, "isolation", "/result/content/0/text")
     assert finding.path == "/srv/a"
     assert finding.action is Action.WARN
-    assert "(event RUN1.s7)" in note[0]
+    assert "(event RUN1.s7)" in note.text
 
 
 @each(
@@ -238,12 +238,11 @@ def test_a_note_names_few_walls() -> None:
 def to_client(text: str, *, tells: bool = True, **more: object) -> Verdict:
     """The verdict on a failed answer to a call, of a server whose walls are told or not."""
     session = new_session()
-    if tells:
-        session.guard.shared.notes = witness()
+    obstacles = witness().read_obstacles() if tells else None
     session.take(Frame(TO_SERVER, call(1, "x", "read_text_file"), 9.0))
     result = {"content": [{"type": "text", "text": text}], "isError": True, **more}
     frame = json.dumps({"jsonrpc": "2.0", "id": 1, "result": result}).encode()
-    return session.take(Frame(TO_CLIENT, frame, 10.0))
+    return session.take(Frame(TO_CLIENT, frame, 10.0, obstacles=obstacles))
 
 
 def walls_of(verdict: Verdict) -> list[Finding]:

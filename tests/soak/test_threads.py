@@ -171,7 +171,7 @@ class Round:
         """Query a conversation, concurrently with its frames."""
         done = 0
         while not self.is_over:
-            self.session.waiting()
+            self.session.state.waiting_ids()
             for event in (LISTED, Tick(NOW), PolicyChanged(Policy(), NOW)):
                 self.session.take(event)
             done += 1
@@ -238,7 +238,7 @@ def test_nothing_is_lost_between_threads(tmp_path: Path) -> None:
 def check(one: Round) -> None:
     """Each verdict has its row, and each finding of it stands there."""
     assert len(set(one.events)) == len(one.events), "two verdicts have one name"
-    assert one.session.waiting() == []
+    assert one.session.state.waiting_ids() == []
     with open_store(one.path) as store:
         kept = list(rows(store, AuditFilter()))
         pins = store.pins("demo")

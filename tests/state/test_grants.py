@@ -279,7 +279,7 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
 ) -> None:
     held = asking.order()
     assert (held.action, held.forward, held.reply) == (Action.ASK, None, None)
-    assert len(asking.session.waiting()) == 1
+    assert len(asking.session.state.waiting_ids()) == 1
     assert look_for_decision(asking.session, held, 3.0, is_last=False) is held
     grant(store, held)
     assert look_for_decision(asking.session, held, 3.0, is_last=False).forward == held.frame
@@ -352,7 +352,7 @@ def test_a_call_without_a_name_is_blocked_since_it_cannot_wait(store: Path) -> N
     verdict = talk.receive(request)
     assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
     assert verdict.reply is not None
-    assert talk.session.waiting() == []
+    assert talk.session.state.waiting_ids() == []
 
 
 def test_a_call_of_an_exchange_that_is_over_waits_no_more(asking: Conversation) -> None:
@@ -365,7 +365,7 @@ def test_a_call_of_an_exchange_that_is_over_waits_no_more(asking: Conversation) 
         held = asking.order()
         assert held.action is (Action.BLOCK if end == "before it is judged" else Action.ASK)
         asking.session.leave()
-        assert whole.waiting() == []
+        assert whole.state.waiting_ids() == []
     asking.session = whole
     held_now = [asking.order({**CALL, "subject": str(number)}) for number in range(MAX_HELD)]
     assert [verdict.action for verdict in held_now] == [Action.ASK] * MAX_HELD
@@ -457,7 +457,7 @@ def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
     asking.session.guard.shared.grants = _Cancelling(store)
     decided = look_for_decision(asking.session, held, 3.0, is_last=False)
     assert (decided.forward, decided.reply) == (None, None)
-    assert asking.session.waiting() == []
+    assert asking.session.state.waiting_ids() == []
 
 
 def test_what_waits_is_answered_when_the_server_is_gone(asking: Conversation) -> None:
@@ -481,7 +481,7 @@ def test_a_call_that_finds_no_room_is_not_answered_twice(asking: Conversation) -
     verdict = asking.order()
     assert (verdict.action, verdict.forward) == (Action.BLOCK, None)
     assert len(answered) + (verdict.reply is not None) == 1
-    assert asking.session.waiting() == []
+    assert asking.session.state.waiting_ids() == []
 
 
 def test_no_more_wait_than_there_is_room_for(asking: Conversation) -> None:
@@ -529,4 +529,4 @@ def test_a_wait_that_is_given_up_is_written_down(asking: Conversation) -> None:
     (ended,) = recorded
     assert (ended.action, ended.forward) == (Action.BLOCK, None)
     assert f"its client left while it waited as event {held.event}" in ended.findings[0].note
-    assert asking.session.waiting() == []
+    assert asking.session.state.waiting_ids() == []

@@ -157,12 +157,12 @@ async def test_a_large_frame_has_its_value_only_if_read_at_once(*, keeps_values:
 
 async def test_the_first_frame_waits_in_a_thread_for_what_any_text_needs() -> None:
     session = watched()
-    was_loaded = session.guard.is_loaded
+    was_loaded = session.guard.source.is_loaded
     first = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
     await asyncio.sleep(0)
     assert not first.done()
     await first
-    assert (was_loaded, session.guard.is_loaded) == (False, True)
+    assert (was_loaded, session.guard.source.is_loaded) == (False, True)
     again = asyncio.create_task(judge_frame(session, TO_SERVER, NOTIFICATION))
     await asyncio.sleep(0)
     assert again.done(), "any other is judged at once"
@@ -209,4 +209,4 @@ async def test_who_leaves_while_it_is_judged_leaves_a_record_and_nothing_else() 
         session.began.clear()
         assert last.forward is not None
     assert [record.kind for record in records] == [records[0].kind, *[REQUEST] * 6]
-    assert session.waiting() == [f"{99 + number}" for number in range(1, 4)]
+    assert session.state.waiting_ids() == [f"{99 + number}" for number in range(1, 4)]

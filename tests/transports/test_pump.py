@@ -40,14 +40,14 @@ class Listed:
 class Judge:
     """A Session that judges by the frame's first letter."""
 
-    guard = SimpleNamespace(shared=SimpleNamespace(notes=None))
+    guard = SimpleNamespace(shared=SimpleNamespace(obstacles=None))
 
     def __init__(self, diary: list[str]) -> None:
         self.diary = diary
         self.times: list[float] = []
 
     def take(self, event: Frame) -> Verdict:
-        direction, frame, now, _ = event
+        direction, frame, now, *_ = event
         self.diary.append("judge")
         self.times.append(now)
         passes, answered = frame[:1] in b"pb", frame[:1] in b"ab"

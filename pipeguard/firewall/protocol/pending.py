@@ -6,11 +6,9 @@ Has no lock of its own: its callers hold the lock of the conversation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
-from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.protocol import codes, ids, json_values
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.records import NamedTuple
@@ -164,56 +162,6 @@ def pending_request(message: Message, now: float) -> PendingRequest:
     request = PendingRequest(message.id_token, message.method, tool, now, progress_token)
     request.frame_bytes = len(message.frame)
     return request
-
-
-# --- calls whose clients are asked in results --------------------------------------------------
-# Source: MCP 2026-07-28, basic/patterns/mrtr.
-
-
-class RepeatedCall(NamedTuple):
-    """A call that its client repeats with its user's answer.
-
-    Attributes:
-        params: of the call, without the answer.
-        event: of the verdict that made it wait.
-        mark: of the call that the person decides on.
-        since: when it first came, in seconds on the session's clock.
-    """
-
-    params: json_values.JsonObject
-    event: str
-    mark: str
-    since: float
-
-    def resume(self, request: PendingRequest) -> None:
-        """Let a request wait on, replacing the one that was answered with a question."""
-        request.held_event = self.event
-        request.held_mark = self.mark
-        request.since = self.since
-
-
-class QuestionsInResults(Protocol):
-    """Questions to the user in results (runtime.questions)."""
-
-    def ask(self, verdict: Verdict, event: str, take: Callable[[Any], Verdict]) -> Verdict:
-        """Ask about a call that waits.
-
-        Args:
-            verdict: that makes it wait.
-            event: names the question.
-            take: of the client's session.
-
-        Returns:
-            The verdict that asks; the same one if the client cannot be asked, or was asked enough.
-        """
-
-    def resume(self, conversation: str, params: json_values.JsonObject) -> RepeatedCall | None:
-        """Take the answer out of a repeated call; None if no such call waits for one.
-
-        Args:
-            conversation: in which it is repeated.
-            params: of the call, with a `requestState` of this run.
-        """
 
 
 class Pending:

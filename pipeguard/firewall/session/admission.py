@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
+    TO_SERVER,
     Action,
     Confidence,
     Direction,
@@ -151,14 +152,12 @@ def _check_unpinned(guard: Guard, kind: str, name: str) -> Finding | None:
         return None if is_covered else _not_offered(guard, kind, name, why)
     # An unlisted resource may be one of a template, or of a link. Who observes pins not all.
     others = guard.pins.names.kinds if guard.policy.mode is Mode.ENFORCE else ()
-    return _note_unlisted(guard, kind, name) if kind != "resource" and kind in others else None
-
-
-def _note_unlisted(guard: Guard, kind: str, name: str) -> Finding:
-    """The warning that a request uses an item in no list of a server that lists others."""
+    is_unlisted = kind != "resource" and kind in others
     note = f"no list that the server sent has this {kind}: nothing judged or pinned it"
-    finding = _hold(guard, name, NOT_OFFERED, note)
-    return finding._replace(severity=Severity.MEDIUM, action=Action.WARN)
+    warning = _hold(guard, name, NOT_OFFERED, note)._replace(
+        severity=Severity.MEDIUM, action=Action.WARN
+    )
+    return warning if is_unlisted else None
 
 
 def _is_covered(guard: Guard, uri: str) -> bool:
@@ -262,7 +261,7 @@ def find_oddities(
     odd = []
     if not INHERITED.isdisjoint(body) or not INHERITED.isdisjoint(value):
         odd.append(_INHERITED_KEY)
-    asks = message.kind is MessageKind.REQUEST and direction is Direction.TO_SERVER
+    asks = message.kind is MessageKind.REQUEST and direction is TO_SERVER
     if asks and not requested.cover(body):
         odd.append(_UNREQUESTED)
     return tuple(odd)

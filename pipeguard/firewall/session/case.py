@@ -8,11 +8,8 @@ A Session makes a case of each frame. `look` passes what one look shows to be pl
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Direction, Finding, MessageKind, PinChange
 from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.guard import Guard, Obstacles
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
-
-TO_SERVER = Direction.TO_SERVER
-TO_CLIENT = Direction.TO_CLIENT
 
 
 class Case:
@@ -33,6 +30,7 @@ class Case:
         waiting_call: a call judged again after waiting for a person's decision, or None.
         grant: the event that a person allowed, if the call is judged again for it; else empty.
         granted_mark: of the call that it allows.
+        obstacles: that the server has met by now; None for most servers.
         is_plain: True for an ordinary call that policy and pins allow, or an ordinary result.
         sees_nothing: True if the look showed that `Detector.read_message` finds nothing.
         kind: of the message.
@@ -51,6 +49,7 @@ class Case:
     waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None
     grant = granted_mark = ""
+    obstacles: Obstacles | None = None
     kind = MessageKind.REQUEST
     method: str | None = None
     request: PendingRequest | None = None

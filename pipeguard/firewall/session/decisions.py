@@ -3,12 +3,19 @@
 Each names the verdict by which the call waits or was stopped.
 """
 
-from pipeguard.firewall.finding import Action, Verdict
+from pipeguard.firewall.finding import (
+    TO_SERVER,
+    Action,
+    Verdict,
+)
 from pipeguard.firewall.protocol import codes, json_values, pending
 from pipeguard.firewall.session import refuse, replies, waiting
-from pipeguard.firewall.session.case import TO_SERVER, Case
+from pipeguard.firewall.session.case import Case
+from pipeguard.firewall.session.guard import RepeatedCall
 from pipeguard.firewall.session.session import Session
 from pipeguard.records import NamedTuple
+
+GONE = "it was cancelled or answered"
 
 
 class Granted(NamedTuple):
@@ -30,11 +37,11 @@ class Granted(NamedTuple):
         request = session.state.find_held(verdict.event)
         event = ""
         if request is None and verdict.action is Action.ASK:
-            return _end(session, verdict, now)
+            return WaitEnded(verdict, now, GONE).happen(session)
         if request is None or request.since == now:  # it has not waited
             event = verdict.event
         if request is not None and event:
-            session.state.drop(TO_SERVER, request)
+            session.state.drop(request)
         case = session.make_case(verdict.direction, verdict.frame, now, event)
         case.granted_mark = verdict.mark
         case.grant = grant
@@ -42,6 +49,35 @@ class Granted(NamedTuple):
             return session.judge_aside(case)
         case.waiting_room = session.waiting_room
         return _judge_again(session, verdict, case, request)
+
+
+class Repeated(NamedTuple):
+    """A client repeats, with an answer, a call that was answered with a question.
+
+    Attributes:
+        verdict: that refused the repeated call, because the question was not known.
+        now: when.
+        call: what is known of it.
+    """
+
+    verdict: Verdict
+    now: float
+    call: RepeatedCall
+
+    def happen(self, session: Session) -> Verdict:
+        """Let the call wait again, if nobody has decided, as long as the first one would have."""
+        message, held = self.call
+        case = session.make_case(TO_SERVER, message.frame, self.now, self.verdict.event)
+        request = pending.pending_request(message, self.now)
+        request.held_event = held.event
+        request.held_mark = held.mark
+        request.since = held.since or 0.0
+        session.state.admit(TO_SERVER, message, request)
+        case.waiting_room = session.waiting_room
+        if case.waiting_room is not None:
+            case.waiting_room.admit(request)
+        case.waiting_call = request
+        return session.judge_aside(case)
 
 
 class Waited(NamedTuple):
@@ -67,7 +103,7 @@ class Waited(NamedTuple):
         verdict, now, is_last = self
         request = session.state.find_held(verdict.event)
         if request is None:
-            return _end(session, verdict, now)
+            return WaitEnded(verdict, now, GONE).happen(session)
         is_same = request.held_policy is session.guard.policy and not is_last
         if is_same or not request.is_held:
             return verdict
@@ -98,11 +134,12 @@ class WaitEnded(NamedTuple):
         findings = waiting.end_wait(verdict.findings, f"{self.why} while it waited", verdict.event)
         request = session.state.find_held(verdict.event)
         reply = None
-        if request is not None and session.state.drop(TO_SERVER, request):
+        if request is not None:
             request.wait_outcome = self.outcome
-            reply = refuse.answer_request(
+            answer = refuse.answer_request(
                 case, request, codes.BLOCKED, findings, replaces_answer=False
             )
+            reply = answer if session.state.drop(request) else None
         return verdict._replace(
             action=Action.BLOCK, findings=tuple(findings), event=case.event, reply=reply
         )
@@ -126,14 +163,12 @@ class AskedInResult(NamedTuple):
     def happen(self, session: Session) -> Verdict:
         """Answer the call with the question; the same verdict if it no longer waits."""
         request = session.state.find_held(self.verdict.event)
-        if request is None or not session.state.drop(TO_SERVER, request):
+        if request is None:
             return self.verdict
         reply = replies.make_result(request.id_token, self.result)
+        if not session.state.drop(request):
+            return self.verdict
         return self.verdict._replace(action=Action.BLOCK, reply=reply)
-
-
-def _end(session: Session, verdict: Verdict, now: float) -> Verdict:
-    return session.take(WaitEnded(verdict, now, "it was cancelled or answered"))
 
 
 def _judge_again(
@@ -143,6 +178,6 @@ def _judge_again(
     decided = session.judge_aside(case)
     if decided.action is Action.ASK:
         return verdict if decided.event == verdict.event else decided
-    if decided.forward is not None or session.state.drop(TO_SERVER, request):
+    if decided.forward is not None or session.state.drop(request):
         return decided
     return decided._replace(reply=None)

@@ -8,10 +8,18 @@ on a clock that only goes forward; it is compared, never shown.
 from collections.abc import Mapping
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import NOTHING, Direction, MessageKind, Verdict
+from pipeguard.firewall.finding import (
+    NOTHING,
+    TO_CLIENT,
+    TO_SERVER,
+    Direction,
+    MessageKind,
+    Verdict,
+)
 from pipeguard.firewall.pins import fingerprint, store
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes, framing, pending
+from pipeguard.firewall.session.guard import Obstacles
 from pipeguard.firewall.session.refuse import answer_request, refuse
 from pipeguard.firewall.session.session import Session
 from pipeguard.records import NamedTuple
@@ -28,16 +36,19 @@ class Frame(NamedTuple):
         now: when it arrived.
         is_aside: True in any thread but the one that brings the frames of this direction: for
             frames that may take long.
+        obstacles: of a server's frame, those that the server has met; None for most servers.
     """
 
     direction: Direction
     frame: bytes
     now: float
     is_aside: bool = False
+    obstacles: Obstacles | None = None
 
     def happen(self, session: Session) -> Verdict:
         """Judge it."""
         case = session.make_case(self.direction, self.frame, self.now)
+        case.obstacles = self.obstacles
         return session.judge_aside(case) if self.is_aside else session.judge_case(case)
 
 
@@ -56,7 +67,7 @@ class HiddenTool(NamedTuple):
 
     def happen(self, session: Session) -> Verdict:
         """Refuse it as a call of a tool that the policy blocks."""
-        case = session.make_case(Direction.TO_SERVER, self.frame, self.now)
+        case = session.make_case(TO_SERVER, self.frame, self.now)
         why = "there is no tool of this name"
         verdict = refuse(case, Refusal("policy.tool", why, codes.BLOCKED, self.id_token))
         if self.id_token is None or (verdict.reply or b"[").startswith(b"["):
@@ -95,14 +106,14 @@ class OwnQuestion(NamedTuple):
     A server can neither guess its id nor use it while it is open.
     """
 
-    frame: bytes
+    question: bytes
     now: float
 
     def happen(self, session: Session) -> Verdict:
         """Judge it only by the protocol: it is forwarded if the client declared that it answers."""
-        case = session.make_case(Direction.TO_CLIENT, self.frame, self.now)
+        case = session.make_case(TO_CLIENT, self.question, self.now)
         case.inspects = False
         verdict = session.judge_case(case)
         if verdict.forward is not None:
-            session.state.make_own(framing.legible_id(self.frame))
+            session.state.make_own(framing.legible_id(self.question))
         return verdict._replace(reply=None)

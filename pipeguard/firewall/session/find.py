@@ -1,6 +1,8 @@
 """Finds what is in a message: threats in its texts, oddities, and obstacles to its use."""
 
 from pipeguard.firewall.finding import (
+    TO_CLIENT,
+    TO_SERVER,
     Finding,
     have_private,
     method_is_secret,
@@ -11,7 +13,7 @@ from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest
 from pipeguard.firewall.protocol.places import PARTS, Surface, without_definitions
 from pipeguard.firewall.session import admission, guard
-from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
+from pipeguard.firewall.session.case import Case
 
 
 def find_in_message(case: Case, message: Message, original: JsonValue = None) -> list[Finding]:
@@ -54,15 +56,11 @@ def find_in_request(case: Case, message: Message, request: PendingRequest) -> li
     findings += find_in_message(case, message)
     if is_sent and request.tool is not None:
         findings += admission.find_asked(_make_context(case, message), request.tool)
-    if have_private(findings):
-        if request.call is not None:
-            request.call.forget()  # a name may hold the secret, which is written down nowhere
-        return _hide_names(case, request, findings)
-    return findings
-
-
-def _hide_names(case: Case, request: PendingRequest, findings: list[Finding]) -> list[Finding]:
-    """The findings in a request with a secret, which any name or passage may hold."""
+    if not have_private(findings):
+        return findings
+    # Any name or passage may hold the secret, which is written down nowhere.
+    if request.call is not None:
+        request.call.forget()
     findings = [finding._replace(path="", host="") for finding in findings]
     if any(finding.rule.startswith("secrets.") for finding in findings):
         flows = [f._replace(excerpt="") for f in findings if f.rule.startswith("flows.")]

@@ -19,7 +19,7 @@ from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message, PlainOutline
-from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, QuestionsInResults, Targets
+from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets
 from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place, pointer
 from pipeguard.records import NamedTuple
 
@@ -299,55 +299,73 @@ class DetectorSource(Protocol):
         """Make the source of another client's detectors, with their own memory."""
 
 
-# PipeGuard's own words about an answer, for its reader, and findings for the audit.
-AnswerNote = tuple[str, tuple[Finding, ...]]
+class AnswerNote(NamedTuple):
+    """PipeGuard's own words about an answer, for its reader, and findings for the audit."""
+
+    text: str
+    findings: tuple[Finding, ...] = ()
 
 
 class Grants(Protocol):
-    """Calls that a person allowed, each for one time (state.grants).
-
-    Only transports ask for them: a Session is brought a grant as an event.
-    """
+    """Calls that a person allowed, each for one time; transports bring them as events."""
 
     def take(self, mark: str) -> str:
-        """Use up the grant of a call.
+        """Use up the grant of a call with a mark (`Guard.mark_call`).
 
-        Args:
-            mark: from `Guard.mark_call`.
-
-        Returns:
-            The event that the person allowed; empty if there is no grant, or another process
-            was faster.
+        Returns the event that the person allowed; empty if there is none, or it was used up.
         """
 
     def find_refusal(self, event: str) -> str:
         """The refusal of the call that waits by an event, in words; empty if nobody refused it."""
 
 
-class FailureNotes(Protocol):
-    """Obstacles that a server met outside its frames.
+class QuestionsInResults(Protocol):
+    """Questions to the user in results (MCP 2026-07-28, basic/patterns/mrtr), for transports."""
 
-    `catch_up` belongs to the transport; the session calls the others, which do no I/O.
-    """
+    def ask(self, verdict: Verdict, event_id: str, take: Callable[[Any], Verdict]) -> Verdict:
+        """Ask about a call that waits; the same verdict if the client cannot be asked any more.
 
-    def catch_up(self) -> None:
-        """Learn of all obstacles until now."""
+        Args:
+            verdict: that makes it wait.
+            event_id: names the question.
+            take: lets the client's session take an event.
+        """
 
-    def add_caller(self, conversation: str) -> None:
-        """Note that a conversation calls tools of the server."""
+    def recognize(self, frame: bytes, conversation: str) -> RepeatedCall | None:
+        """Take the answer out of a repeated call; None if no such call waits for one."""
+
+
+class RepeatedCall(NamedTuple):
+    """A call that its client repeats, without the answer, and the verdict that makes it wait."""
+
+    message: Message
+    held: Verdict
+
+
+class Obstacles(Protocol):
+    """The obstacles that a server has met outside its frames: a value, which does no I/O."""
 
     def explain_failure(
         self, answer: JsonObject, tool: str, event: str, since: float, now: float
     ) -> AnswerNote | None:
-        """Explain a failed answer; None for any other.
+        """Explain a failed answer, before it is judged; None for any other.
 
-        Args:
-            answer: before it is judged.
-            tool: that was called, or empty.
-            event: names the verdict on the answer.
-            since: when the request was judged, on the session's clock.
-            now: when the answer is judged.
+        The tool that was called may be empty; the event names the verdict on the answer; times are
+        those of the request and of the answer, on the session's clock.
         """
+
+
+class ObstacleSource(Protocol):
+    """Learns of obstacles (isolation.walls.witness).
+
+    Only transports ask it: a Session is brought obstacles with the answers of the server.
+    """
+
+    def read_obstacles(self) -> Obstacles:
+        """Read all obstacles until now."""
+
+    def add_caller(self, conversation: str) -> None:
+        """Note that a conversation calls tools of the server."""
 
 
 class Shared:
@@ -355,11 +373,11 @@ class Shared:
 
     Attributes:
         policy: actions for findings, and limits.
-        notes: on failed answers of the server; None for most servers.
+        obstacles: that the server meets; None for most servers.
         grants: calls that a person allowed; None if this is impossible.
     """
 
-    notes: FailureNotes | None = None
+    obstacles: ObstacleSource | None = None
     grants: Grants | None = None
 
     def __init__(self, policy: Policy) -> None:
@@ -452,11 +470,7 @@ class Guard:
             yield twin
 
     def part(self, key: bytes) -> Guard:
-        """Make the guard of another client.
-
-        Args:
-            key: random bytes that sign its placeholders.
-        """
+        """Make the guard of another client, whose placeholders are signed with random bytes."""
         parted = copy(self)
         parted.source = self.source.part(key)
         parted.detector = parted.source.detector
@@ -468,20 +482,12 @@ class Guard:
         self.shared.policy = policy
         return frozenset() if is_same else frozenset({"tool"})
 
-    @property
-    def is_loaded(self) -> bool:
-        """True once no text waits for a file."""
-        return not self.inspects or self.source.is_loaded
-
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
-        """Replace the pins with the store's.
+        """Replace the pins with the store's; return the kinds that a client should list again.
 
         A definition that is held here stays held until it is accepted: the store may have
         discarded it, may not have it yet, or may have that of another run, while the server still
         offers it.
-
-        Returns:
-            The kinds that changed, which a client should list again.
         """
         return self.pins.replace(_trust(pins, self.policy))
 

@@ -6,6 +6,7 @@ A frame that `look` did not pass is parsed, once; the results of the look are us
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
+    TO_CLIENT,
     Action,
     Finding,
     MessageKind,
@@ -26,10 +27,9 @@ from pipeguard.firewall.protocol.message import (
 )
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
 from pipeguard.firewall.session import definitions, look, refuse, replies, waiting
-from pipeguard.firewall.session.case import TO_CLIENT, Case
+from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
 from pipeguard.firewall.session.guard import (
-    AnswerNote,
     PreparedMessage,
     ReturnedResult,
     SettledCall,
@@ -123,7 +123,7 @@ def _judge_request(case: Case, prepared: PreparedMessage) -> Verdict:
     finally:
         case.guard.detector.remember(case.guard, SettledCall(case.event, is_sent))
         if not request.forwarded:
-            case.state.drop(case.direction, request)
+            case.state.drop(request)
     return waiting.name_wait(verdict, waited)
 
 
@@ -201,7 +201,10 @@ def _judge_answer(case: Case, message: Message) -> Verdict:
 def _judge_expected_answer(case: Case, message: Message, request: PendingRequest) -> Verdict:
     result = message.value.get("result")
     if isinstance(result, dict):
-        _note_answer(case, request, result)
+        if answers.creates_task(result):
+            case.state.outlive(case.direction, request)
+        if case.direction is TO_CLIENT and request.method in places.OPENINGS:
+            case.state.server_described(request.method, result)
     if case.inspects:
         verdict = _judge_contents(case, message, request)
     else:
@@ -229,12 +232,7 @@ def _judge_contents(case: Case, message: Message, request: PendingRequest) -> Ve
         if reviewed.result is not result:
             value: JsonObject = {**message.value, "result": reviewed.result}
             message = rewritten(message, value)
-    note = _explain(case, request, message)
-    explained = message
-    if note is not None:
-        explained = rewritten(message, replies.add_note(message.value, note[0]))
-    verdict = settle(case, explained, find_in_message(case, explained))
-    case.extra += _note_findings(note, verdict)
+    verdict = _settle_explained(case, message, request)
     if request.tool is not None or request.method in READING:  # even if it was blocked
         _remember_result(case, request, message.frame)
     return verdict
@@ -244,30 +242,25 @@ def _remember_result(case: Case, request: PendingRequest, frame: bytes) -> None:
     case.guard.detector.remember(case.guard, ReturnedResult(request, frame, case.now))
 
 
-def _explain(case: Case, request: PendingRequest, message: Message) -> AnswerNote | None:
-    """Explain an answer of the server that failed, before it is judged."""
-    notes = case.guard.shared.notes if case.direction is TO_CLIENT else None
-    if notes is None or (request.tool is None and message.kind is not MessageKind.ERROR):
-        return None
-    tool = request.tool or ""
-    return notes.explain_failure(message.value, tool, case.event, request.since, case.now)
-
-
-def _note_findings(note: AnswerNote | None, verdict: Verdict) -> tuple[Finding, ...]:
-    """The findings of a note, if the answer passes; without a path that may hold a secret."""
-    if note is None or verdict.action is Action.BLOCK:
-        return ()
-    if have_private(verdict.findings):
-        return tuple(finding._replace(excerpt="", path="") for finding in note[1])
-    return note[1]
-
-
-def _note_answer(case: Case, request: PendingRequest, result: JsonObject) -> None:
-    """Remember a server's description of itself, or a task that outlives the request."""
-    if answers.creates_task(result):
-        case.state.outlive(case.direction, request)
-    if case.direction is TO_CLIENT and request.method in places.OPENINGS:
-        case.state.server_described(request.method, result)
+def _settle_explained(case: Case, message: Message, request: PendingRequest) -> Verdict:
+    """Settle an answer; one that failed comes with PipeGuard's words on the reason."""
+    note = None
+    is_failed = request.tool is not None or message.kind is MessageKind.ERROR
+    if case.obstacles is not None and is_failed:
+        note = case.obstacles.explain_failure(
+            message.value, request.tool or "", case.event, request.since, case.now
+        )
+    if note is None:
+        return settle(case, message, find_in_message(case, message))
+    explained = rewritten(message, replies.add_note(message.value, note.text))
+    verdict = settle(case, explained, find_in_message(case, explained))
+    if verdict.action is not Action.BLOCK:
+        is_private = have_private(verdict.findings)  # and so may a path be
+        case.extra += tuple(
+            finding._replace(excerpt="", path="") if is_private else finding
+            for finding in note.findings
+        )
+    return verdict
 
 
 def _record_input_requests(case: Case, body: JsonValue, verdict: Verdict) -> None:

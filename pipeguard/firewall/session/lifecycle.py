@@ -11,7 +11,15 @@ from itertools import count
 from threading import Lock
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Finding, Severity, make_drop
+from pipeguard.firewall.finding import (
+    TO_CLIENT,
+    TO_SERVER,
+    Action,
+    Direction,
+    Finding,
+    Severity,
+    make_drop,
+)
 from pipeguard.firewall.policy import Limits
 from pipeguard.firewall.protocol import answers, codes, peers
 from pipeguard.firewall.protocol.ids import read_id, write_answered_id, write_id
@@ -36,14 +44,6 @@ from pipeguard.firewall.session import replies
 NEVER_OVERDUE = frozenset({"subscriptions/listen", "tasks/result"})
 MAX_HELD = 16  # requests that wait for a person
 MAX_HELD_BYTES = 2**20  # of their frames
-ANSWERS_WITHOUT_ID = "2025-11-25"  # the first revision in which an error may lack an id
-# Rules that a request may break without a legible id. A notification breaks the others.
-_WITHOUT_LEGIBLE_ID = frozenset(
-    {
-        *("protocol.invalid-json", "protocol.invalid-utf8", "protocol.not-an-object"),
-        *("protocol.invalid-id", "protocol.batch", "protocol.frame-too-large"),
-    }
-)
 _REFERENCES = {CANCELLED: "requestId", PROGRESS: "progressToken"}
 _EARLY = Finding(
     "protocol.before-initialized",
@@ -61,12 +61,13 @@ class ConversationState:
         pending: open requests, by the direction in which they went.
         input_requests: the input that results asked the client for.
         peers: declarations of client and server.
+        own_numbers: of frames of PipeGuard's own.
     """
 
     def __init__(self, limits: Limits, revision: str | None = None) -> None:
         self._lock = Lock()
         self._numbers = {direction: count(1) for direction in Direction}
-        self._own_numbers = count(1)
+        self.own_numbers = count(1)
         self._received: set[Direction] = set()
         self._quotas = {
             direction: _NotificationQuota(limits.notifications) for direction in Direction
@@ -86,10 +87,6 @@ class ConversationState:
         self._received.add(direction)
         return next(self._numbers[direction])
 
-    def count_own(self) -> int:
-        """The number of a frame of PipeGuard's own, from 1."""
-        return next(self._own_numbers)
-
     # --- exchanges ----------------------------------------------------------------------
 
     def fork(self) -> ConversationState:
@@ -97,13 +94,13 @@ class ConversationState:
         state = ConversationState.__new__(ConversationState)
         state.__dict__ |= self.__dict__
         with self._lock:
-            exchange = self.pending[Direction.TO_SERVER].fork()
-        state.pending = {**self.pending, Direction.TO_SERVER: exchange}
+            exchange = self.pending[TO_SERVER].fork()
+        state.pending = {**self.pending, TO_SERVER: exchange}
         return state
 
     def leave(self, *, is_sent: bool) -> None:
         """End the exchange; remove its requests if they are not sent."""
-        pending = self.pending[Direction.TO_SERVER]
+        pending = self.pending[TO_SERVER]
         with self._lock:
             for request in [] if is_sent else pending.own():
                 pending.drop(request)
@@ -124,7 +121,7 @@ class ConversationState:
         """
         with self._lock:
             finding = None
-            if direction is Direction.TO_CLIENT:
+            if direction is TO_CLIENT:
                 finding = self._check_server_request(message, request)
             self._open(direction, request)
             if request.method == LISTEN:
@@ -138,8 +135,8 @@ class ConversationState:
             Refusal: as of `admit`.
         """
         with self._lock:
-            self._open(Direction.TO_SERVER, request)
-            self._note_sent(self.pending[Direction.TO_SERVER], request)
+            self._open(TO_SERVER, request)
+            self._note_sent(self.pending[TO_SERVER], request)
             self.peers.begun = True
 
     def _open(self, direction: Direction, request: PendingRequest) -> None:
@@ -167,7 +164,7 @@ class ConversationState:
         with self._lock:
             if not self._note_sent(self.pending[direction], request):
                 return False
-            if direction is Direction.TO_SERVER:
+            if direction is TO_SERVER:
                 self.peers.begun = True
                 if request.method == "initialize":
                     self.peers.begin_handshake(params)
@@ -182,33 +179,25 @@ class ConversationState:
         pending.keep_call(request)
         return True
 
-    def hold(
-        self, direction: Direction, request: PendingRequest, event: str, policy: object
-    ) -> bool:
-        """Let a request wait for a person under a policy; False if it is no longer open."""
-        pending = self.pending[direction]
+    def hold(self, request: PendingRequest, event_id: str, policy: object) -> bool:
+        """Let the client's request wait for a person under a policy; False if it is not open."""
+        pending = self.pending[TO_SERVER]
         with self._lock:
             if pending.is_over or not pending.has(request):
                 return False
-            request.forwarded, request.held_event, request.held_policy = True, event, policy
+            request.forwarded, request.held_event, request.held_policy = True, event_id, policy
         return True
 
-    def withdraw_sent(self, direction: Direction, id_tokens: Iterable[str | None]) -> None:
-        """Remove requests that count as sent, and are not."""
-        with self._lock:
-            for token in id_tokens:
-                self.pending[direction].close(token)
-
-    def release(self, direction: Direction, request: PendingRequest) -> bool:
+    def release(self, request: PendingRequest) -> bool:
         """End the wait of a request; False if it was answered or cancelled in the meantime."""
         with self._lock:
             request.forwarded, request.held_event, request.held_policy = False, "", None
-            return self.pending[direction].has(request)
+            return self.pending[TO_SERVER].has(request)
 
     def find_held(self, event: str) -> PendingRequest | None:
         """The client's open request that waits or waited for a person by a verdict."""
         with self._lock:
-            waiting = self.pending[Direction.TO_SERVER].all()
+            waiting = self.pending[TO_SERVER].all()
         return next((request for request in waiting if request.held_event == event), None)
 
     def server_described(self, method: str, result: JsonObject) -> None:
@@ -219,43 +208,36 @@ class ConversationState:
     def make_own(self, id_token: str | None) -> None:
         """Mark a request to the client as PipeGuard's own, not the server's."""
         with self._lock:
-            for request in self.pending[Direction.TO_CLIENT].own():
+            for request in self.pending[TO_CLIENT].own():
                 request.is_own |= request.id_token == id_token
 
     def withdraw_own(self, id_token: str, now: float) -> bool:
         """Cancel a request of PipeGuard's own; False if it is no longer open."""
         with self._lock:
-            return self.pending[Direction.TO_CLIENT].cancel(id_token, now) is True
+            return self.pending[TO_CLIENT].cancel(id_token, now) is True
 
-    def drop(self, direction: Direction, request: PendingRequest) -> bool:
+    def drop(self, request: PendingRequest) -> bool:
         """Remove a request that is not forwarded; False if it was no longer open."""
         with self._lock:
-            return self.pending[direction].drop(request)
+            return any(pending.drop(request) for pending in self.pending.values())
 
-    def waiting_ids(self, *, lasting: bool) -> list[str]:
+    def waiting_ids(self, *, lasting: bool = True) -> list[str]:
         """The ids of the client's forwarded requests that wait, also for ever if `lasting`."""
         with self._lock:
-            requests = self.pending[Direction.TO_SERVER].list_forwarded()
+            requests = self.pending[TO_SERVER].list_forwarded()
         return [each.id_token for each in requests if lasting or each.method not in NEVER_OVERDUE]
 
-    def abandon(self) -> tuple[list[PendingRequest], list[PendingRequest], set[str]]:
-        """Remove and return all forwarded requests, because the server is gone.
+    def list_sent(self) -> list[list[PendingRequest]]:
+        """All forwarded requests: the client's, and the server's.
 
-        Returns:
-            The client's requests and the server's, and the ids of calls that wait for a person. A
-            request that is being judged at this moment stays: its judge answers it.
+        A request that is being judged at this moment is not among them: its judge answers it.
         """
         with self._lock:
-            lists = [self.pending[way].list_forwarded() for way in Direction]
-            held = {request.id_token for request in lists[0] if request.is_held}
-            for pending, requests in zip(self.pending.values(), lists, strict=True):
-                for request in requests:
-                    pending.drop(request)
-        return lists[0], lists[1], held
+            return [self.pending[direction].list_forwarded() for direction in Direction]
 
     def expire(self, now: float, timeout_seconds: float) -> list[PendingRequest]:
         """Remove and return the client's requests that have waited longer than the timeout."""
-        pending = self.pending[Direction.TO_SERVER]
+        pending = self.pending[TO_SERVER]
         with self._lock:
             late = pending.overdue(now, timeout_seconds)
             overdue = [request for request in late if request.method not in NEVER_OVERDUE]
@@ -279,12 +261,11 @@ class ConversationState:
             request = pending.close(token)
             return request, request is None and pending.was_cancelled(token, now)
 
-    def find_call(self, id_token: str) -> PendingRequest | None:
-        """The tool call of the client's that a result with this very id answers, or None."""
+    def awaits_result(self, id_token: str) -> bool:
+        """True if a tool call of the client's with this very id waits for its result."""
         with self._lock:
-            request = self.pending[Direction.TO_SERVER].find(id_token)
-        is_call = request is not None and request.tool is not None and not request.is_own
-        return request if is_call else None
+            request = self.pending[TO_SERVER].find(id_token)
+        return request is not None and request.tool is not None
 
     def close_all(self, direction: Direction, id_tokens: Iterable[str]) -> list[PendingRequest]:
         """Remove and return the requests of a peer that several answers belong to."""
@@ -301,10 +282,6 @@ class ConversationState:
         """Accept progress of a request that was answered by a task."""
         with self._lock:
             self.pending[direction.back].outlive(request)
-
-    def may_answer_without_id(self, rule: str) -> bool:
-        """True if the client accepts an error without an id; older clients hang up on one."""
-        return rule in _WITHOUT_LEGIBLE_ID and (self.peers.revision or "") >= ANSWERS_WITHOUT_ID
 
     def _check_server_request(self, message: Message, request: PendingRequest) -> Finding | None:
         """Check that the server may send a request now (basic/lifecycle, "Initialization").
@@ -367,7 +344,7 @@ class ConversationState:
             if method in REQUESTS_ONLY:
                 why = "a request without an id was dropped"
                 return make_drop("protocol.request-without-id", why)
-            if direction is Direction.TO_SERVER:
+            if direction is TO_SERVER:
                 self.peers.begun = True
                 self.peers.initialized = self.peers.initialized or method == INITIALIZED
             elif not self.peers.begun and method != LOG_MESSAGE:
@@ -375,8 +352,8 @@ class ConversationState:
             excess = self._quotas[direction].take(now, is_expendable=method in EXPENDABLE)
             if excess is not None:
                 return excess
-            if method == ACKNOWLEDGED and direction is Direction.TO_CLIENT:
-                acknowledge(self.pending[Direction.TO_SERVER].all(), message.params)
+            if method == ACKNOWLEDGED and direction is TO_CLIENT:
+                acknowledge(self.pending[TO_SERVER].all(), message.params)
             if method == CANCELLED:
                 return self._cancel(direction, message.params, now)
             if method == PROGRESS:
@@ -399,7 +376,7 @@ class ConversationState:
                 return [(name, replies.list_changed(name)) for name in lists if name in declared]
             return [
                 (name, replies.list_changed(name, request.id_token))
-                for request in self.pending[Direction.TO_SERVER].all()
+                for request in self.pending[TO_SERVER].all()
                 for name in lists
                 if name in request.announced_lists
             ]

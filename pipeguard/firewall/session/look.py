@@ -6,14 +6,19 @@ frame stays in its case, and is used again.
 """
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import MessageKind, Verdict
+from pipeguard.firewall.finding import (
+    TO_CLIENT,
+    TO_SERVER,
+    MessageKind,
+    Verdict,
+)
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import NOTABLE, is_ordinary
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.message import Message, parse, with_id
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
+from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.guard import FrameLook, ReturnedResult
 from pipeguard.firewall.session.settle import make_verdict, record_call
 
@@ -74,7 +79,7 @@ def _look_at_call(case: Case, seen: FrameLook) -> Verdict | None:
     try:
         record_call(case, request, verdict)
     except Exception as error:
-        if case.state.drop(TO_SERVER, request):
+        if case.state.drop(request):
             raise
         why = f"judging it failed ({type(error).__name__})"  # and the server has answered it
         raise Refusal("protocol.internal", why, codes.INTERNAL) from None
@@ -84,7 +89,7 @@ def _look_at_call(case: Case, seen: FrameLook) -> Verdict | None:
 def _look_at_result(case: Case, seen: FrameLook) -> Verdict | None:
     guard = case.guard
     request = find_call(case, seen.outline.id_token)
-    if request is None or guard.shared.notes is not None:
+    if request is None or case.obstacles is not None:
         return None
     case.kind = MessageKind.RESULT
     if not seen.sees_nothing(request.call or NO_CALL):

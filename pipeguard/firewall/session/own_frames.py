@@ -8,8 +8,8 @@ from collections.abc import Collection, Iterable
 
 from pipeguard.firewall.finding import (
     NOTHING,
+    TO_CLIENT,
     Action,
-    Direction,
     Finding,
     MessageKind,
     Severity,
@@ -39,18 +39,19 @@ class ServerGone(NamedTuple):
 
     def happen(self, session: Session) -> Verdict:
         """Answer the requests that wait for it, in their order, and cancel its own."""
-        waiting, asked, held = session.state.abandon()
+        of_client, of_server = session.state.list_sent()
+        unsent = {*self.unsent, *(each.id_token for each in of_client if each.is_held)}
         ending = f"ended before it answered ({self.ending})"
         what = ending if self.ending else "hung up before it answered"
         why = f"the server {session.guard.name} {what}"
-        own = list[Verdict]()
-        for request in waiting:
-            is_sent = request.id_token not in self.unsent and request.id_token not in held
-            may_have_acted = request.method == "tools/call" and is_sent
+        own = dict[pending.PendingRequest, Verdict]()
+        for request in of_client:
+            may_have_acted = request.method == "tools/call" and request.id_token not in unsent
             note = f"{why}; {replies.MAY_HAVE_ACTED}" if may_have_acted else why
-            own.append(_make_error(session, request, self.now, codes.PEER_GONE, note))
-        own += (_cancel(session, request.id_token, "the server hung up") for request in asked)
-        return _send(own)
+            own[request] = _make_error(session, request, self.now, codes.PEER_GONE, note)
+        for request in of_server:
+            own[request] = _cancel(session, request.id_token, "the server hung up")
+        return _send(own[request] for request in own if session.state.drop(request))
 
 
 class Tick(NamedTuple):
@@ -63,9 +64,11 @@ class Tick(NamedTuple):
         seconds = session.guard.policy.limits.timeout_seconds
         if seconds is None:
             return NOTHING
-        why, code = f"no answer within {seconds:g} s", codes.PEER_SILENT
-        overdue = session.state.expire(self.now, seconds)
-        return _send(_make_error(session, request, self.now, code, why) for request in overdue)
+        why = f"no answer within {seconds:g} s"
+        return _send(
+            _make_error(session, request, self.now, codes.PEER_SILENT, why)
+            for request in session.state.expire(self.now, seconds)
+        )
 
 
 class ListsChanged(NamedTuple):
@@ -77,8 +80,10 @@ class ListsChanged(NamedTuple):
     def happen(self, session: Session) -> Verdict:
         """Tell the client to list them again."""
         why = f"definitions changed: {', '.join(sorted(self.kinds))}"
-        notices = session.state.announcements(self.kinds)
-        return _send(_make(session, method, frame, why) for method, frame in notices)
+        return _send(
+            _make(session, method, frame, why)
+            for method, frame in session.state.announcements(self.kinds)
+        )
 
 
 class QuestionClosed(NamedTuple):
@@ -121,8 +126,7 @@ def _cancel(session: Session, id_token: str, why: str) -> Verdict:
 
 def _make(session: Session, method: str | None, frame: bytes, why: str) -> Verdict:
     findings = (_FINDING._replace(note=f"PipeGuard sent it: {why}"),)
-    event = f"{session.run}.p{session.state.count_own()}"
     kind = MessageKind.NOTIFICATION
     return Verdict(
-        Direction.TO_CLIENT, frame, Action.ALLOW, frame, None, findings, event, kind, method
+        TO_CLIENT, frame, Action.ALLOW, frame, None, findings, session.name_own(), kind, method
     )

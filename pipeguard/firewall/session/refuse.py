@@ -8,6 +8,8 @@ from contextlib import suppress
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
+    TO_CLIENT,
+    TO_SERVER,
     Finding,
     Verdict,
     greatest,
@@ -19,7 +21,19 @@ from pipeguard.firewall.finding import (
 from pipeguard.firewall.protocol import batch, codes, framing, message
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.case import TO_CLIENT, TO_SERVER, Case
+from pipeguard.firewall.session.case import Case
+
+# The first revision in which an error may lack an id: older clients hang up on one.
+ANSWERS_WITHOUT_ID = "2025-11-25"
+# Rules that a request may break without a legible id. A notification breaks the others.
+_WITHOUT_LEGIBLE_ID = (
+    "protocol.invalid-json",
+    "protocol.invalid-utf8",
+    "protocol.not-an-object",
+    "protocol.invalid-id",
+    "protocol.batch",
+    "protocol.frame-too-large",
+)
 
 
 class RefusedAnswer(Refusal):
@@ -69,8 +83,9 @@ def refuse(case: Case, refusal: Refusal) -> Verdict:
     if refusal.id_token is not None:
         return _refuse_identified(case, refusal, refusal.id_token, findings)
     reply = None
-    is_answerable = case.state.may_answer_without_id(refusal.rule) and _may_ask(case.frame)
-    if case.direction is TO_SERVER and is_answerable:
+    revision = case.state.peers.revision or ""
+    may_ask = refusal.rule in _WITHOUT_LEGIBLE_ID and _may_ask(case.frame)
+    if case.direction is TO_SERVER and may_ask and revision >= ANSWERS_WITHOUT_ID:
         reply = replies.error(None, refusal.code, f"PipeGuard: {refusal.why}")
     return _blocking(case, findings, None, reply)
 

@@ -7,7 +7,13 @@ A server is told only the event: rule and place would help an attacker.
 """
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.finding import Action, Direction, Finding
+from pipeguard.firewall.finding import (
+    TO_CLIENT,
+    TO_SERVER,
+    Action,
+    Direction,
+    Finding,
+)
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import codes, methods, strict_json
 from pipeguard.firewall.protocol.json_values import (
@@ -260,7 +266,7 @@ def mark_changed(
     if not isinstance(body, dict) or not isinstance(meta, dict):
         return value
     data: JsonObject = {"source": MARK, "event": event}
-    if direction is Direction.TO_CLIENT:
+    if direction is TO_CLIENT:
         data["verdict"] = "cut" if is_cut else "redact"
     return {**value, member: {**body, "_meta": {**meta, MARK: data}}}
 
@@ -301,7 +307,7 @@ def _data(finding: Finding, event: str, *, executed: bool) -> JsonObject:
         "verdict": "warn" if is_lost else "block",
         "rule": finding.rule,
         "place": finding.place,
-        "direction": (Direction.TO_CLIENT if executed else Direction.TO_SERVER).value,
+        "direction": (TO_CLIENT if executed else TO_SERVER).value,
         "executed": executed,
         "how_to_allow": f"Nothing was blocked; event {event} tells more." if is_lost else how,
     }

@@ -23,33 +23,36 @@ tests/soak/test_threads.py does all of this at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from copy import copy
 from typing import Protocol
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
+    NOTHING,
+    TO_CLIENT,
+    TO_SERVER,
     Action,
     Direction,
-    Finding,
     MessageKind,
     Verdict,
-    greatest,
     make_block,
 )
-from pipeguard.firewall.protocol import batch, codes, framing, pending, places
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
-from pipeguard.firewall.protocol.message import Message, rewritten
+from pipeguard.firewall.protocol import batch, codes, framing
+from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.session import lifecycle, replies
-from pipeguard.firewall.session.case import TO_SERVER, Case
-from pipeguard.firewall.session.guard import Context, Guard
+from pipeguard.firewall.session.case import Case
+from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, judge, read
 from pipeguard.firewall.session.look import CALL, look
 from pipeguard.firewall.session.refuse import as_refusal, refuse
 
 
 class Event(Protocol):
-    """An event of a conversation (`events`, `own_frames`, `decisions`)."""
+    """An event of a conversation (`events`, `own_frames`, `decisions`, `client_headers`)."""
+
+    @property
+    def now(self) -> float:
+        """The time at which it happens."""
 
     def happen(self, session: Session) -> Verdict:
         """Let it happen in the session that takes it."""
@@ -61,7 +64,7 @@ class Session:
     Attributes:
         guard: policy, pins and detector of the server.
         run: names this run; events are `<run>.c<n>` and `<run>.s<n>`.
-        state: the memory of the conversation.
+        state: the memory of the conversation, which others only read.
         waiting_room: holds calls until a person decides; None if the transport lets no call wait
             (transports.pump.wait_for_decision).
         keeps_values: True if a large frame of the server keeps its parsed value once it is judged.
@@ -94,7 +97,42 @@ class Session:
         Returns:
             The verdict (JSON-RPC 2.0, sections 4 and 5). A frame that cannot be judged is refused.
         """
-        return event.happen(self)
+        try:
+            return event.happen(self)
+        except Exception as error:  # noqa: BLE001  if a part breaks, nothing passes
+            return self._refuse_event(event, error)
+
+    def _refuse_event(self, event: Event, error: Exception) -> Verdict:
+        """Refuse what an event is about; answer whoever waits for that.
+
+        Pins and policy stay as they were. A server that is gone answers no request any more.
+        """
+        stopped: Verdict | None = getattr(event, "verdict", None)
+        frame: bytes = getattr(event if stopped is None else stopped, "frame", b"")
+        if stopped is not None and stopped.action is Action.ASK:
+            request = self.state.find_held(stopped.event)
+            refused = refuse(self.make_case(TO_SERVER, frame, event.now), as_refusal(frame, error))
+            is_open = request is not None and self.state.drop(request)
+            return refused if is_open else refused._replace(reply=None)
+        if frame:
+            direction = getattr(stopped or event, "direction", TO_SERVER)
+            name = "" if stopped is None else stopped.event
+            case = self.make_case(direction, frame, event.now, name)
+            return refuse(case, as_refusal(frame, error))
+        why = f"{type(event).__name__} failed ({type(error).__name__})"
+        found = (make_block("protocol.internal", why),)
+        failure = Verdict(TO_CLIENT, b"", Action.BLOCK, None, None, found, self.name_own())
+        own = [failure]
+        if hasattr(event, "unsent"):
+            for request in self.state.list_sent()[0]:
+                self.state.drop(request)
+                frame = replies.own_error(request.id_token, codes.INTERNAL, f"PipeGuard: {why}")
+                own.append(failure._replace(frame=frame, forward=frame, event=self.name_own()))
+        return NOTHING._replace(own=tuple(own))
+
+    def name_own(self) -> str:
+        """The name of the verdict on a frame of PipeGuard's own."""
+        return f"{self.run}.p{next(self.state.own_numbers)}"
 
     # --- the conversation ---------------------------------------------------------------
 
@@ -115,18 +153,6 @@ class Session:
             is_sent: False if its requests are not sent after all.
         """
         self.state.leave(is_sent=is_sent)
-
-    def waiting(self, *, lasting: bool = True) -> list[str]:
-        """The ids of the client's requests that wait, as they are written in their frames.
-
-        Args:
-            lasting: with those that may wait for ever.
-        """
-        return self.state.waiting_ids(lasting=lasting)
-
-    def passes_known(self, result: framing.KnownResult) -> bool:
-        """True for a result of the server's that passes without being read."""
-        return not self.guard.inspects and self.state.find_call(result.id_token) is not None
 
     # --- one frame ----------------------------------------------------------------------
 
@@ -150,12 +176,13 @@ class Session:
                 if passed is not None:
                     return passed
             return self._judge(case)
-        except Exception as error:  # noqa: BLE001  the only one: a check that breaks must refuse
-            why = as_refusal(case.frame, error)
+        except Exception as error:  # noqa: BLE001  a check that breaks must refuse its frame
+            refusal = as_refusal(case.frame, error)
             # The channel that lost it does not know its receiver.
             if isinstance(case.frame, framing.Lost):
-                why.why = why.why.replace("the server", f"the server {self.guard.name}", 1)
-        return refuse(case, why)
+                server = f"the server {self.guard.name}"
+                refusal.why = refusal.why.replace("the server", server, 1)
+        return refuse(case, refusal)
 
     def _judge(self, case: Case) -> Verdict:
         parsed = read(case)
@@ -163,28 +190,14 @@ class Session:
             return self._judge_batch(case, parsed)
         if case.waiting_call is None:
             case.waiting_room = self.waiting_room
-        return judge(case, self._resume(parsed, case))
-
-    def _resume(self, message: Message, case: Case) -> Message:
-        """Remove from a repeated call its answer to a question of PipeGuard's."""
-        state = message.params.get("requestState") if case.direction is TO_SERVER else None
-        if self.guard.questions is None or type(state) is not str:
-            return message
-        if not state.startswith(f"{replies.STATE}{self.run.partition('.')[0]}-"):
-            return message
-        is_call = message.kind is MessageKind.REQUEST and message.method == CALL
-        repeated = self.guard.questions().resume(self.run, message.params) if is_call else None
-        if repeated is None:
-            why = "requestState belongs to no call that waits"
-            raise Refusal("protocol.unasked-answer", why, codes.INVALID_REQUEST, message.id_token)
-        bare = rewritten(message, {**message.value, "params": repeated.params})
-        request = pending.pending_request(bare, case.now)
-        repeated.resume(request)
-        self.state.admit(TO_SERVER, bare, request)
-        if self.waiting_room is not None:
-            self.waiting_room.admit(request)
-        case.frame, case.waiting_call = bare.frame, request
-        return bare
+        state = parsed.params.get("requestState") if case.direction is TO_SERVER else None
+        own = f"{replies.STATE}{self.run.partition('.')[0]}-"
+        if self.guard.questions is None or type(state) is not str or not state.startswith(own):
+            return judge(case, parsed)
+        why = "requestState belongs to no call that waits"  # or nobody brought it (Repeated)
+        refusal = Refusal("protocol.unasked-answer", why, codes.INVALID_REQUEST, parsed.id_token)
+        is_call = parsed.kind is MessageKind.REQUEST and parsed.method == CALL
+        return refuse(case, refusal)._replace(is_repeated=is_call)
 
     def _judge_batch(self, case: Case, members: list[JsonValue]) -> Verdict:
         """Judge each member by itself (MCP 2025-03-26, basic/index, "Batching")."""
@@ -205,55 +218,7 @@ class Session:
         except Exception:
             sent = [v.frame for v in verdicts if v.kind is MessageKind.REQUEST and v.forward]
             # The refusal answers them.
-            self.state.withdraw_sent(case.direction, map(framing.legible_id, sent))
+            tokens = filter(None, map(framing.legible_id, sent))
+            self.state.close_all(case.direction.back, tokens)
             raise
         return verdict.with_findings(case.frame, case.removed)
-
-
-# --- client headers ---------------------------------------------------------------------
-# Judges the HTTP headers of a client by the rules for arguments.
-
-
-def judge_headers(
-    guard: Guard, headers: Sequence[tuple[str, str]], now: float, event: str
-) -> tuple[frozenset[str], Verdict]:
-    """Judge the headers of one request (RFC 9110, section 5).
-
-    Args:
-        guard: whose rules and policy apply.
-        headers: names and values, in UTF-8; a name may occur more than once.
-        now: seconds on the session's clock.
-        event: names the verdict.
-
-    Returns:
-        The names, in lower case, of the headers not to forward, and the verdict on all.
-    """
-    given: JsonObject = {}
-    for name, value in headers:
-        values = given.setdefault(name.lower(), [])
-        if isinstance(values, list):
-            values.append(value)
-    try:
-        findings = _findings(guard, given, now)
-        stopped = _stopped_names(guard, given, now) if _stop(findings) else frozenset[str]()
-    except Refusal as refusal:  # headers that cannot be judged are not forwarded
-        findings, stopped = [make_block(refusal.rule, refusal.why)], frozenset(given)
-    action, found = greatest(findings), tuple(findings)
-    return stopped, Verdict(TO_SERVER, serialise(given), action, None, None, found, event)
-
-
-def _stopped_names(guard: Guard, given: JsonObject, now: float) -> frozenset[str]:
-    names = {name for name in given if _stop(_findings(guard, {name: given[name]}, now))}
-    rest: dict[str, JsonValue] = {name: given[name] for name in given.keys() - names}
-    if names and not _stop(_findings(guard, rest, now)):
-        return frozenset(names)
-    return frozenset(given)  # the match is split over several headers
-
-
-def _findings(guard: Guard, given: JsonObject, now: float) -> list[Finding]:
-    context = Context(guard, "headers", None, now)
-    return guard.detector.read(context, places.Surface.TO_SERVER, {"headers": given})
-
-
-def _stop(findings: list[Finding]) -> bool:
-    return greatest(findings) >= Action.REDACT

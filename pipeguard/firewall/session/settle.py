@@ -3,6 +3,7 @@
 from functools import partial
 
 from pipeguard.firewall.finding import (
+    TO_CLIENT,
     Action,
     Finding,
     MessageKind,
@@ -17,7 +18,7 @@ from pipeguard.firewall.finding import (
 from pipeguard.firewall.protocol import codes, pending
 from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.session import find, refuse, replies, rewrite
-from pipeguard.firewall.session.case import TO_CLIENT, Case
+from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.guard import SentCall
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
@@ -29,8 +30,12 @@ def settle(case: Case, message: Message, findings: list[Finding]) -> Verdict:
     """Turn findings into the frame to forward and the reply."""
     action = greatest(findings)
     is_call = case.kind is MessageKind.REQUEST and case.request and case.request.tool
-    if not is_call:
-        findings = _show_frame(case, message, findings)
+    stopped = [f for f in findings if f.action > Action.WARN and f.rule.startswith("secrets.")]
+    if stopped and not is_call:  # show the first stopped secret with the text around it
+        first = worst(stopped)
+        rest = (finding for finding in findings if finding is not first)
+        shown = case.guard.detector.show(case.guard, None, message, [first, *rest])
+        findings = [each._replace(**shown) if each is first else each for each in findings]
     if action in (Action.REDACT, Action.CUT):
         return _redact(case, message, findings)
     if action is not Action.BLOCK:
@@ -80,21 +85,8 @@ def record_call(case: Case, request: pending.PendingRequest, verdict: Verdict) -
     tool = request.tool
     if tool is None or case.direction is TO_CLIENT or not case.inspects:
         return
-    is_granted = bool(verdict.grant)
-    guard.detector.remember(guard, SentCall(tool, case.frame, verdict.findings, is_granted))
-    if guard.shared.notes is not None:
-        guard.shared.notes.add_caller(case.event.partition(".c")[0])
-
-
-def _show_frame(case: Case, message: Message, findings: list[Finding]) -> list[Finding]:
-    """The findings, the first stopped secret with the text around it."""
-    stopped = [f for f in findings if f.action > Action.WARN and f.rule.startswith("secrets.")]
-    if not stopped:
-        return findings
-    first = worst(stopped)
-    rest = (finding for finding in findings if finding is not first)
-    shown = case.guard.detector.show(case.guard, None, message, [first, *rest])
-    return [each._replace(**shown) if each is first else each for each in findings]
+    call = SentCall(tool, case.frame, verdict.findings, bool(verdict.grant))
+    guard.detector.remember(guard, call)
 
 
 def _block(case: Case, findings: list[Finding]) -> Verdict:

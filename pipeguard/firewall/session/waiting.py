@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from pipeguard.firewall.finding import (
+    TO_SERVER,
     Action,
     Finding,
     Verdict,
@@ -12,7 +13,7 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.pending import PendingRequest
-from pipeguard.firewall.session.case import TO_SERVER, Case
+from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.remedies import GRANTED_AS, Way, find_way
 from pipeguard.firewall.session.settle import make_verdict
 
@@ -57,12 +58,12 @@ def hold_call(case: Case, request: PendingRequest, findings: list[Finding]) -> V
     event = request.held_event if mark == request.held_mark else case.event
     held = make_verdict(case, findings, None)  # before it counts as waiting
     held = held._replace(event=event, since=request.since)
-    if not case.state.hold(case.direction, request, event, case.guard.policy):
+    if not case.state.hold(request, event, case.guard.policy):
         return None
     request.held_mark = mark
     if case.waiting_call is not None or case.waiting_room.admit(request):
         return held
-    if case.state.release(case.direction, request):
+    if case.state.release(request):
         return None
     return make_verdict(case, [*findings, *GONE], None)
 

@@ -124,7 +124,7 @@ class ServerStarter:
         from pipeguard.isolation.walls.witness import WallWitness
 
         self._run = run
-        run.guard.shared.notes = witness = WallWitness(self._sandbox)
+        run.guard.shared.obstacles = witness = WallWitness(self._sandbox)
         self._connections.attach(run.connect, witness.add_refused)
         run.on_policy.append(self.update)
 

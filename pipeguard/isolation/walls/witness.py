@@ -1,7 +1,8 @@
 """The walls that one isolated server hits: the reasons why its answers fail."""
 
+from __future__ import annotations
+
 import json
-from collections import deque
 from collections.abc import Iterator, Sequence
 from os.path import dirname, normpath
 from threading import Lock
@@ -15,6 +16,7 @@ from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.isolation.sensitive import is_inside
 from pipeguard.isolation.view import FileView, MountKind
 from pipeguard.isolation.walls.grants import PORT, READ, WRITE
+from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import cut, visible
 
 MAX_REFUSED = 1024  # connections that were refused last
@@ -25,10 +27,7 @@ _NOTES = {READ: "the server may not read it", WRITE: "the server may not change 
 
 
 class WallWitness:
-    """The walls of one server (`firewall.session.guard.FailureNotes`), for any thread.
-
-    The proxy knows which hosts and ports were refused, and when. A failed answer names the file
-    that was missing by its path and an error code.
+    """Learns of the walls of one server (`firewall.session.guard.ObstacleSource`), in any thread.
 
     Args:
         server: its sandbox.
@@ -37,22 +36,40 @@ class WallWitness:
     def __init__(self, server: Sandbox) -> None:
         self._server = server
         self._lock = Lock()
-        self._refused: deque[Wall] = deque(maxlen=MAX_REFUSED)
+        self._refused: tuple[Wall, ...] = ()
         self._callers: set[str] = set()  # two at most: one, or several
 
     def add_refused(self, wall: Wall) -> None:
         """Note that a connection was refused."""
         with self._lock:
-            self._refused.append(wall)
+            self._refused = (*self._refused, wall)[-MAX_REFUSED:]
 
-    def catch_up(self) -> None:
+    def read_obstacles(self) -> Walls:
         """Read all refused connections so far."""
         self._server.report_refused()
+        return Walls(self._refused, self._server.view, is_alone=len(self._callers) < 2)
 
     def add_caller(self, conversation: str) -> None:
         """Note that a conversation calls tools of the server."""
         if len(self._callers) < 2:
             self._callers.add(conversation)
+
+
+class Walls(NamedTuple):
+    """The walls that a server has hit.
+
+    The proxy knows which hosts and ports were refused, and when. A failed answer names the file
+    that was missing by its path and an error code.
+
+    Attributes:
+        refused: the last connections.
+        view: the files that the server sees.
+        is_alone: True unless several conversations call its tools.
+    """
+
+    refused: tuple[Wall, ...]
+    view: FileView
+    is_alone: bool
 
     def explain_failure(
         self, answer: JsonObject, tool: str, event: str, since: float, now: float
@@ -61,30 +78,24 @@ class WallWitness:
         result = answer.get("result")
         is_error = isinstance(result, dict) and result.get("isError") is True
         has_failed = "error" in answer or is_error
-        with self._lock:
-            refused = {(w.rule, w.subject): w for w in self._refused if since <= w.at <= now}
+        refused = {(w.rule, w.subject): w for w in self.refused if since <= w.at <= now}
         if not (has_failed or refused):
             return None
         texts = [*iterate_texts(answer)]
         whole = "\n".join(text for _, text in texts)
         # Of several clients, no one hears of another's hosts.
-        is_alone = len(self._callers) < 2
-        walls = [wall for wall in refused.values() if is_alone or is_named(wall, whole)]
+        walls = [wall for wall in refused.values() if self.is_alone or is_named(wall, whole)]
         if not has_failed:
             is_named_there = any(is_named(wall, whole) for wall in walls)
-            return (describe_walls(walls), ()) if is_named_there else None
-        findings = self._missing_file(texts, tool)
+            return AnswerNote(describe_walls(walls)) if is_named_there else None
+        findings = [
+            _finding(mention, pointer, tool)
+            for pointer, text in texts
+            for mention in mentions(text, tool)
+            if is_refused(mention, self.view)
+        ][:1]
         walls += [Wall(each.rule, each.path, event) for each in findings]
-        return (describe_walls(walls), tuple(findings)) if walls else None
-
-    def _missing_file(self, texts: Sequence[tuple[str, str]], tool: str) -> list[Finding]:
-        """Find the first file that an answer names and that was not granted to the server."""
-        view = self._server.view
-        for pointer, text in texts:
-            for mention in mentions(text, tool):
-                if is_refused(mention, view):
-                    return [_finding(mention, pointer, tool)]
-        return []
+        return AnswerNote(describe_walls(walls), tuple(findings)) if walls else None
 
 
 def _finding(mention: Wall, pointer: str, tool: str) -> Finding:

@@ -1,8 +1,8 @@
 """A client's HTTP headers are judged like arguments, and only the essential ones are kept."""
 
-from pipeguard import Action, Verdict, make_guard
+from pipeguard import Action, Session, Verdict, make_guard
 from pipeguard.firewall.policy import Mode, Policy
-from pipeguard.firewall.session.session import judge_headers
+from pipeguard.firewall.session.client_headers import HeadersSent
 from tests.fuzz.rulebook import engines
 
 KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
@@ -11,8 +11,9 @@ KEY = "ghp_" + "Z7QX4M2N5P6R3STV" * 2 + "abcd"
 def judged(
     *headers: tuple[str, str], policy: Policy | None = None
 ) -> tuple[frozenset[str], Verdict]:
-    guard = make_guard("demo", engines(), policy or Policy(), {})
-    return judge_headers(guard, headers, 0.0, "RUN.h1")
+    session = Session(make_guard("demo", engines(), policy or Policy(), {}), "RUN")
+    verdict = session.take(HeadersSent(headers, 0.0, "RUN.h1"))
+    return frozenset(name.lower() for name, _ in headers) - verdict.headers, verdict
 
 
 def test_a_header_with_a_secret_does_not_go_on_and_others_do() -> None:

@@ -29,7 +29,7 @@ def test_an_answer_may_spell_the_id_of_its_request_otherwise(spelling: str) -> N
     verdict = to_client(session, told)
     assert member(verdict.forward) == member(answer(3, "hello"))
     assert (verdict.frame, verdict.tool, verdict.findings) == (told, "echo", ())
-    assert session.waiting() == []
+    assert session.state.waiting_ids() == []
     assert rules(to_client(session, told)) == ["protocol.unknown-answer"]
 
 
@@ -38,12 +38,12 @@ def test_an_answer_belongs_first_to_the_request_with_exactly_its_id() -> None:
     for id_ in ("3", 3):
         to_server(session, call(id_, "hello"))
     assert to_client(session, answer("3", "hello")).forward == answer("3", "hello")
-    assert session.waiting() == ["3"]
+    assert session.state.waiting_ids() == ["3"]
     to_server(session, call("3", "again"))
     cancellation = frame(method="notifications/cancelled", params={"requestId": "3"})
     to_server(session, cancellation)
     assert to_client(session, answer("3", "late")).forward is None
-    assert session.waiting() == ["3"]
+    assert session.state.waiting_ids() == ["3"]
 
 
 @pytest.mark.parametrize("spelling", ['"3"', "3.0"])
@@ -66,7 +66,7 @@ def test_progress_and_a_cancellation_may_spell_their_request_otherwise(
     assert (told.frame, told.findings) == (sent, ())
     told, _ = send(TO_SERVER, "notifications/cancelled", "requestId")
     assert member(told.forward, "params", "requestId") == asked
-    assert session.waiting() == []
+    assert session.state.waiting_ids() == []
     told, _ = send(TO_CLIENT, "notifications/progress", "progressToken", progress=2)
     assert rules(told) == ["protocol.unknown-progress"]
 
@@ -76,7 +76,7 @@ def test_an_answer_with_another_id_belongs_to_no_request(spelling: str) -> None:
     session = asked(3)
     told = answer(3, "hello").replace(b'"id": 3', b'"id": ' + spelling.encode())
     assert to_client(session, told).forward is None
-    assert session.waiting() == ["3"]
+    assert session.state.waiting_ids() == ["3"]
 
 
 ADDRESS = f"postgres://admin:{'Zx9vKq27'}{'LmTr4w'}@db.example.com:5432/prod"

@@ -8,14 +8,15 @@ from typing import cast
 
 import pytest
 
-from pipeguard import Action, Frame, Session, Verdict
+from pipeguard import Action, Direction, Frame, Session, Verdict
 from pipeguard.detect.detector import Detection, get_detection
 from pipeguard.detect.flows import secret_egress, way_out
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.plain import OutlinedFrame
 from pipeguard.firewall.policy import ActionEntry, Layer, Policy, Selector
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.guard import FailureNotes, Guard
+from pipeguard.firewall.session.guard import Guard, ObstacleSource
+from pipeguard.transports.pump import take_frame
 from tests.detect.test_quiet import calls
 from tests.firewall.session.talk import (
     KEY,
@@ -183,8 +184,7 @@ def remember() -> list[object]:
         params["_meta"] = {"progressToken": f"t{number}"}
         asked = frame(id=number, method="tools/call", params=params)
         to_server(session, asked)
-        request = session.state.find_call(str(number))
-        assert request is not None
+        request = session.state.list_sent()[0][-1]
         assert request.call is not None
         fields = [name for name in dir(request) if name[0] != "_" and name != "call"]
         written = {name: getattr(request, name) for name in fields}
@@ -192,7 +192,7 @@ def remember() -> list[object]:
     answered = to_client(session, answer(0, "Ask ada@example.org."), 5.0)
     tool = get_detection(session.guard).knowledge.tools.label(session.guard, "send_message")
     stays += [answered, flows.size(), flows.passed_calls(tool), flows.find_sources("ada@")]
-    return [*stays, flows.join_key("other", ["9f86d081884c7d65"]), session.waiting()]
+    return [*stays, flows.join_key("other", ["9f86d081884c7d65"]), session.state.waiting_ids()]
 
 
 def test_a_plain_call_leaves_what_one_that_is_judged_in_all_ways_does(
@@ -234,8 +234,9 @@ def test_an_answer_to_no_call_is_not_passed_by_one_look() -> None:
 def test_the_caller_of_a_plain_call_is_noted() -> None:
     session, callers = new_session(), list[str]()
     list_tools(session)
-    session.guard.shared.notes = cast(FailureNotes, SimpleNamespace(add_caller=callers.append))
-    assert to_server(session, call(1, "week", "lookup")).forward
+    source = cast(ObstacleSource, SimpleNamespace(add_caller=callers.append))
+    session.guard.shared.obstacles = source
+    assert take_frame(session, Direction.TO_SERVER, call(1, "week", "lookup")).forward
     assert callers == ["RUN"]
 
 
@@ -275,7 +276,7 @@ def test_a_result_that_cannot_be_remembered_is_replaced(monkeypatch: pytest.Monk
     monkeypatch.setattr(Flows, "record_result", None)
     withheld = to_client(session, answer(1, "Little."))
     assert rules(withheld) == ["protocol.internal"]
-    assert (member(withheld.forward, "id"), session.waiting()) == (1, [])
+    assert (member(withheld.forward, "id"), session.state.waiting_ids()) == (1, [])
 
 
 def test_no_text_is_kept_once_it_is_judged() -> None:
@@ -298,7 +299,7 @@ def test_what_a_look_cannot_judge_is_refused(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("pipeguard.detect.scanning.first_look.glance", fail)
     assert to_server(session, call(2, "b", "lookup")).action is Action.BLOCK
     assert to_client(session, answer(1, "a")).action is Action.BLOCK
-    assert session.waiting() == []
+    assert session.state.waiting_ids() == []
 
 
 @pytest.mark.parametrize(

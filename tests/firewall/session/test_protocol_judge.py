@@ -29,7 +29,7 @@ def test_what_messages_say_is_not_judged_and_passes_as_it_came(session: Session)
     assert session.take(Frame(TO_SERVER, asked, 0.0)).forward is asked
     verdict = session.take(Frame(TO_CLIENT, told, 0.0))
     assert (verdict.forward, verdict.action, verdict.pins) == (told, Action.ALLOW, ())
-    assert session.waiting() == []
+    assert session.state.waiting_ids() == []
 
 
 def test_definitions_are_neither_pinned_nor_held(session: Session) -> None:
@@ -47,7 +47,7 @@ def test_an_answer_to_nothing_a_wrong_frame_and_an_open_id_are_refused(session: 
     session.take(Frame(TO_SERVER, call(1, "a"), 0.0))
     again = session.take(Frame(TO_SERVER, call(1, "b"), 0.0))
     assert again.forward is None
-    assert session.waiting() == ["1"]
+    assert session.state.waiting_ids() == ["1"]
 
 
 def odd_members(dice: Random, number: int) -> dict[str, object]:
@@ -96,7 +96,7 @@ def play(seed: int) -> tuple[list[Verdict], list[str]]:
     for direction, said in turns(seed):
         now = len(verdicts) / 10
         verdicts.append(session.take(Frame(direction, with_value(said), now)))
-    return verdicts, session.waiting()
+    return verdicts, session.state.waiting_ids()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -117,7 +117,7 @@ def test_a_known_result_is_told_by_its_id_alone(
     session.take(Frame(TO_SERVER, call(1, "a"), 0.0))
     monkeypatch.setattr("pipeguard.firewall.session.look.parse", None)
     assert session.take(Frame(TO_CLIENT, told, 0.0)).forward is told
-    assert session.waiting() == []
+    assert session.state.waiting_ids() == []
 
 
 def test_a_call_and_its_result_are_not_judged_in_full(

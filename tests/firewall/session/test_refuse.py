@@ -49,7 +49,7 @@ def test_half_a_line_ends_a_request_only_where_it_is_its_answer(
     session = asked(5)
     verdict = to_client(session, line)
     assert (verdict.forward is None) == bool(waiting)
-    assert session.waiting() == waiting
+    assert session.state.waiting_ids() == waiting
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_what_is_too_large_ends_a_request_only_if_it_reads_as_its_answer(
     verdict = to_client(session, Oversized.of(head, tail, 2**25))
     assert verdict.action is Action.BLOCK
     assert (verdict.forward is None) == bool(waiting)
-    assert session.waiting() == waiting
+    assert session.state.waiting_ids() == waiting
     answered = to_client(session, frame(id=5, result={}))
     assert (answered.forward is None) != bool(waiting), "the answer behind it"
 

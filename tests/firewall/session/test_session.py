@@ -7,10 +7,20 @@ import pytest
 
 from pipeguard import Action, Session, Verdict
 from pipeguard.detect.scanning.engine import Engine
+from pipeguard.firewall.policy import Layer, Limits, Policy
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.session import (
+    client_headers,
+    decisions,
+    events,
+    guard,
+    lifecycle,
+    own_frames,
+)
 from pipeguard.firewall.session.events import Frame, OwnQuestion
 from pipeguard.firewall.session.own_frames import QuestionClosed, ServerGone
+from pipeguard.firewall.session.session import Event
 from tests.firewall.session.talk import (
     KEY,
     TO_CLIENT,
@@ -21,6 +31,7 @@ from tests.firewall.session.talk import (
     call,
     frame,
     member,
+    message,
     new_session,
     own,
     rules,
@@ -53,7 +64,52 @@ def test_each_request_of_a_batch_whose_check_breaks_is_answered_once(
         verdict = to_server(session, b"[" + call(1, "a") + b"," + call(2, "a") + b"]")
     assert verdict.forward is None
     assert [one["id"] for one in json.loads(verdict.reply or b"[]")] == [1, 2]
-    assert session.waiting() == ["3"], "neither is answered again at the end"
+    assert session.state.waiting_ids() == ["3"], "neither is answered again at the end"
+
+
+def breaking_events(held: Verdict) -> list[tuple[str, Event, list[int]]]:
+    """A part that breaks as an event happens, the event, and the requests that are answered."""
+    stopped = held._replace(action=Action.BLOCK, frame=call(3, "hello"), event="RUN.c9")
+    repeated = guard.RepeatedCall(message(id=3, method="tools/call"), held)
+    state = "lifecycle.ConversationState"
+    return [
+        ("guard.Guard.spare", Frame(TO_SERVER, call(3, "a"), 1.0, is_aside=True), [3]),
+        ("events.refuse", events.HiddenTool(call(3, "hello"), "3", 1.0), [3]),
+        ("guard.Guard.repin", events.PinsChanged({}, 1.0), []),
+        ("guard.Guard.adopt", events.PolicyChanged(Policy(), 1.0), []),
+        ("events.framing.legible_id", OwnQuestion(frame(id="q", method="ping"), 1.0), []),
+        ("own_frames._make_error", ServerGone(1.0), [1, 2]),
+        (f"{state}.expire", own_frames.Tick(1000.0), []),
+        (f"{state}.announcements", own_frames.ListsChanged(frozenset(), 1.0), []),
+        (f"{state}.withdraw_own", QuestionClosed("q", 1.0), []),
+        ("client_headers.serialise", client_headers.HeadersSent([("A", "a")], 1.0, "RUN.h1"), []),
+        ("guard.Guard.mark_call", decisions.Granted(held, 1.0, "RUN.c3"), [2]),
+        ("decisions.pending.pending_request", decisions.Repeated(stopped, 1.0, repeated), [3]),
+        ("decisions._judge_again", decisions.Waited(held, 1.0, is_last=True), [2]),
+        ("decisions.waiting.end_wait", decisions.WaitEnded(held, 1.0, "its client left"), [2]),
+        ("decisions.replies.make_result", decisions.AskedInResult(held, 1.0, {}), [2]),
+    ]
+
+
+@pytest.mark.parametrize("number", range(15))
+def test_an_event_on_which_a_part_breaks_lets_nothing_pass(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layers = (Layer(tools_ask=("echo",)),)
+    session = new_session(Policy(layers=layers, limits=Limits(timeout_seconds=50.0)))
+    session.guard.contents_key, session.waiting_room = b"c" * 32, lifecycle.WaitingRoom()
+    assert to_server(session, frame(id=1, method="tools/list")).forward
+    held = to_server(session, call(2, "hello"))
+    part, event, ids = breaking_events(held)[number]
+    with monkeypatch.context() as patch:
+        patch.setattr(f"pipeguard.firewall.session.{part}", _break)
+        verdict = session.take(event)
+    refused = [each for each in (verdict, *verdict.own) if each.action is Action.BLOCK]
+    assert {rule for each in refused for rule in rules(each)} == {"protocol.internal"}
+    assert (verdict.forward, verdict.kinds, verdict.headers) == (None, frozenset(), frozenset())
+    answers = [verdict.reply or b"", *verdict.own_frames]
+    assert [member(each, "id") for each in answers if each] == ids
+    assert session.state.waiting_ids() == [f"{each}" for each in (1, 2) if each not in ids]
 
 
 def test_when_the_server_is_gone_each_request_is_answered_and_what_it_asked_is_cancelled() -> None:
@@ -130,7 +186,7 @@ def test_a_batch_loses_only_the_member_whose_check_breaks(broken: Session) -> No
     verdict = to_server(broken, b"[" + ping + b"," + faulty + b"]")
     assert json.loads(verdict.forward or b"") == [json.loads(ping)]
     assert [reply["error"]["code"] for reply in json.loads(verdict.reply or b"")] == [-37108]
-    assert broken.waiting() == ["1"]
+    assert broken.state.waiting_ids() == ["1"]
 
 
 def test_the_verdict_on_an_answer_says_how_long_it_took_and_what_was_asked() -> None:

@@ -74,7 +74,13 @@ class SharedSettings:
         body = as_object(notification.get("params"))
         method = notification.get("method")
         if method == _LOG:
-            return [client for client in clients if self._wants_log(client, body.get("level"))]
+            level = str(body.get("level"))
+            return [
+                client
+                for client in clients
+                if client in self._clients
+                and (not self._level or is_logged(level, self._levels.get(client, USUAL_LEVEL)))
+            ]
         if method != _UPDATED:
             return list(clients)
         present = list(clients)
@@ -86,12 +92,6 @@ class SharedSettings:
         ]
         # Some servers write an address otherwise than their clients do.
         return wanting or [client for client in present if self._clients.get(client)]
-
-    def _wants_log(self, client: Hashable, level: JsonValue) -> bool:
-        if client not in self._clients:
-            return False
-        least = self._levels.get(client, USUAL_LEVEL)
-        return not self._level or is_logged(str(level), least)
 
     def _most_verbose(self) -> str:
         wanted = [self._levels.get(client, USUAL_LEVEL) for client in self._clients]

@@ -11,6 +11,7 @@ written for a new body.
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 
 import aiohttp
@@ -23,13 +24,15 @@ from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.session import Session, judge_headers
+from pipeguard.firewall.session.client_headers import HeadersSent
+from pipeguard.firewall.session.session import Session
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import LAST_EVENT_ID, SESSION_ID, headers_to_server
 from pipeguard.transports.http.server.admission import RefusalReason, RequestRefused
 from pipeguard.transports.http.server.sessions import Sessions, digest
 from pipeguard.transports.judging import in_thread
+from pipeguard.transports.pump import take_event
 
 HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 MAX_GIVEN = 4096  # cookies and session ids, and as many event ids; each takes 32 bytes
@@ -89,8 +92,15 @@ class ClientHeaders:
             for name, value in headers.items()
             if name.lower() not in compared and (text := self._text_to_judge(name, value))
         )
-        dropped = await self._find_dropped(pairs, session) if pairs else frozenset[str]()
-        for name in dropped:
+        if not pairs:
+            return headers
+        self._count += 1
+        event = HeadersSent(pairs, monotonic(), f"{session.run}.h{self._count}")
+        size = sum(len(name) + len(text) for name, text in pairs)
+        verdict = await in_thread(size, partial(take_event, session, event, self._record))
+        if verdict.findings:
+            self._record(verdict)
+        for name in {name.lower() for name, _ in pairs} - verdict.headers:
             parts = [part.strip() for line in headers.popall(name) for part in line.split(";")]
             given = [part for part in parts if name == "cookie" and part in self._given]
             if given:
@@ -117,21 +127,6 @@ class ClientHeaders:
             return "; ".join(part.strip() for part in parts if part not in self._given)
         is_login = low == "authorization" or is_credential_name(name.replace("-", "_"))
         return "" if is_login and self._remote.passes_credentials else value
-
-    async def _find_dropped(self, pairs: _Pairs, session: Session) -> frozenset[str]:
-        """The names of the headers that are not forwarded, in lower case."""
-        self._count += 1
-        event = f"{session.run}.h{self._count}"
-        size = sum(len(name) + len(text) for name, text in pairs)
-
-        def judge() -> tuple[frozenset[str], Verdict]:
-            with session.guard.spare() as spare:
-                return judge_headers(spare, pairs, monotonic(), event)
-
-        dropped, verdict = await in_thread(size, judge)
-        if verdict.findings:
-            self._record(verdict)
-        return dropped
 
 
 class _GivenValues:

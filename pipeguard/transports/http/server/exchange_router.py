@@ -150,7 +150,7 @@ class Exchange(Stream):
     async def take(self, frame: bytes, token: str, judge: JudgeAnswer) -> None:
         """Pass on the answer to one of the requests."""
         frames = [await judge(self.session, frame)]
-        if token in self.session.waiting():  # the frame does not answer it; no other will
+        if token in self.session.state.waiting_ids():  # the frame does not answer it; no other will
             failure = Failure("the server broke the protocol", codes.PEER_BROKE_PROTOCOL)
             frames.append(await judge(self.session, failure.to_frame(token)))
         self._unanswered.discard(token)

@@ -9,19 +9,17 @@ an answer of ours.
 from asyncio import CancelledError, timeout, timeout_at
 from contextlib import suppress
 from dataclasses import dataclass, field
-from time import monotonic
 
 import aiohttp
 from aiohttp import web
 from multidict import CIMultiDict
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import Direction
+from pipeguard.firewall.finding import TO_CLIENT
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import SMALL_BYTES, Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
@@ -76,10 +74,10 @@ from pipeguard.transports.http.server.client_headers import (
 )
 from pipeguard.transports.http.server.sessions import subscriber
 from pipeguard.transports.judging import offload, read_frame
+from pipeguard.transports.pump import take_frame
 from pipeguard.transports.sse import MESSAGE, ServerSentEvent, to_bytes
 from pipeguard.transports.tasks import Tasks
 
-TO_CLIENT = Direction.TO_CLIENT
 _BAD_REQUEST = web.HTTPBadRequest.status_code
 _NOT_FOUND = web.HTTPNotFound.status_code
 _ENDED = frozenset({*range(200, _BAD_REQUEST), _NOT_FOUND})  # answers to DELETE
@@ -173,7 +171,7 @@ class Relay(Endpoint):
             verdict = await judging
             if verdict.forward is None:
                 return refusal_response(verdict)
-            relayed.method, relayed.waits = verdict.method, bool(session.waiting())
+            relayed.method, relayed.waits = verdict.method, bool(session.state.waiting_ids())
             relayed.replies = [] if verdict.reply is None else [verdict.reply]
             is_changed = verdict.forward is not verdict.frame
             frames = [without_value(verdict.forward)]  # taken out when it is sent
@@ -326,7 +324,8 @@ class Relay(Endpoint):
         """The frames for the client of an answer in one piece; none if it cannot be passed on."""
         session = relayed.session
         has_id = body.startswith(_ANSWER) and _RESULT in body and b'"error"' not in body
-        frame = body if has_id else await offload(body, replies.set_id, body, session.waiting())
+        waiting = session.state.waiting_ids()
+        frame = body if has_id else await offload(body, replies.set_id, body, waiting)
         if frame is None:
             return []
         verdict = await self._judge(session, TO_CLIENT, frame)
@@ -407,12 +406,9 @@ class Relay(Endpoint):
 
     def _answer_waiting(self, session: Session, failure: Failure) -> list[bytes]:
         """Answer the waiting requests in a finished exchange."""
-        if not session.waiting():
-            return []
         frames = self._judge.answer_overdue(session)
-        for token in session.waiting():
-            verdict = session.take(Frame(TO_CLIENT, failure.to_frame(token), monotonic()))
+        for token in session.state.waiting_ids():
+            verdict = take_frame(session, TO_CLIENT, failure.to_frame(token))
             self._judge.record(verdict)
-            if verdict.forward is not None:
-                frames.append(verdict.forward)
+            frames += verdict.forwards
         return frames

@@ -13,12 +13,11 @@ from secrets import token_bytes, token_urlsafe
 from time import monotonic
 from weakref import WeakSet
 
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.finding import TO_CLIENT, Verdict
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
 from pipeguard.firewall.session.own_frames import ListsChanged
@@ -26,7 +25,7 @@ from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.request_headers import Mirrored, find_mirrored
-from pipeguard.transports.pump import take_event
+from pipeguard.transports.pump import take_event, take_frame
 from pipeguard.transports.tasks import Tasks
 
 KEY_BYTES = 32
@@ -266,7 +265,8 @@ class Sessions:
     def relist(self, kinds: frozenset[str]) -> None:
         """Tell each conversation's latest subscriber to list the changed kinds again."""
         for session in self._list_subscribed():
-            self.send(session, take_event(session, ListsChanged(kinds, monotonic()), self.record))
+            verdict = take_event(session, ListsChanged(kinds, monotonic()), self.record)
+            self.send(session, verdict.own_frames)
 
     def find_subscribed(self, run: str) -> Session | None:
         """The Session with this name, if its client listens for unrequested messages."""
@@ -286,11 +286,9 @@ class Sessions:
 
     def tell_audit_loss(self) -> None:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
-        notice = Frame(
-            Direction.TO_CLIENT, serialise(replies.audit_loss()), monotonic(), is_aside=True
-        )
         for session in self._list_subscribed():
-            verdict = session.take(notice)
+            notice = serialise(replies.audit_loss())
+            verdict = take_frame(session, TO_CLIENT, notice, is_aside=True)
             self.record(verdict)
             self.send(session, list(verdict.forwards))
 

@@ -96,7 +96,7 @@ class StreamableEndpoint(Endpoint):
             if verdict.forward is None:
                 await self._end((opened, None))
                 return refusal_response(verdict)
-            if not exchange.session.waiting():
+            if not exchange.session.state.waiting_ids():
                 return await _notify(router, verdict)
             answering = self._answer(request, router, exchange, verdict=verdict, opened=opened)
             del verdict

@@ -245,7 +245,7 @@ async def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
         pending = next(iter(host.known.new(None).state.pending.values()))
         assert len(pending) == 0
         session = host.posted._routers[named["Mcp_Session_Id"], None].session
-        await eventually(lambda: not session.waiting(), "its answer came")
+        await eventually(lambda: not session.state.waiting_ids(), "its answer came")
         assert not next(iter(session.state.pending.values()))._exchanges
 
 
