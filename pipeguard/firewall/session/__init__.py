@@ -2,5 +2,5 @@
 
 Holds open requests and the agreed revision, and calls all other packages of the firewall. Knows no
 transport and no storage: it is given events with their times. Begin with `session.Session.take`,
-which hands a frame to `judge.FrameJudge`.
+which says what follows from it.
 """

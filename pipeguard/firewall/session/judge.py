@@ -40,7 +40,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
 
 
-def read(case: Case) -> Message | list[JsonValue]:
+def parse_frame(case: Case) -> Message | list[JsonValue]:
     """Parse the frame; a batch as its members.
 
     Raises:
@@ -107,28 +107,28 @@ def _judge_request(case: Case, prepared: PreparedMessage) -> Verdict:
     request.call = prepared.call
     request.call_values = prepared.values
     case.request = request
-    waited = ""
-    early = None
+    wait_event = ""
+    warning = None
     if case.waiting_call is None:
-        early = case.state.admit(case.direction, message, request)
+        warning = case.state.admit(case.direction, message, request)
     else:
-        waited = request.held_event
+        wait_event = request.held_event
     is_sent = False
     try:
         findings = find_in_request(case, message, request)
-        if early is not None:
-            findings.append(early)
-        verdict = _settle_request(case, message, request, findings, waited)
+        if warning is not None:
+            findings.append(warning)
+        verdict = _settle_request(case, message, request, findings, wait_event)
         is_sent = verdict.forward is not None
     finally:
         case.guard.detector.remember(case.guard, SettledCall(case.event, is_sent))
         if not request.forwarded:
             case.state.drop(request)
-    return waiting.name_wait(verdict, waited)
+    return waiting.name_wait(verdict, wait_event)
 
 
 def _settle_request(
-    case: Case, message: Message, request: PendingRequest, findings: list[Finding], waited: str
+    case: Case, message: Message, request: PendingRequest, findings: list[Finding], wait_event: str
 ) -> Verdict:
     """Hold a request until a person decides, or settle it, and record it if it is forwarded."""
     grant = ""
@@ -139,21 +139,21 @@ def _settle_request(
         if held is not None:
             return held
         seconds = case.now - request.since
-        if waited and greatest(findings) is Action.ASK:
+        if wait_event and greatest(findings) is Action.ASK:
             request.wait_outcome = f"Nobody allowed it within {seconds:.0f} s."
         why = f"nobody allowed it within {seconds:.0f} s while it waited"
-        findings = waiting.end_wait(findings, why, waited)
+        findings = waiting.end_wait(findings, why, wait_event)
     verdict = _restore(case, settle(case, message, findings))
     if verdict.forward is None:
         return verdict
-    if waited:
+    if wait_event:
         request.since = case.now
     if grant:
         verdict = verdict._replace(grant=grant)
     record_call(case, request, verdict)
     # Last: nothing may fail once it counts as sent.
     is_open = case.state.request_sent(case.direction, request, message.params)
-    if waited and not is_open:
+    if wait_event and not is_open:
         return make_verdict(case, [*findings, *waiting.GONE], None)
     return verdict
 

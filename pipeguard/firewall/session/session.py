@@ -42,7 +42,7 @@ from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.session import lifecycle, replies
 from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.guard import Guard
-from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, judge, read
+from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, judge, parse_frame
 from pipeguard.firewall.session.look import CALL, look
 from pipeguard.firewall.session.refuse import as_refusal, refuse
 
@@ -185,7 +185,7 @@ class Session:
         return refuse(case, refusal)
 
     def _judge(self, case: Case) -> Verdict:
-        parsed = read(case)
+        parsed = parse_frame(case)
         if isinstance(parsed, list):
             return self._judge_batch(case, parsed)
         if case.waiting_call is None:

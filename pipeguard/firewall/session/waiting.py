@@ -68,16 +68,16 @@ def hold_call(case: Case, request: PendingRequest, findings: list[Finding]) -> V
     return make_verdict(case, [*findings, *GONE], None)
 
 
-def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding]:
+def end_wait(findings: Iterable[Finding], why: str, wait_event: str) -> list[Finding]:
     """Turn questions to a person into blocks, with a note on why the wait ended.
 
     Args:
         findings: of the call.
         why: what happened.
-        waited: the event as which it waited; empty if it did not.
+        wait_event: the event as which it waited; empty if it did not.
     """
     return [
-        _add_note(finding, f"{why} as event {waited}" if waited else "")._replace(
+        _add_note(finding, f"{why} as event {wait_event}" if wait_event else "")._replace(
             action=Action.BLOCK
         )
         if finding.action is Action.ASK
@@ -86,19 +86,21 @@ def end_wait(findings: Iterable[Finding], why: str, waited: str) -> list[Finding
     ]
 
 
-def name_wait(verdict: Verdict, waited: str) -> Verdict:
+def name_wait(verdict: Verdict, wait_event: str) -> Verdict:
     """Name the wait that a verdict ends, if no finding does: else it would seem to wait on.
 
     Args:
         verdict: on a call.
-        waited: the event as which it waited; empty if it did not.
+        wait_event: the event as which it waited; empty if it did not.
     """
-    if not verdict.findings or waited in {"", verdict.event}:
+    if not verdict.findings or wait_event in {"", verdict.event}:
         return verdict
-    if any(finding.note.endswith(f"event {waited}") for finding in verdict.findings):
+    if any(finding.note.endswith(f"event {wait_event}") for finding in verdict.findings):
         return verdict
     first, *others = verdict.findings
-    return verdict._replace(findings=(_add_note(first, f"it waited as event {waited}"), *others))
+    return verdict._replace(
+        findings=(_add_note(first, f"it waited as event {wait_event}"), *others)
+    )
 
 
 def _add_note(finding: Finding, note: str) -> Finding:
