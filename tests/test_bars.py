@@ -30,7 +30,7 @@ CAPS = {
     ("transports",): 47_022,
     ("launch", "isolation"): 70_453,
     ("runtime",): 16_833,
-    ("gateway",): 62_180,
+    ("gateway",): 62_178,
     ("clients", "assess", "doctor", "demo"): 56_535,
     ("ui",): 28_664,
     ("cli",): 38_340,

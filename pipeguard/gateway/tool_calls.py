@@ -11,13 +11,7 @@ from secrets import token_hex
 from time import monotonic
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.json_values import (
-    JsonObject,
-    JsonValue,
-    as_object,
-    read_object,
-    serialise,
-)
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object, serialise
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway.catalog import may_be_tool, tools_of_server
@@ -404,7 +398,7 @@ class ToolCalls:
         if not is_wrong and not isinstance(error, dict):
             return answer
         if not isinstance(result, dict):
-            message = str(as_object(error).get("message"))
+            message = str(read_object(answer, "error").get("message"))
             result = {**content(message), "isError": True}
         if is_refusal(result) or result_text(result).startswith(OURS):
             return {"result": result}
