@@ -23,8 +23,6 @@ more. `finding` names the rules that saw something; without it none may. Further
 `expire: true`, `relist: [kind]`, `approve: [name]`.
 """
 
-from __future__ import annotations
-
 import base64
 import datetime
 import json

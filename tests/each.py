@@ -4,8 +4,6 @@ For cases that are found or generated, one for each rule, client or module. Case
 out to be read stay with `pytest.mark.parametrize`. Fixtures are the test's: its cases share them.
 """
 
-from __future__ import annotations
-
 import functools
 import inspect
 import traceback

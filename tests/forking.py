@@ -4,8 +4,6 @@ They differ from started ones in what they need not do: read modules. Tests of s
 walls and of packages start theirs: with the fixture `started`, or a program of their own.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

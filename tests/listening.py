@@ -4,8 +4,6 @@ Both print their address on a line; nothing here knows MCP. `PIPEGUARD_TEST_LIST
 PipeGuard with another hop, to try the tests themselves.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import select

@@ -1,7 +1,5 @@
 """The deciders in the tests: a job with a token, or a person at a real terminal."""
 
-from __future__ import annotations
-
 import io
 import os
 import pty

@@ -5,8 +5,6 @@ its output; `! ` begins a line of standard error. Parts that differ from run to 
 a name in capitals.
 """
 
-from __future__ import annotations
-
 import difflib
 import io
 import json

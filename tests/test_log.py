@@ -1,7 +1,5 @@
 """Lines for a person: quiet by default, whole, masked, and never blocking. log.py."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Iterator

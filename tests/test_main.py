@@ -1,7 +1,5 @@
 """The entry point: which way an argument goes, and how errors end it. __main__.py."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Cases that are data: rows for a test, in `cases.yaml` next to it, by its module and name."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

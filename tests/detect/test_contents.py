@@ -1,7 +1,5 @@
 """An exception by content: only for this text or value, and only with the installation's key."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 

@@ -4,8 +4,6 @@ Each disguise takes any secret. The secrets are made from the rules' own samples
 is stopped undisguised; no rule is named here. The twins have the same shapes and no secret.
 """
 
-from __future__ import annotations
-
 import base64
 import binascii
 import gzip

@@ -4,8 +4,6 @@ The calls of `quiet.yaml` and `stopped.yaml` are played through a session with a
 policy of somebody who has no policy file. Knows no rule by name.
 """
 
-from __future__ import annotations
-
 import ast
 import json
 import re

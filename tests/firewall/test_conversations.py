@@ -3,8 +3,6 @@
 Checks that no row of the list of hostile input, and no method of any revision, is missing.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from functools import cache

@@ -5,8 +5,6 @@
 anthropics/claude-ai-mcp#539.
 """
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from functools import cache

@@ -1,7 +1,5 @@
 """PipeGuard between raw sockets."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -3,8 +3,6 @@
 No client of an official SDK sends any, so raw sockets do.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from typing import Any

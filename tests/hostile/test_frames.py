@@ -1,7 +1,5 @@
 """Frames of a hostile client over WebSocket: row 94, and the codes of RFC 6455, section 7.4.1."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

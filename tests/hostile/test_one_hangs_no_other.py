@@ -4,8 +4,6 @@ Bodies are split at every byte, cut into hostile chunks (RFC 9112, section 7.1),
 contain text that a line reader would take for two messages.
 """
 
-from __future__ import annotations
-
 import json
 import socket
 from collections.abc import Iterator

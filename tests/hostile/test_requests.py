@@ -4,8 +4,6 @@ The numbers in a test's name are the rows of the table with the expected result.
 request has not reached the server, and the next client is served.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import zlib

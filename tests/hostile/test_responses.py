@@ -3,8 +3,6 @@
 The numbers in a test's name are the rows of the table with the expected result.
 """
 
-from __future__ import annotations
-
 import gzip
 import json
 import zlib

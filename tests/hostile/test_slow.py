@@ -1,7 +1,5 @@
 """Attacks of slow clients, and of very many: row 84."""
 
-from __future__ import annotations
-
 import resource
 import sys
 import threading

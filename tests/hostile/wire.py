@@ -3,8 +3,6 @@
 Both parse only as much HTTP as honest peers need; nothing here corrects a test's bytes.
 """
 
-from __future__ import annotations
-
 import json
 import re
 import socket

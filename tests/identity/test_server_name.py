@@ -1,7 +1,5 @@
 """A server's name from its command, for commands that people write in configurations."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

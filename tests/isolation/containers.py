@@ -1,7 +1,5 @@
 """Engines for containers that work on this machine, for the tests that need one."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

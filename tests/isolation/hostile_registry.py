@@ -3,8 +3,6 @@
 The packages are real: npm, pip and uv download and unpack them, and run their scripts.
 """
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Homes and commands for the tests of isolation: a home with secrets, and commands' output."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A view as the mounts and the image of a container. isolation/container_files.py."""
 
-from __future__ import annotations
-
 import csv
 import io
 import os

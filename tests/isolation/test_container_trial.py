@@ -1,7 +1,5 @@
 """The trial of podman, and the message if it does not work. container.py."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Servers in containers of podman: view, access, output and traces."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

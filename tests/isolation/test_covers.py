@@ -1,7 +1,5 @@
 """Covers in a granted folder survive programs outside that replace files, as editors do."""
 
-from __future__ import annotations
-
 import os
 import resource
 import signal

@@ -1,7 +1,5 @@
 """The words of servers that are containers: refusals and additions. isolation/docker_*."""
 
-from __future__ import annotations
-
 import shlex
 import socket
 import subprocess

@@ -1,7 +1,5 @@
 """On systems without isolation everything else works, and isolation says so."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 

@@ -1,7 +1,5 @@
 """Targets that an isolated server cannot reach: a real process, a real sandbox."""
 
-from __future__ import annotations
-
 import json
 import os
 import socket

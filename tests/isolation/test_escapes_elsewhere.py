@@ -1,7 +1,5 @@
 """Escape attempts of a server with other clients: `wrap --listen`, `serve`, both kinds."""
 
-from __future__ import annotations
-
 import json
 import sys
 from pathlib import Path

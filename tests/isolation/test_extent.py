@@ -1,7 +1,5 @@
 """`isolate show` describes exactly what the server can touch. isolation/extent.py."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

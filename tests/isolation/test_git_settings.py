@@ -1,7 +1,5 @@
 """The parts of the user's configuration that a git server gets. isolation/git_settings.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

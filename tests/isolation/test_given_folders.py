@@ -1,7 +1,5 @@
 """Write access to a folder gives a server no more than that, now and at the next start."""
 
-from __future__ import annotations
-
 import os
 import pwd
 import socket

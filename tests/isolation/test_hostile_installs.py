@@ -1,7 +1,5 @@
 """A package that attacks its installers: real installers, registry and sandboxes."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

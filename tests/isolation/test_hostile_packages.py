@@ -1,7 +1,5 @@
 """A package that wants more than its folder: installers and programs in real sandboxes."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Fetched packages and kept homes: found, refetched, removed. isolation/servers/inventory.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

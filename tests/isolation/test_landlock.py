@@ -1,7 +1,5 @@
 """Landlock's rules in a sandbox, and what they refuse by themselves. isolation/landlock.py."""
 
-from __future__ import annotations
-
 import os
 import signal
 import socket

@@ -1,7 +1,5 @@
 """The limit that a server exceeds is named."""
 
-from __future__ import annotations
-
 import signal
 import sys
 from pathlib import Path

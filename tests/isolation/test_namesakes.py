@@ -1,7 +1,5 @@
 """Two servers that want one name: neither gets the other's grants."""
 
-from __future__ import annotations
-
 import re
 import socket
 import sys

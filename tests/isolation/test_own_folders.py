@@ -1,7 +1,5 @@
 """Writes that a server may make without a grant, and refusals: no write is lost."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

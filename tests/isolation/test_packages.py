@@ -1,7 +1,5 @@
 """Commands that fetch their program, parsed word by word. isolation/packages.py."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

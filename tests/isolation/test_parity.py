@@ -1,7 +1,5 @@
 """Real servers answer alike, frame for frame, when they are isolated."""
 
-from __future__ import annotations
-
 import re
 import sys
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """A server's profile, as written: paths, ports, limits. isolation/profile.py."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

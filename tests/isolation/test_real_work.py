@@ -4,8 +4,6 @@ A browser opens a page, a database keeps a value. Each is fetched once from its 
 version.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

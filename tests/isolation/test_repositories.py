@@ -1,7 +1,5 @@
 """The user's next `git status` runs no code that a server put into a project."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The client's roots, which a server gets at its next start. isolation/roots.py."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress

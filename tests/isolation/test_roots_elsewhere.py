@@ -1,7 +1,5 @@
 """The client's roots by each way to announce them: at an address, in a request itself."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

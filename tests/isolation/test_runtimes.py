@@ -1,7 +1,5 @@
 """The dependencies of a program, found on this machine. isolation/runtimes.py."""
 
-from __future__ import annotations
-
 import os
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The filter of system calls, run as the kernel and libseccomp would. isolation/seccomp.py."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """The profiles of known servers. isolation/shipped.py, profiles.json."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """The checked path is the mounted one, whoever swaps paths in between. isolation/staging.py."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A server's view: the list of mounts, without making any. isolation/view.py, sensitive.py."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """The offer of `pipeguard allow` for a wall: exactly that, what it leads to, or a reason."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

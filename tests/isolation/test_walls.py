@@ -1,7 +1,5 @@
 """Messages for agent and person when an isolated server hits a wall: real runs."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

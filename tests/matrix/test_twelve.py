@@ -1,7 +1,5 @@
 """Twelve real servers behind one gateway answer as each does by itself."""
 
-from __future__ import annotations
-
 import os
 import threading
 import urllib.error

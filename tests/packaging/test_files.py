@@ -1,7 +1,5 @@
 """The image, the compose file and the unit: linted, and checked against each other."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

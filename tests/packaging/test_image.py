@@ -4,8 +4,6 @@ Needs an engine and a registry, so that it is not among the tests that each chan
 `PIPEGUARD_IMAGE_OPTIONS` are further options of the build, such as another base image.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

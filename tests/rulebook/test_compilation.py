@@ -1,7 +1,5 @@
 """Compiling: one process at a time, which neither ends with its client nor delays others."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Databases that the build compiles: used if they fit, and optional."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

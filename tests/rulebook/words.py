@@ -1,7 +1,5 @@
 """Rules that each look for one word, and the contents of a cache of them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -7,8 +7,6 @@ takes a quarter of an hour on two processors:
     python -m tests.soak.hostile 100000
 """
 
-from __future__ import annotations
-
 import asyncio
 import json
 import sys

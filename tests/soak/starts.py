@@ -6,8 +6,6 @@ off what the machine kept them waiting: in each sample, the longest time that on
 was ready to run and had no processor (proc(5), schedstat, second field).
 """
 
-from __future__ import annotations
-
 import argparse
 import ctypes
 import json

@@ -6,8 +6,6 @@ including a lazy one, memory does not grow, and afterwards everything works by i
 `PIPEGUARD_CHAOS_SECONDS=300` tries it for longer.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -3,8 +3,6 @@
 `python -m tests.soak.hostile 100000` runs more of them, by hand.
 """
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

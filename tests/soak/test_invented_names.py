@@ -1,7 +1,5 @@
 """Names that a peer invents, as large as allowed, leave only a bounded rest in memory."""
 
-from __future__ import annotations
-
 import gc
 import json
 import tracemalloc

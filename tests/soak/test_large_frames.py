@@ -3,8 +3,6 @@
 Each request gets one answer: the expected result, or an error that says why.
 """
 
-from __future__ import annotations
-
 import json
 import threading
 from collections.abc import Iterator

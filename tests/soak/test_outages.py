@@ -1,7 +1,5 @@
 """A server that is killed many times, at any moment, leaves no call without its one answer."""
 
-from __future__ import annotations
-
 import random
 import socket
 import sys

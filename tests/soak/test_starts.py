@@ -3,8 +3,6 @@
 `PIPEGUARD_STARTS` sets their number; each must end within a second.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

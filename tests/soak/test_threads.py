@@ -4,8 +4,6 @@ The interpreter switches between threads as often as it can. Each of them checks
 end the audit is compared with the verdicts. `PIPEGUARD_SOAK_SECONDS` makes it last longer.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys

@@ -1,7 +1,5 @@
 """Our secrets are found exactly, however a server writes them, and nothing else is."""
 
-from __future__ import annotations
-
 import base64
 import json
 from urllib.parse import quote, quote_plus

@@ -1,7 +1,5 @@
 """Each class of drift, its lines, and characters that a terminal would have hidden."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Canonical form and fingerprint: equivalent spellings are no drift, anything else is."""
 
-from __future__ import annotations
-
 import random
 from decimal import Decimal
 from hashlib import sha256

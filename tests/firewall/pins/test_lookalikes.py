@@ -1,7 +1,5 @@
 """Names that are mistaken for one another, and which came first."""
 
-from __future__ import annotations
-
 import pytest
 
 from pipeguard.firewall.pins.fingerprint import Pin

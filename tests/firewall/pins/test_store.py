@@ -1,7 +1,5 @@
 """Pins: bounded by their memory, whatever a server offers."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

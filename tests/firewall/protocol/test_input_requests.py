@@ -1,7 +1,5 @@
 """Input that results asked for: the newest, by hashes, and answers to anything else."""
 
-from __future__ import annotations
-
 import pytest
 
 from pipeguard.firewall.protocol.answers import MAX_REMEMBERED, InputRequests

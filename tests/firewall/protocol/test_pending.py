@@ -1,7 +1,5 @@
 """Pending requests, by id and by progress token; and how long cancelled ones are remembered."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

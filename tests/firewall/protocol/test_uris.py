@@ -1,7 +1,5 @@
 """URIs that are equivalent, and expansions of a template."""
 
-from __future__ import annotations
-
 from itertools import chain
 from pathlib import Path
 

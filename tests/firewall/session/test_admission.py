@@ -1,7 +1,5 @@
 """The tools, prompts and resources that a request may use, and reasons for a refusal."""
 
-from __future__ import annotations
-
 import shlex
 
 import pytest

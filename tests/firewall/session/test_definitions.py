@@ -1,7 +1,5 @@
 """Definitions compared with their pins: the client's view, and the stored state."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

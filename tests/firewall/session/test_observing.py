@@ -1,7 +1,5 @@
 """In observe mode nothing is stopped, and each finding says what enforcing would have done."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

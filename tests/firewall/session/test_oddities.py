@@ -1,7 +1,5 @@
 """Findings about a message as such."""
 
-from __future__ import annotations
-
 import pytest
 
 from pipeguard.firewall.finding import Action, Direction

@@ -1,7 +1,5 @@
 """Replies to each side; and no peer can speak in our name."""
 
-from __future__ import annotations
-
 import json
 from typing import TypedDict
 

@@ -1,7 +1,5 @@
 """`wrap --isolate learn`: a real run, a real server, and the observations."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

@@ -1,7 +1,5 @@
 """Observations as a file. isolation/learning/observed.py."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

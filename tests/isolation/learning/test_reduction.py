@@ -1,7 +1,5 @@
 """From observations to grants. isolation/learning/reduction.py."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Parsing of strace's lines. isolation/learning/tracer.py."""
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path
