@@ -164,9 +164,7 @@ def test_what_is_said_is_a_line_of_json_where_the_log_is(pipe: tuple[int, int]) 
     assert (second["event"], second["level"]) == ("no policy", "error")
 
 
-def test_a_line_for_programs_names_the_server_and_one_for_people_need_not(
-    pipe: tuple[int, int],
-) -> None:
+def test_a_line_for_programs_always_names_the_server(pipe: tuple[int, int]) -> None:
     for style in ("json", "console"):
         log = Log(None, style)
         log.server = "weather"

@@ -36,9 +36,7 @@ def test_checks_are_whole_and_named_once() -> None:
 # --- guarded ----------------------------------------------------------------------------
 
 
-def test_an_open_server_is_found_with_its_line_and_the_command_that_fixes_it(
-    tmp_path: Path,
-) -> None:
+def test_an_open_server_is_found_with_its_line_and_fix(tmp_path: Path) -> None:
     (found,) = of(machine(tmp_path, cursor()), "server-not-guarded")
     assert found.line == 3
     assert found.fix == ("pipeguard", "setup", "cursor", "--server=one")
@@ -193,9 +191,7 @@ KEPT = [
 ]
 
 
-def test_what_is_downloaded_and_run_at_once_is_found_and_what_is_kept_is_not(
-    tmp_path: Path,
-) -> None:
+def test_only_what_is_downloaded_and_run_at_once_is_found(tmp_path: Path) -> None:
     piped, kept = (
         [{"command": "bash", "args": ["-c", script]} for script in each] for each in (PIPED, KEPT)
     )

@@ -86,9 +86,7 @@ def lone(site: Sites, tmp_path: Path) -> Iterator[Lone]:
         yield Lone(issuer, url, kept)
 
 
-async def test_a_token_that_is_about_to_end_is_renewed_once_for_all_who_ask(
-    logged_in: LoggedIn,
-) -> None:
+async def test_a_token_about_to_end_is_renewed_once_for_all(logged_in: LoggedIn) -> None:
     place, url = logged_in()
     before = read(place, url)[1]
     late = Late()

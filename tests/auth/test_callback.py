@@ -141,9 +141,7 @@ def test_whose_a_connection_was_is_not_known_once_its_program_has_closed_it() ->
         ours.close()
 
 
-async def test_where_the_system_does_not_tell_who_asks_the_page_opens_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_the_page_opens_once_for_an_unknown_asker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pipeguard.auth.callback._TABLES", ())
     with Callback() as callback:
         waiting(callback)

@@ -171,9 +171,7 @@ def test_the_address_can_be_pasted_where_there_is_no_browser(site: Sites) -> Non
 
 @pytest.mark.often("client_secret_basic")
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_a_client_registered_by_hand_shows_its_secret_as_the_server_wants(
-    site: Sites, method: str
-) -> None:
+def test_a_client_shows_its_secret_as_the_server_wants(site: Sites, method: str) -> None:
     client = {
         "client_id": "by-hand",
         "client_secret": CLIENT_SECRET,
@@ -397,9 +395,7 @@ def test_a_client_id_document_needs_no_registration(site: Sites, tmp_path: Path)
     place.fails("login", url, "--client-metadata-url", elsewhere, says="https URL with a path")
 
 
-def test_a_server_of_another_authority_is_trusted_where_it_is_named(
-    site: Sites, tmp_path: Path
-) -> None:
+def test_a_server_of_another_authority_is_trusted_if_named(site: Sites, tmp_path: Path) -> None:
     place = site()
     authority = CertificateAuthority(tmp_path)
     with party(authority.context()) as server:

@@ -110,9 +110,7 @@ def test_what_needs_no_resolver_is_judged_before_a_proxy_too(
     assert reached(INNER, "https://10.1.2.4/token") == []  # by the proxy, as the server itself
 
 
-def test_a_proxy_is_asked_for_the_names_that_it_is_for_and_for_no_others(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_proxy_is_asked_only_for_its_own_names(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work(origin: str, path: str) -> httpx2.Response:
         async with Wire(origin) as wire:
             return await wire.send(httpx2.Request("GET", f"{origin}{path}"))

@@ -165,9 +165,7 @@ def test_no_keyring_is_told_before_anybody_logs_in(monkeypatch: pytest.MonkeyPat
         ring.must_work()
 
 
-def test_a_file_in_clear_is_no_keyring_unless_it_was_chosen(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_file_in_clear_is_a_keyring_only_if_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTHON_KEYRING_BACKEND")
     if type(keyring.get_keyring()).__module__.startswith("keyrings.alt"):
         monkeypatch.setattr(keyring.core, "_keyring_backend", None)

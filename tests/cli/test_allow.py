@@ -349,9 +349,7 @@ def test_what_was_cut_out_passes_from_then_on(policy: Path) -> None:
 # --- how narrow it is ----------------------------------------------------------------------------
 
 
-def test_the_narrowest_is_for_the_content_and_says_what_else_there_is(
-    policy: Path, snapshot: Snapshot
-) -> None:
+def test_the_narrowest_is_for_contents_and_names_others(policy: Path, snapshot: Snapshot) -> None:
     snapshot.commands("allow-content", "allow narrow --why docs")
     (exempt,) = read(policy).layers[0].exceptions
     assert (exempt.where.content, exempt.where.path) == ("0f" * 16, "")

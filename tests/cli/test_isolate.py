@@ -155,9 +155,7 @@ def test_a_file_of_servers_that_cannot_be_read_is_told_and_the_rest_is_listed(
 
 
 @pytest.mark.needs("bubblewrap")
-def test_nothing_is_cut_off_for_a_program_and_servers_are_in_order(
-    policy: Path, tmp_path: Path
-) -> None:
+def test_a_program_gets_all_servers_whole_and_in_order(policy: Path, tmp_path: Path) -> None:
     hosts = [f"{'a-long-name.' * 4}{n}.example" for n in "12"]
     wrap = ["wrap", "--isolate", "bubblewrap", *(w for h in hosts for w in ("--connect", h))]
     entry = {"command": "pipeguard", "args": [*wrap, "--", sys.executable, "-c", ""]}
@@ -319,9 +317,7 @@ def test_a_person_types_the_number(policy: Path, monkeypatch: pytest.MonkeyPatch
     assert "server: files" in policy.read_text()
 
 
-def test_who_is_never_isolated_is_not_isolated_by_an_entry_behind_that(
-    policy: Path, snapshot: Snapshot
-) -> None:
+def test_no_later_entry_isolates_what_is_never_isolated(policy: Path, snapshot: Snapshot) -> None:
     policy.write_text("isolate:\n- {server: 'f*', engine: none}\n")
     snapshot.commands("isolate-never", "isolate accept files  # 2\nisolate accept nobody  # 3")
     assert "files" not in policy.read_text()

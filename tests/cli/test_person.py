@@ -88,9 +88,7 @@ def test_another_number_decides_nothing() -> None:
     assert waits()
 
 
-def test_an_agent_s_shell_is_no_person_s_even_with_a_token(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_agents_shell_is_no_persons_even_with_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
     code, shown = on_terminal("approve", "y", TARGET, environment={AGENT_VARIABLES[0]: "1"})
     assert (code, f"{AGENT_VARIABLES[0]} is set" in shown, waits()) == (2, True, True)
     monkeypatch.setenv(TOKEN_VARIABLE, new_token()[0])

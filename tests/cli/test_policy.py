@@ -85,9 +85,7 @@ NOTED = {
 }
 
 
-def test_what_is_wrong_is_an_error_with_its_line_and_what_is_odd_a_note(
-    home: Path, snapshot: Snapshot
-) -> None:
+def test_errors_have_their_line_and_oddities_are_notes(home: Path, snapshot: Snapshot) -> None:
     (home / "there").mkdir()
     for name, text in (WRONG | NOTED).items():
         (home / f"{name}.yaml").write_text(text)

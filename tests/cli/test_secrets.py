@@ -329,9 +329,7 @@ def test_a_secret_is_in_one_place_at_a_time(tmp_path: Path) -> None:
     assert SECRET in on_terminal("get", "demo-token")
 
 
-def test_a_secret_moves_into_a_file_where_the_keyring_is_gone(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_secret_moves_into_a_file_without_a_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
     keep()
     with monkeypatch.context() as gone:
         gone.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.fail.Keyring")

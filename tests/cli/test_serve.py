@@ -45,9 +45,7 @@ def test_a_start_is_checked_and_nothing_is_started(file: Path, snapshot: Snapsho
     snapshot.commands("serve-check-token", f"{check} --listen 0.0.0.0:80")
 
 
-def test_what_no_isolated_server_can_be_given_is_told_with_its_line(
-    file: Path, snapshot: Snapshot
-) -> None:
+def test_what_isolation_forbids_is_told_with_its_line(file: Path, snapshot: Snapshot) -> None:
     file.write_text("servers:\n  a:\n    command: cat\n    isolate: {hosts: ['http://a.com']}\n")
     snapshot.commands("serve-check-wrong", f"serve --config {file} --check  # 2")
     file.write_text(

@@ -189,9 +189,7 @@ def test_uninstalling_removes_the_guard_and_names_what_is_left(
     assert contents(home) == before
 
 
-def test_what_only_pipeguard_can_read_is_told_before_the_guard_is_removed(
-    home: Path, launcher: str
-) -> None:
+def test_what_only_pipeguard_reads_is_told_before_its_removal(home: Path, launcher: str) -> None:
     entry = {"command": "srv", "args": ["--key=keyring:demo"], "env": {"TOKEN": "keyring:demo"}}
     (home / ".cursor" / "mcp.json").write_text(json.dumps({"mcpServers": {"it": entry}}))
     assert "--key=keyring:demo" in run("cursor", "--yes", "--launcher", launcher).output

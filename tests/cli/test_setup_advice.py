@@ -24,9 +24,7 @@ def shared_project(home: Path) -> Path:
     return folder
 
 
-def test_every_command_that_setup_advises_has_the_launcher_that_was_given(
-    home: Path, launcher: str
-) -> None:
+def test_every_advised_command_has_the_launcher_that_was_given(home: Path, launcher: str) -> None:
     where = ("--project", str(shared_project(home)), "--launcher", launcher)
     output = setup(*where).output
     (advised,) = (line for line in output.splitlines() if ":  pipeguard setup " in line)

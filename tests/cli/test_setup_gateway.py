@@ -105,9 +105,7 @@ def test_a_file_with_servers_is_given_back_in_either_order(
         assert file.read_bytes().decode() == text
 
 
-def test_a_server_that_two_clients_share_stays_until_both_are_undone(
-    home: Path, launcher: str
-) -> None:
+def test_a_shared_server_stays_until_both_clients_are_undone(home: Path, launcher: str) -> None:
     same = '{"mcpServers": {"time": {"command": "uvx", "args": ["t"]}}}'
     (home / ".cursor/mcp.json").write_text(same)
     move(launcher, "claude-desktop")
@@ -131,9 +129,7 @@ def test_an_entry_with_the_name_of_one_that_moved_is_left(
     assert json.loads(path.read_text()) == {"mcpServers": {"time": {"command": "n"}}}
 
 
-def test_a_gateway_s_entry_that_was_removed_does_not_lose_the_servers(
-    home: Path, launcher: str
-) -> None:
+def test_a_gateways_removed_entry_does_not_lose_the_servers(home: Path, launcher: str) -> None:
     path = home / DESKTOP
     before = path.read_text()
     move(launcher, "claude-desktop")
@@ -304,9 +300,7 @@ def test_one_server_moves_alone(home: Path, launcher: str, snapshot: Snapshot) -
     assert contents(home) == before
 
 
-def test_the_gateway_gets_a_name_that_no_server_of_the_client_has(
-    home: Path, launcher: str
-) -> None:
+def test_the_gateway_takes_no_servers_name(home: Path, launcher: str) -> None:
     path = home / ".cursor/mcp.json"
     mine = {"command": "srv", "args": ["${input:x}"]}
     path.write_text(json.dumps({"mcpServers": {"pipeguard": mine, "a b": {"command": "srv"}}}))

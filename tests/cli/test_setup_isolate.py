@@ -61,9 +61,7 @@ def args(file: Path) -> dict[str, list[object]]:
 
 
 @pytest.mark.needs("bubblewrap")
-def test_local_servers_are_isolated_and_nothing_else_changes_and_undo_gives_back_every_byte(
-    file: Path,
-) -> None:
+def test_only_local_servers_are_isolated_and_undo_restores_all(file: Path) -> None:
     before, content = args(file), file.read_bytes()
     result = guard(file)
     assert result.exit_code == 6  # the one that cannot be isolated is left
@@ -109,9 +107,7 @@ def test_each_server_is_told_what_will_be(file: Path, snapshot: Snapshot) -> Non
 
 
 @pytest.mark.needs("bubblewrap")
-def test_what_a_server_kept_until_now_is_told_with_its_place(
-    file: Path, snapshot: Snapshot
-) -> None:
+def test_the_place_of_what_a_server_kept_is_told(file: Path, snapshot: Snapshot) -> None:
     home = file.parents[1]
     folder = home / ".npm/_npx/3f/node_modules/@modelcontextprotocol/server-memory/dist"
     folder.mkdir(parents=True)

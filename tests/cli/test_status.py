@@ -182,9 +182,7 @@ def test_it_counts_by_server_today_and_in_seven_days(snapshot: Snapshot) -> None
     assert len(shown().splitlines()) <= 24, "one screen"
 
 
-def test_it_says_which_clients_are_guarded_and_what_it_cannot_read(
-    home: Path, snapshot: Snapshot
-) -> None:
+def test_it_names_guarded_clients_and_what_it_cannot_read(home: Path, snapshot: Snapshot) -> None:
     guarded = {"command": "pipeguard", "args": ["wrap", "--name", "a", "--", "server-a"]}
     servers = {"a": guarded, "b": {"command": "server-b"}}
     file = home / ".cursor" / "mcp.json"

@@ -29,9 +29,7 @@ def test_a_container_that_would_not_start_isolated_is_not_isolated(
         {"command": "sh", "args": ["-c", "exec '/opt/pipeguard' wrap -- srv"]},
     ],
 )
-def test_an_entry_that_still_starts_us_is_not_said_to_be_undone(
-    machine: Machine, entry: object
-) -> None:
+def test_an_entry_that_still_starts_us_is_not_undone(machine: Machine, entry: object) -> None:
     put(machine.home, json.dumps({"mcpServers": {"it": entry}}))
     assert undo(machine) == [undoing.UndoMethod.LEFT]
 

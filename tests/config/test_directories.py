@@ -53,9 +53,7 @@ def test_another_user_and_everybody_are_never_trusted(
     assert by_root == ("another user (uid 0)" if trusted is Trusted.ONLY_US else "")
 
 
-def test_the_command_takes_the_file_from_whoever_else_may_write_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_the_command_lets_nobody_else_write_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
     taken, closed = "sudo chown -R 1234 'a file'", "chmod go-w 'a file'"
     assert closing_command("a file", status(0o600, 1235, 1235)) == taken
@@ -64,9 +62,7 @@ def test_the_command_takes_the_file_from_whoever_else_may_write_it(
     assert closing_command("a file", status(0o600, 0, 0), Trusted.ONLY_US) == taken
 
 
-def test_what_lies_beside_our_code_may_be_open_to_the_group_that_the_code_is_open_to(
-    tmp_path: Path,
-) -> None:
+def test_files_beside_our_code_may_be_open_to_its_group(tmp_path: Path) -> None:
     path = tmp_path / "pack.yaml"
     path.write_text("rules: []")
     share(path)

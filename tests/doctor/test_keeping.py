@@ -120,9 +120,7 @@ def test_a_store_that_is_damaged_inside_is_told(person: Person) -> None:
     assert person.examined("store").code == 4, "nor is a folder in its place a store"
 
 
-def test_what_is_kept_is_counted_and_a_changed_audit_is_told(
-    person: Person, snapshot: Snapshot
-) -> None:
+def test_what_is_kept_is_counted_and_changes_told(person: Person, snapshot: Snapshot) -> None:
     with opened(person) as store:
         Audit(store, "RUN1", "weather", "").append_many([ENTRY] * 3)
         store.remember("weather", [seen()])

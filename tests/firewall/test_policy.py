@@ -122,9 +122,7 @@ def test_by_default_what_is_bad_and_certain_is_blocked(
 
 @tried(60)
 @given(severities, confidences)
-def test_words_for_the_model_that_are_hardly_an_order_are_noted(
-    severity: Severity, confidence: Confidence
-) -> None:
+def test_words_that_are_hardly_orders_are_noted(severity: Severity, confidence: Confidence) -> None:
     def told(rule: str, surface: Surface) -> Action:
         return default_action(PolicyTarget(rule, severity, confidence, "", "demo", None, surface))
 

@@ -108,9 +108,7 @@ def test_calls_are_counted_over_a_minute_that_moves() -> None:
         (None, False),
     ],
 )
-def test_a_server_alone_is_for_tokens_that_may_use_all_of_it(
-    scope: TokenScope | None, may: bool
-) -> None:
+def test_one_server_takes_tokens_for_all_of_it(scope: TokenScope | None, may: bool) -> None:
     assert may_use_alone(scope, "github") is may
 
 

@@ -51,9 +51,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.real
-def test_a_clients_servers_move_are_approved_and_found_and_come_back(
-    tmp_path: Path, home: Path
-) -> None:
+def test_a_clients_servers_move_work_and_come_back(tmp_path: Path, home: Path) -> None:
     launcher = tmp_path / "bin" / "pipeguard"
     launcher.parent.mkdir()
     launcher.write_text(f'#!/bin/sh\nexec {shlex.join(PIPEGUARD)} "$@"\n')

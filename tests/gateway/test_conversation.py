@@ -183,9 +183,7 @@ def answered(own: Object, size: int, **members: object) -> tuple[ClientRequest, 
 
 @pytest.mark.parametrize("own", [1, "7", "\u20287", 10**39])
 @pytest.mark.parametrize("size", [SMALL_BYTES, LARGE_BYTES])
-def test_what_is_known_of_a_result_under_another_id_is_what_its_bytes_say(
-    own: int | str, size: int
-) -> None:
+def test_a_result_under_another_id_is_known_by_its_bytes(own: int | str, size: int) -> None:
     frame = (told := answered({"id": own}, size))[0].readdress(told[1])
     assert frame is not None
     message = parse(bytes(frame))

@@ -17,9 +17,7 @@ from tests.wrap.wrapped import Json
 pytestmark = pytest.mark.real
 
 
-async def test_a_client_goes_on_with_a_server_at_an_address_whose_settings_changed(
-    tmp_path: Path,
-) -> None:
+async def test_a_client_goes_on_when_settings_of_an_address_change(tmp_path: Path) -> None:
     config = write_servers(tmp_path / "far", {"far": actor()})
     with ServedAt(tmp_path / "far", "--config", str(config)) as served:
         far = ServerSettings("b", url=served.at("/servers/far/mcp"), trust="first-use")

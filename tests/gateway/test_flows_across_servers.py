@@ -146,9 +146,7 @@ async def test_clients_without_tokens_are_told_apart(tmp_path: Path) -> None:
     assert flows("flows.private-out") == []
 
 
-async def test_all_clients_share_a_memory_and_what_gave_way_is_not_taken_for_harmless(
-    tmp_path: Path,
-) -> None:
+async def test_clients_share_a_memory_and_lost_texts_are_not_harmless(tmp_path: Path) -> None:
     limit = 200_000
     other = "Nothing that was read before is in this text at all, whatever it is compared with."
     async with running(tmp_path, ToolMode.DIRECT) as room:

@@ -44,9 +44,7 @@ async def read_once(client: Client, gateway: Gateway) -> None:
     assert (await client.result("resources/templates/list"))["resourceTemplates"]
 
 
-async def test_a_lazy_server_is_known_without_a_process_and_started_when_it_is_called(
-    tmp_path: Path,
-) -> None:
+async def test_a_lazy_server_is_known_and_starts_when_called(tmp_path: Path) -> None:
     log = tmp_path / "log"
     async with talking(lazy(log)) as (client, gateway):
         await read_once(client, gateway)
@@ -73,9 +71,7 @@ async def test_a_lazy_server_without_work_is_stopped_and_started_again(tmp_path:
         assert starts(log) == 2
 
 
-async def test_a_list_is_read_to_its_end_though_its_server_falls_asleep_again(
-    tmp_path: Path,
-) -> None:
+async def test_a_list_is_read_though_its_server_falls_asleep_again(tmp_path: Path) -> None:
     async with talking(lazy(tmp_path / "log")) as (client, gateway):
         await read_once(client, gateway)
     async with talking(lazy(tmp_path / "log")) as (_, gateway):
@@ -107,9 +103,7 @@ async def test_one_with_a_subscription_or_a_task_is_not_stopped(
             assert found["status"] == "working"
 
 
-async def test_what_is_held_is_not_found_before_it_is_approved_though_nothing_runs(
-    tmp_path: Path,
-) -> None:
+async def test_what_is_held_is_found_only_once_approved(tmp_path: Path) -> None:
     log = tmp_path / "log"
     server = lazy(log, trust="review")
     async with talking(server) as (_, first):

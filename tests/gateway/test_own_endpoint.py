@@ -25,9 +25,7 @@ def tools_of(client: Browser) -> set[str]:
     return {str(tool["name"]) for tool in tools if isinstance(tool, dict)}
 
 
-def test_tools_are_blocked_and_named_at_their_servers_own_address_as_everywhere(
-    tmp_path: Path,
-) -> None:
+def test_a_servers_own_address_blocks_and_names_tools_alike(tmp_path: Path) -> None:
     blocked: Object = {**ENTRY, "tools": {"block": ["ech*"]}}
     renamed: Object = {**ENTRY, "tools": {"overrides": {"log": {"name": "echo"}}}}
     config = write_servers(tmp_path, {"closed": blocked, "one": renamed}, mode="direct")
@@ -50,9 +48,7 @@ def test_tools_are_blocked_and_named_at_their_servers_own_address_as_everywhere(
             assert answer == "it is the real one"
 
 
-def test_a_tool_that_the_policy_blocks_is_not_shown_until_the_policy_lets_it_be_called(
-    tmp_path: Path,
-) -> None:
+def test_a_tool_is_hidden_until_the_policy_allows_it(tmp_path: Path) -> None:
     renamed: Object = {"overrides": {"echo": {"name": "say.again"}}}
     config = write_servers(tmp_path, {"one": {**ENTRY, "tools": renamed}})
     policy = tmp_path / "policy.yaml"

@@ -173,9 +173,7 @@ async def test_an_opening_waits_for_no_server_and_a_list_for_all(
 
 
 @pytest.mark.parametrize("mode", [ToolMode.DIRECT, ToolMode.SEARCH])
-async def test_a_call_waits_for_a_server_that_is_started_with_other_settings(
-    mode: ToolMode,
-) -> None:
+async def test_a_call_waits_for_a_server_that_starts_anew(mode: ToolMode) -> None:
     async with talking(rogue("a", tools=["run"]), mode=mode) as (client, gateway):
         assert tools_of(await client.result("tools/list"))
         replacing = asyncio.ensure_future(gateway.apply([rogue("a", tools=["run", "walk"])]))
@@ -191,18 +189,14 @@ async def test_a_call_waits_for_a_server_that_is_started_with_other_settings(
         assert ["a"] in (await replacing).values()
 
 
-async def test_one_that_never_lists_its_tools_is_given_up_and_says_so(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_one_that_never_lists_tools_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leg, "LISTING_SECONDS", 0.2)
     async with talking(rogue("b", mute=["tools/list"])) as (_, gateway):
         await until(lambda: gateway.members["b"].state is State.DOWN)
         assert "it did not list its tools in time" in gateway.absent()["b"]
 
 
-async def test_a_list_of_tools_is_read_as_far_as_its_bytes_are_bounded(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_tool_list_is_read_to_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leg, "MOST_LISTED_BYTES", 100)
     many = [f"tool{number}" for number in range(20)]
     async with talking(rogue("b", tools=many), rogue("z", tools=["run"])) as (client, gateway):

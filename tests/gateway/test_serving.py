@@ -117,9 +117,7 @@ def test_each_server_has_an_address_of_its_own(tmp_path: Path) -> None:
         assert "already in use" in second.stderr.decode()
 
 
-def test_a_token_is_needed_where_one_is_asked_for_and_read_only_closes_addresses(
-    tmp_path: Path,
-) -> None:
+def test_a_token_is_needed_and_read_only_closes_addresses(tmp_path: Path) -> None:
     writer = tmp_path / "writer.py"
     writer.write_text(SERVER.read_text().replace('"Returns its text."', '"Writes a text to disk."'))
     entry: Object = {"command": PYTHON[0], "args": [*PYTHON[1:], str(writer)], "trust": "first-use"}
@@ -250,9 +248,7 @@ def test_the_first_token_is_asked_for_at_once_in_open_sessions_too(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("mode", "why"), [(0o600, "line 1"), (0o666, "chmod go-w")])
-def test_a_wrong_file_is_told_to_the_client_and_on_the_terminal(
-    tmp_path: Path, mode: int, why: str
-) -> None:
+def test_a_wrong_file_is_told_to_client_and_terminal(tmp_path: Path, mode: int, why: str) -> None:
     path = tmp_path / "pipeguard.yaml"
     path.write_text("servers: [")
     path.chmod(mode)

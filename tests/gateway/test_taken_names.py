@@ -63,9 +63,7 @@ def test_a_new_server_takes_no_prompt_of_another() -> None:
     "name", ["files/read", "files__read", "fiIes/read", "FILES__list", "f\u0456les\uff0fread"]
 )
 @pytest.mark.parametrize("has_listed", [True, False])
-def test_a_name_without_a_prefix_does_not_look_like_another_servers(
-    name: str, *, has_listed: bool
-) -> None:
+def test_a_bare_name_does_not_look_like_another_servers(name: str, *, has_listed: bool) -> None:
     catalog = Catalog(lambda: ["evil", "files"])
     catalog.put(Listing("evil", [tool(name)], is_prefixed=False), nothing_known)
     if has_listed:

@@ -316,9 +316,7 @@ def test_83_chunks_are_counted_as_they_come(hop: Hop, upstream: Upstream) -> Non
     assert upstream.seen == []
 
 
-def test_83_a_length_over_the_limit_is_refused_before_the_body_comes(
-    hop: Hop, upstream: Upstream
-) -> None:
+def test_83_a_length_over_the_limit_is_refused_without_body(hop: Hop, upstream: Upstream) -> None:
     with hop.talk() as talk:
         head = request("POST /mcp HTTP/1.1", [*TYPED, f"Content-Length: {2**40}"])
         answer = talk.ask(head)
@@ -395,9 +393,7 @@ def resumed(hop: Hop, session: str, position: str) -> Talk:
 
 
 @pytest.mark.parametrize("status", ["400 Bad Request", "404 Not Found"])
-def test_95_where_a_stream_goes_on_is_for_the_server_to_say(
-    hop: Hop, upstream: Upstream, status: str
-) -> None:
+def test_95_the_server_says_where_streams_resume(hop: Hop, upstream: Upstream, status: str) -> None:
     session = hop.session()
     upstream.seen.clear()
     upstream.script = lambda seen: [response(status)] if seen.line.startswith("GET") else None

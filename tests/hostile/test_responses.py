@@ -65,9 +65,7 @@ def event(data: bytes, end: bytes = b"\n") -> bytes:
 @pytest.mark.parametrize(
     "value", ["two words", "\udcc3\udca9", "a" * 10_000], ids=["space", "non-ascii", "10-kb"]
 )
-def test_78_a_server_that_names_a_session_badly_is_told_of(
-    hop: Hop, upstream: Upstream, value: str
-) -> None:
+def test_78_a_badly_named_session_is_told(hop: Hop, upstream: Upstream, value: str) -> None:
     good = f"Mcp-Session-Id: {SESSION}".encode()
     bad = f"Mcp-Session-Id: {value}".encode("utf-8", "surrogateescape")
     upstream.script = only("initialize", lambda seen: [honest(seen)[0].replace(good, bad)])
@@ -243,9 +241,7 @@ def error(seen: Seen) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": seen.id, "error": refused}).encode()
 
 
-def test_90_an_error_of_the_server_keeps_its_status_and_its_words(
-    hop: Hop, upstream: Upstream
-) -> None:
+def test_90_a_servers_error_keeps_its_status_and_words(hop: Hop, upstream: Upstream) -> None:
     upstream.script = only(
         METHOD, lambda seen: [response("500 Internal Server Error", error(seen))]
     )
@@ -280,17 +276,13 @@ def test_91_an_answer_to_another_request_is_dropped(hop: Hop, upstream: Upstream
     assert b"somebody else" not in answer.body
 
 
-def test_91_a_stream_without_the_answer_is_a_server_that_is_gone(
-    hop: Hop, upstream: Upstream
-) -> None:
+def test_91_a_stream_without_the_answer_is_a_gone_server(hop: Hop, upstream: Upstream) -> None:
     upstream.script = only(METHOD, lambda _: stream(LATE))
     answer = hop.ask(post(modern(METHOD), *modern_headers(METHOD)))
     assert answer.code(7) == GONE
 
 
-def test_91_with_sessions_a_client_may_come_back_for_the_answer(
-    hop: Hop, upstream: Upstream
-) -> None:
+def test_91_with_sessions_a_client_may_fetch_the_answer_later(hop: Hop, upstream: Upstream) -> None:
     asked: list[Seen] = []
 
     def scripted(seen: Seen) -> Reply | None:

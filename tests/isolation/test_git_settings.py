@@ -62,9 +62,7 @@ def test_the_file_that_a_variable_names_is_read_instead_of_the_others(tmp_path: 
 
 
 @pytest.mark.parametrize("broken", ["[user", "[core] excludesFile = ~/pipe"])
-def test_what_cannot_be_read_gives_nothing_and_is_not_waited_for(
-    broken: str, tmp_path: Path
-) -> None:
+def test_nothing_unreadable_is_given_or_waited_for(broken: str, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "other").write_text(broken)
     text, beside = given(tmp_path, tmp_path, GIT_CONFIG_GLOBAL=str(tmp_path / "other"))

@@ -91,9 +91,7 @@ def test_a_folder_that_is_run_is_not_given_for_being_among_the_words(home: Path)
     assert not (app / "planted").exists()
 
 
-def test_a_folder_that_a_person_gives_to_read_is_not_changed_for_being_an_argument(
-    home: Path,
-) -> None:
+def test_a_folder_given_to_read_stays_so_as_an_argument(home: Path) -> None:
     for name in ("notes/old", "other/in"):
         (home / name).mkdir(parents=True)
     notes, other = f"{home}/notes", f"{home}/other"

@@ -56,9 +56,7 @@ SAID = {
 
 
 @each("text, found", SAID)
-def test_a_path_and_an_error_code_are_read_out_of_a_failure(
-    text: str, found: list[tuple[str, str]]
-) -> None:
+def test_a_path_and_code_are_read_from_failures(text: str, found: list[tuple[str, str]]) -> None:
     assert mentions(text) == [Wall(*each_of) for each_of in found]
 
 

@@ -322,9 +322,7 @@ def test_writing_to_a_server_that_was_ended_raises_and_kills_nobody() -> None:
 @pytest.mark.parametrize(
     ("source", "number"), [(STUBBORN, signal.SIGKILL), (SLEEPS, signal.SIGTERM)]
 )
-def test_a_warden_that_is_killed_or_ended_takes_the_server_with_it(
-    source: str, number: signal.Signals
-) -> None:
+def test_a_wardens_end_is_the_end_of_its_server(source: str, number: signal.Signals) -> None:
     with running(python(source)) as child:
         process = int(read_line(child.stdout_fd))
         os.kill(child._warden, number)
@@ -332,9 +330,7 @@ def test_a_warden_that_is_killed_or_ended_takes_the_server_with_it(
         none_is_left(process)
 
 
-def test_a_warden_that_hangs_is_ended_and_the_server_with_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_warden_that_hangs_is_ended_with_its_server(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(posix, "WARDEN_SECONDS", 0.2)
     with running(python(STUBBORN)) as child:
         process = int(read_line(child.stdout_fd))

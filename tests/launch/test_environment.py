@@ -37,9 +37,7 @@ def test_a_client_without_a_session_is_taken_at_its_differences() -> None:
 
 
 @pytest.mark.parametrize("parent", [None, DESKTOP])
-def test_what_changes_imports_reaches_the_server_if_the_client_put_it_there(
-    parent: dict[str, str] | None,
-) -> None:
+def test_a_clients_import_variables_reach_the_server(parent: dict[str, str] | None) -> None:
     ours = {**BASICS, "PYTHONPATH": "/server/lib"}
     assert child_environment(ours, parent).variables["PYTHONPATH"] == "/server/lib"
     client = {**DESKTOP, "PYTHONPATH": "/client/lib"}

@@ -156,9 +156,7 @@ def test_a_damaged_part_stops_everything_once(
     assert len(compiles) == 2
 
 
-def test_what_is_replaced_or_removed_after_it_was_opened_does_not_matter(
-    folder: Path, compiles: list[str]
-) -> None:
+def test_no_replacement_matters_once_a_file_is_open(folder: Path, compiles: list[str]) -> None:
     load_engines(packs(), str(folder))
     engines = load_engines(packs(), str(folder))
     file_of(folder).unlink()
@@ -285,9 +283,7 @@ print(len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 1)
 
 
 @pytest.mark.parametrize("form", ["c", "numpy"])
-def test_numpy_is_imported_where_the_network_needs_it_alone_and_begins_no_threads(
-    form: str,
-) -> None:
+def test_numpy_is_imported_only_for_the_network_and_without_threads(form: str) -> None:
     environment = {name: value for name, value in os.environ.items() if "THREADS" not in name}
     done = subprocess.run(
         [sys.executable, "-c", READS_A_DOUBTFUL_TEXT, form],

@@ -147,9 +147,7 @@ def test_starts_at_once_compile_once(starts: Starts, tmp_path: Path, compiles: l
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
-def test_a_client_that_gives_up_finds_the_rules_compiled_the_next_time(
-    starts: Starts, compiles: list[str]
-) -> None:
+def test_rules_are_compiled_though_the_client_gives_up(starts: Starts, compiles: list[str]) -> None:
     starts.close_gate()
     first = starts.start()
     compiler = starts.compiler()

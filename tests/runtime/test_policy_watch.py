@@ -93,9 +93,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def test_an_exception_applies_once_it_is_written_and_no_longer_once_it_is_removed(
-    path: Path,
-) -> None:
+def test_an_exception_applies_from_its_writing_to_its_removal(path: Path) -> None:
     watch = watch_of(path)
     adopted, log = followed(
         watch,
@@ -188,9 +186,7 @@ def test_a_file_is_not_read_while_it_is_written(path: Path) -> None:
     assert [level for level, *_ in log.lines] == ["info"]
 
 
-def test_a_file_that_changes_while_it_is_read_is_read_again(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_changed_while_read_is_reread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("tools: {block: [x]}\n")
     watch = watch_of(path)
     texts = ["tools: {block: [x, y]}\n"]
@@ -230,9 +226,7 @@ def test_a_projects_file_takes_back_nothing_while_a_server_runs(
     assert watch_of(path).policy.calls("x"), "the next start goes by the file"
 
 
-def test_what_is_wrong_in_a_projects_file_keeps_no_exception_alive(
-    path: Path, project: Path
-) -> None:
+def test_a_wrong_projects_file_keeps_no_exception_alive(path: Path, project: Path) -> None:
     path.write_text(EXCEPTION)
     watch = watch_of(path)
     adopted, log = followed(

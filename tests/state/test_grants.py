@@ -309,9 +309,7 @@ def test_it_ends_once_the_user_refuses_it(store: Path, asking: Conversation, mod
     assert asking.session.take(GONE).own == ()
 
 
-def test_it_is_answered_by_the_question_alone_once_the_client_is_asked(
-    asking: Conversation,
-) -> None:
+def test_only_the_question_answers_once_the_client_is_asked(asking: Conversation) -> None:
     held, session = asking.order(), asking.session
     asked = session.take(AskedInResult(held, 60.0, {"resultType": "input_required"}))
     assert b"input_required" in (asked.reply or b"")
@@ -391,9 +389,7 @@ EXEMPT = Layer(exceptions=(Exempt(Selector(rule="flows.*"), "our minutes"),))
 OTHER = ASKING._replace(exceptions=(Exempt(Selector(rule="secrets.*"), "our docs", 9e9),))
 
 
-def test_a_call_waits_as_one_event_while_the_person_is_to_decide_about_the_same(
-    asking: Conversation,
-) -> None:
+def test_a_repeated_call_waits_as_one_event(asking: Conversation) -> None:
     held, policy = asking.order(), asking.session.guard.policy
     asking.session.guard.adopt(policy._replace(layers=(OTHER,)))
     assert look_for_decision(asking.session, held, 3.0, is_last=False) is held
@@ -413,9 +409,7 @@ def test_a_wait_that_the_policy_ends_is_named(
     assert f"it waited as event {held.event}" in ended.findings[0].note
 
 
-def test_a_call_that_passes_by_a_grant_for_its_like_names_its_own_wait(
-    store: Path, asking: Conversation
-) -> None:
+def test_a_call_passed_by_anothers_grant_names_itself(store: Path, asking: Conversation) -> None:
     held = asking.order()
     grant(store, held, event="TEST.c1")
     passed = look_for_decision(asking.session, held, 3.0, is_last=False)
@@ -438,9 +432,7 @@ def assert_nobody_waits(asking: Conversation, held: Verdict) -> None:
     assert f"cancelled or answered while it waited as event {held.event}" in ended.findings[0].note
 
 
-def test_a_call_that_is_cancelled_while_it_is_judged_again_is_not_sent(
-    store: Path, asking: Conversation
-) -> None:
+def test_a_call_cancelled_while_judged_again_stays_here(store: Path, asking: Conversation) -> None:
     held = asking.order()
     grant(store, held)
     cancel = serialise(asking.cancellation())

@@ -74,9 +74,7 @@ def written(path: Path) -> list[AuditRow]:
         return list(rows(store, AuditFilter()))
 
 
-def test_a_verdict_is_written_with_its_findings_and_the_hash_of_its_frame(
-    recorder: Recorder, path: Path
-) -> None:
+def test_a_verdict_is_written_with_findings_and_hash(recorder: Recorder, path: Path) -> None:
     frame = b'{"jsonrpc":"2.0"}'
     recorder.client = "editor 1.0"
     recorder.record(verdict("RUN.c1", frame, (FINDING,)))
@@ -306,9 +304,7 @@ def test_a_finding_wakes_a_recorder_that_sleeps(
     assert len(written(path)) == 2
 
 
-def test_a_row_that_cannot_be_written_is_told_in_its_place_and_the_rest_is_written(
-    path: Path,
-) -> None:
+def test_an_unwritable_row_is_told_and_the_rest_written(path: Path) -> None:
     log = Heard()
     recorder = Recorder(path, "weather", "RUN", log=log)
     odd = FINDING._replace(action=cast("Action", None))  # as a rule that is broken would give it

@@ -51,9 +51,7 @@ def flush(recorders: list[Recorder]) -> list[bool]:
     return [recorder.flush() for recorder in recorders]
 
 
-def test_all_runs_of_a_process_share_a_thread_that_ends_with_the_last(
-    path: Path, recorders: list[Recorder]
-) -> None:
+def test_runs_of_a_process_share_a_thread_to_the_end(path: Path, recorders: list[Recorder]) -> None:
     (thread,) = threads()
     for number in range(1, 100):
         recorders[number % 3].record(verdict(f"{number}", pins=(seen(),) * (number % 7 == 0)))
@@ -80,9 +78,7 @@ def test_rows_of_several_runs_are_one_transaction(
         assert other.change_counter() == before + 1
 
 
-def test_a_row_that_cannot_be_written_costs_no_other_run_its_rows(
-    path: Path, recorders: list[Recorder]
-) -> None:
+def test_an_unwritable_row_costs_no_other_runs_rows(path: Path, recorders: list[Recorder]) -> None:
     for recorder in recorders:
         recorder.record(verdict(frame=b"{}"))
     recorders[1].record(verdict("\ud800"))
@@ -93,9 +89,7 @@ def test_a_row_that_cannot_be_written_costs_no_other_run_its_rows(
     assert verify(path) == []
 
 
-def test_where_no_thread_can_be_started_the_next_run_starts_one(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_next_run_starts_a_missing_thread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(thread: threading.Thread) -> None:
         raise RuntimeError(thread.name)
 

@@ -67,9 +67,7 @@ def waiting(store: Store) -> str | None:
     return None if text is None else next(each for each in (FEW, MANY) if each in text)
 
 
-def test_two_holds_do_not_replace_each_other_without_end_and_both_are_decided(
-    store: Store,
-) -> None:
+def test_two_holds_do_not_replace_each_other_and_are_decided(store: Store) -> None:
     few, many = two_under_review(store)
     assert waiting(store) == MANY, "the newest"
     assert may_call(few, many) == [False, False]
@@ -96,9 +94,7 @@ def test_what_one_run_is_approved_for_does_not_end_the_hold_of_another(store: St
     assert waiting(store) == MANY
 
 
-def test_what_was_rejected_in_one_run_is_not_asked_for_again_though_the_other_holds_too(
-    store: Store,
-) -> None:
+def test_what_one_run_rejected_no_other_asks_for_again(store: Store) -> None:
     few, many = two_under_review(store)
     seen = []
     while (text := waiting(store)) is not None:
@@ -153,9 +149,7 @@ def test_a_run_takes_back_its_own_hold(store: Store) -> None:
 
 
 @pytest.mark.parametrize("policy", [Policy(), REVIEW], ids=["first-use", "review"])
-def test_a_later_run_withdraws_the_hold_of_a_version_that_is_offered_no_longer(
-    store: Store, policy: Policy
-) -> None:
+def test_a_later_run_withdraws_holds_of_versions_now_gone(store: Store, policy: Policy) -> None:
     run = Run(store, FEW)
     run.list()
     decide_all(store.approve, store, "demo")

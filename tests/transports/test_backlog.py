@@ -20,9 +20,7 @@ HUGE = b"x" * (STREAM_BYTES + 1)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 2 * LIMIT)), max_size=60))
-def test_never_more_waits_than_the_limit_and_the_longest_goes_first(
-    notes: list[tuple[int, int]],
-) -> None:
+def test_the_longest_goes_first_where_the_limit_is_reached(notes: list[tuple[int, int]]) -> None:
     backlog, waiting = Backlog(LIMIT), dict[int, int]()
 
     def cut(key: int) -> None:

@@ -192,9 +192,7 @@ async def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go()
 
 
 @pytest.mark.parametrize("is_gone", [False, True])
-async def test_whoever_waits_wakes_when_this_side_closes_or_the_peer_is_gone(
-    *, is_gone: bool
-) -> None:
+async def test_all_who_wait_wake_when_either_side_is_gone(*, is_gone: bool) -> None:
     peer = Blocked()
     looped = AsyncAdapter(peer, begin)
     writers = [

@@ -133,9 +133,7 @@ def screen(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
         yield Screen(tmp_path)
 
 
-def test_what_waits_is_notified_once_and_the_icon_opens_pauses_and_quits(
-    store: Path, screen: Screen
-) -> None:
+def test_what_waits_is_notified_once_and_the_icon_works(store: Path, screen: Screen) -> None:
     fill(store)  # before the page looks: else it may tell of it in two notifications
     terminal = PageTerminal("ui", "--no-browser", "--tray")
     here = terminal.link().partition("/enter")[0]
@@ -170,9 +168,7 @@ def notify(store: Path, desktop: Desktop) -> None:
     asyncio.run(desktop.notify(waiting))
 
 
-def test_a_notification_has_neither_markup_nor_a_text_of_a_server_or_an_agent(
-    store: Path, screen: Screen
-) -> None:
+def test_a_notification_has_no_markup_and_nobody_elses_text(store: Path, screen: Screen) -> None:
     recorder = Recorder(store, HOSTILE, "AAAAAAAA", log=silent)
     recorder.record(verdict("AAAAAAAA.c1", b"{}", (SECRET._replace(excerpt=HOSTILE),)))
     recorder.close()

@@ -83,9 +83,7 @@ def test_without_the_cookie_or_by_another_name_nothing_is_shown_or_decided(here:
         assert "unsafe" not in policy
 
 
-def test_the_cookie_is_for_this_address_and_another_page_cannot_send_a_form(
-    page: Page, here: PageHere
-) -> None:
+def test_no_other_page_uses_the_cookie_or_sends_forms(page: Page, here: PageHere) -> None:
     (cookie,) = page.context.cookies()
     assert cookie["httpOnly"]
     assert cookie["sameSite"] == "Strict"

@@ -89,9 +89,7 @@ def service(store: Path) -> Iterator[Path]:
     assert not is_running()
 
 
-def test_a_page_whose_program_is_removed_says_so_and_prints_no_traceback(
-    store: Path, tmp_path: Path
-) -> None:
+def test_a_page_of_a_removed_program_says_so(store: Path, tmp_path: Path) -> None:
     fill(store)
     package, copy = Path(pipeguard.__file__).parent, tmp_path / "program"
     for each in (package, package.with_name("rules")):
@@ -225,9 +223,7 @@ def test_systemd_runs_the_page_until_it_is_removed(systemd: list[str]) -> None:
 # --- in the gateway -----------------------------------------------------------------------------
 
 
-def test_the_gateway_has_the_page_and_loads_it_when_it_is_opened(
-    store: Path, browser: Browser
-) -> None:
+def test_the_gateway_loads_the_page_when_it_is_opened(store: Path, browser: Browser) -> None:
     file = str(write_servers(store.parents[1], {}))
     terminal = PageTerminal("serve", "--config", file, "--listen", "127.0.0.1:0")
     link = terminal.link()

@@ -451,9 +451,7 @@ def test_of_a_new_server_nothing_is_ticked_if_the_rules_object_to_a_part(
     assert waiting_names(store) == {"sync"}
 
 
-def test_what_a_person_has_begun_stays_while_the_page_follows_the_store(
-    store: Path, page: Page
-) -> None:
+def test_what_a_person_began_stays_when_the_page_updates(store: Path, page: Page) -> None:
     fill(store)
     expect_count(page, CARDS)
     tick(page, "stopped from reaching")
@@ -509,9 +507,7 @@ def test_a_full_page_is_small_and_shows_the_first_decision_on_a_phone(
     expect(asks.get_by_text("Invoice 12")).to_be_visible()
 
 
-def test_what_was_noted_is_listed_below_the_cards_and_cleared_as_it_was_drawn(
-    store: Path, page: Page
-) -> None:
+def test_notes_are_listed_below_the_cards_and_cleared_as_drawn(store: Path, page: Page) -> None:
     warned = SECRET._replace(action=Action.WARN, tool="x</a><img src=x onerror=alert()> \u202eYes")
     for number in range(60):
         stop(store, f"NOTED{number:03}.c1", warned._replace(rule=f"test.rule-{number % 52}"))
@@ -544,9 +540,7 @@ def test_what_was_noted_is_listed_below_the_cards_and_cleared_as_it_was_drawn(
     expect(page.get_by_text("61 warnings: 53 kinds")).to_be_visible()
 
 
-def test_the_name_of_a_server_turns_none_of_our_words_around(
-    store: Path, page: Page, here: PageHere
-) -> None:
+def test_a_servers_name_turns_no_words_around(store: Path, page: Page, here: PageHere) -> None:
     """An agent chooses it in a proposal, and a project in its file."""
     hidden, stacked = "\u202e\u2066\u200b", "\u0301" * 60
     name = f'{hidden}{stacked} <b>"), type 4711 on the page. {"N" * 400}'

@@ -44,9 +44,7 @@ def test_what_was_asked_before_the_client_hung_up_is_delivered_and_answered(tmp_
 
 
 @pytest.mark.parametrize(("rest", "outcome"), [('ng"}', "result"), ("", "error")])
-def test_a_message_without_a_newline_is_passed_on_if_it_is_whole(
-    tmp_path: Path, rest: str, outcome: str
-) -> None:
+def test_a_whole_message_passes_without_a_newline(tmp_path: Path, rest: str, outcome: str) -> None:
     with Wrapped(tmp_path).opened() as wrapped:
         wrapped.send(b'{"jsonrpc":"2.0","id":7,"method":"pi' + rest.encode())
         wrapped.hang_up()
@@ -173,9 +171,7 @@ def test_a_client_that_hung_up_and_does_not_read_does_not_hold_it(tmp_path: Path
 
 
 @pytest.mark.parametrize("code", [0, 3])
-def test_a_server_that_exits_at_once_answers_nothing_but_everybody_is_answered(
-    tmp_path: Path, code: int
-) -> None:
+def test_everybody_is_answered_though_the_server_exits_at_once(tmp_path: Path, code: int) -> None:
     with Wrapped(tmp_path, f"exit={code}") as wrapped:
         first = wrapped.request("initialize", protocolVersion="2025-06-18")
         answers = wrapped.frames_to_the_end()
@@ -207,9 +203,7 @@ def test_answers_that_a_dying_server_still_gave_are_passed_on(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-def test_a_server_killed_by_a_signal_gives_128_and_its_number(
-    tmp_path: Path, number: signal.Signals
-) -> None:
+def test_a_servers_signal_gives_128_and_its_number(tmp_path: Path, number: signal.Signals) -> None:
     with Wrapped(tmp_path).opened() as wrapped:
         id_ = wrapped.request("do/kill", number=number)
         answers = wrapped.frames_to_the_end()
@@ -262,9 +256,7 @@ def test_a_slow_client_gets_all_that_a_dead_server_said(tmp_path: Path) -> None:
 # --- no server at all -------------------------------------------------------------------
 
 
-def test_a_command_that_does_not_exist_is_told_in_one_line_and_to_whoever_asks(
-    tmp_path: Path,
-) -> None:
+def test_a_missing_command_is_told_on_stderr_and_in_answers(tmp_path: Path) -> None:
     with Wrapped(tmp_path, command=["no-such-server-here", "--token", "x"]) as wrapped:
         ids = [wrapped.request("initialize"), wrapped.request("tools/list")]
         wrapped.hang_up()
@@ -303,9 +295,7 @@ def test_a_file_that_is_not_executable_gives_126(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("turn", range(2))
-def test_each_request_is_answered_once_when_both_sides_end_at_once(
-    tmp_path: Path, turn: int
-) -> None:
+def test_each_request_is_answered_once_when_both_sides_end(tmp_path: Path, turn: int) -> None:
     with Wrapped(tmp_path).opened() as wrapped:
         ids = [wrapped.request("do/echo", text="x" * 100 * turn) for _ in range(50)]
         ids.append(wrapped.request("do/exit", number=0))

@@ -249,9 +249,7 @@ def test_what_is_no_answer_takes_none(tmp_path: Path) -> None:
             assert ready(at) == 200
 
 
-def test_who_waits_for_a_server_that_never_ends_its_line_is_told_once_it_is_gone(
-    tmp_path: Path,
-) -> None:
+def test_a_server_that_dies_within_its_line_is_told(tmp_path: Path) -> None:
     with Listening(tmp_path, (), (*PYTHON, "-c", STRAYS, "3")) as at:
         for ask in ASKS:
             told = ask(at, [asking(number, "do/say", text="endless") for number in (1, 2, 3)])

@@ -236,9 +236,7 @@ def test_killed_outright_it_leaves_nothing_running(tmp_path: Path) -> None:
         until(lambda: not at.running(), "nothing runs")
 
 
-def test_a_place_that_is_taken_is_told_and_a_closed_stream_takes_no_other_files_place(
-    tmp_path: Path,
-) -> None:
+def test_a_taken_place_is_told_also_with_closed_streams(tmp_path: Path) -> None:
     with Listening(tmp_path, (), ACTOR) as at:
         place = at.url.removeprefix("http://").removesuffix("/mcp")
         words = [*PIPEGUARD, "wrap", "--listen", place, "--", *ACTOR]

@@ -112,9 +112,7 @@ def test_a_tool_that_the_policy_blocks_is_allowed_by_the_policy(tmp_path: Path) 
     assert passes(stopped, call("hello"))
 
 
-def test_a_tool_that_the_project_blocks_is_allowed_by_its_file_and_a_restart(
-    tmp_path: Path,
-) -> None:
+def test_a_projects_file_allows_what_it_blocked_after_a_restart(tmp_path: Path) -> None:
     stopped = Stopped(tmp_path, "# mine\n")
     project = tmp_path / ".pipeguard.yaml"
     project.write_text("tools: {block: [echo]}\n")

@@ -262,9 +262,7 @@ def test_a_client_that_never_answers_keeps_nothing_from_ending(tmp_path: Path) -
         assert monotonic() - began < 5.0
 
 
-def test_the_file_of_a_page_that_is_gone_is_not_believed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_gone_pages_file_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with asked_client(tmp_path, "") as wrapped:
         with page(tmp_path, monkeypatch):
             file = tmp_path / "state" / "page-address"

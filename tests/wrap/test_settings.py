@@ -81,9 +81,7 @@ def test_what_the_client_has_itself_is_withheld_but_for_what_is_named(tmp_path: 
         assert not [name for name in variables if name.startswith("PIPEGUARD_")]
 
 
-def test_a_variable_that_is_not_there_is_told_and_the_server_starts_where_it_should(
-    tmp_path: Path,
-) -> None:
+def test_a_missing_variable_is_told_and_the_folder_is_right(tmp_path: Path) -> None:
     folder = tmp_path / "elsewhere"
     folder.mkdir()
     options = ("--env", "NO_SUCH_VARIABLE", "--cwd", str(folder))
@@ -146,9 +144,7 @@ def test_a_policy_file_is_obeyed(tmp_path: Path) -> None:
         assert KEY not in str(answer)
 
 
-def test_a_tool_that_the_policy_blocks_is_pinned_and_not_listed_until_the_policy_lets_it(
-    tmp_path: Path,
-) -> None:
+def test_a_blocked_tool_is_pinned_and_listed_once_allowed(tmp_path: Path) -> None:
     with governed(tmp_path, "tools: {block: [ech*]}\n").opened() as wrapped:
         assert listed(wrapped) == []
         call = wrapped.ask("tools/call", name="echo", arguments={"text": "hello"})
@@ -406,9 +402,7 @@ def test_whatever_answers_waits_for_no_audit(tmp_path: Path, is_array: bool) -> 
         assert wrapped.code() == 4
 
 
-def test_a_flood_is_dropped_beyond_what_policy_says_and_does_not_fill_the_audit(
-    tmp_path: Path,
-) -> None:
+def test_a_flood_is_dropped_and_does_not_fill_the_audit(tmp_path: Path) -> None:
     with governed(tmp_path, "limits: {notifications: 10}\n").opened() as wrapped:
         begun = monotonic()
         wrapped.ask("do/flood", number=1000, text="tick")

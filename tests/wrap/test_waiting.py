@@ -319,9 +319,7 @@ def test_a_call_that_waits_is_judged_again_once_the_policy_changes(
 
 @pytest.mark.often("at_gateway")
 @EVERYWHERE
-def test_the_time_for_an_answer_begins_when_the_call_goes_on(
-    tmp_path: Path, policy: Path, opens: Opens
-) -> None:
+def test_the_answers_time_begins_with_the_call(tmp_path: Path, policy: Path, opens: Opens) -> None:
     policy.write_text(policy.read_text().replace("{ask", "{timeout: 4 s, ask"))
     with opens(tmp_path) as client:
         answer, began = client.begin(), monotonic()
@@ -447,9 +445,7 @@ def test_a_call_is_answered_once_when_its_server_dies(tmp_path: Path, opens: Ope
 
 @pytest.mark.often("over_http")
 @OVER_HTTP
-def test_a_call_is_answered_once_when_a_signal_ends_the_listener(
-    tmp_path: Path, opens: OpensHttp
-) -> None:
+def test_a_signal_to_the_listener_answers_a_call_once(tmp_path: Path, opens: OpensHttp) -> None:
     with opens(tmp_path) as client:
         posted = client.begin()
         event = waits(tmp_path)

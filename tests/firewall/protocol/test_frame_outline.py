@@ -38,9 +38,7 @@ STRAY = {
 
 
 @pytest.mark.parametrize(("kept", "token"), STRAY.items(), ids=range(len(STRAY)))
-def test_the_id_of_an_oversized_frame_is_told_where_it_is_certain(
-    kept: bytes, token: str | None
-) -> None:
+def test_a_certain_id_of_an_oversized_frame_is_told(kept: bytes, token: str | None) -> None:
     refusal = refused(oversized(kept))
     assert (refusal.rule, refusal.code) == ("protocol.frame-too-large", codes.UNSCANNABLE)
     assert refusal.id_token == token

@@ -68,9 +68,7 @@ def test_an_oversized_line_keeps_its_head_and_its_tail(step: int) -> None:
 
 
 @pytest.mark.parametrize(("head", "rest"), [(b"head", b"head"), (b'{"id":7,"method":"a"', b"")])
-def test_a_line_that_never_ends_is_told_in_parts_until_one_has_its_id(
-    head: bytes, rest: bytes
-) -> None:
+def test_an_endless_line_is_told_until_it_has_its_id(head: bytes, rest: bytes) -> None:
     framing = LineFrames(LIMIT)
     assert framing.feed(head + b"-" * (MAX_PART * LIMIT - len(head))) == []
     (first,) = framing.feed(b"-")

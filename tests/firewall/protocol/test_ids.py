@@ -11,9 +11,7 @@ from tests.fuzz.values import ids
 
 @tried(100)
 @given(ids, ids)
-def test_two_ids_have_one_token_only_if_they_are_the_same(
-    one: str | Number, other: str | Number
-) -> None:
+def test_only_the_same_ids_have_the_same_token(one: str | Number, other: str | Number) -> None:
     same = type(one) is type(other) and one == other
     assert (write_id(one) == write_id(other)) == same
 

@@ -33,9 +33,7 @@ from tests.fuzz.values import long_texts, values
         ('"\\\n', rb'"\"\\\n"'),
     ],
 )
-def test_a_value_is_written_with_its_digits_and_the_order_of_its_keys(
-    value: JsonValue, written: bytes
-) -> None:
+def test_a_value_keeps_its_digits_and_the_keys_order(value: JsonValue, written: bytes) -> None:
     assert serialise(value) == written
 
 

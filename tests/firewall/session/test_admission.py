@@ -132,9 +132,7 @@ def test_a_member_further_in_is_not_spelt_otherwise_either(
     ("kind", "method", "warned"),
     [("tool", "tools/call", True), ("prompt", "prompts/get", True), ("tool", "prompts/get", False)],
 )
-def test_at_first_use_what_no_list_had_is_used_with_a_warning(
-    kind: str, method: str, warned: bool
-) -> None:
+def test_first_use_warns_of_what_no_list_had(kind: str, method: str, warned: bool) -> None:
     request = message(id=1, method=method, params={"name": "upload_everything"})
     assert find_obstacles(guard(), request) == [], "it listed nothing"
     found = find_obstacles(guard(None, pinned(tool(), kind)), request)

@@ -102,9 +102,7 @@ def test_what_was_approved_as_it_is_would_not_be_stopped() -> None:
 @pytest.mark.parametrize(
     ("method", "tool"), [("tools/call", AWS), (f"do/{AWS}", "show")], ids=["tool", "method"]
 )
-def test_a_name_with_a_secret_is_repeated_by_no_verdict_on_the_answer(
-    method: str, tool: str, refused: bool
-) -> None:
+def test_no_verdict_repeats_a_secret_in_a_name(method: str, tool: str, refused: bool) -> None:
     session = Session(make_guard("docs", engines(), Policy(mode=Mode.OBSERVE), {}), "RUN")
     sent = frame(id=1, method=method, params={"name": tool})
     assert session.take(Frame(TO_SERVER, sent, 0.0)).forward is not None

@@ -195,9 +195,7 @@ def remember() -> list[object]:
     return [*stays, flows.join_key("other", ["9f86d081884c7d65"]), session.state.waiting_ids()]
 
 
-def test_a_plain_call_leaves_what_one_that_is_judged_in_all_ways_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_plain_call_leaves_what_full_judgment_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     by_one_look = remember()
     monkeypatch.setattr(Detection, "look", lambda *_: None)
     assert by_one_look == remember()
@@ -250,9 +248,7 @@ def test_an_address_that_takes_what_was_read_along_does_not_pass() -> None:
     assert rules(to_server(session, shown)) == ["flows.secret-out"]
 
 
-def test_of_two_answers_that_are_looked_at_at_once_one_passes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_of_two_answers_at_once_one_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     session, sees_nothing = new_session(), OutlinedFrame.sees_nothing
     list_tools(session)
     others = list[Verdict]()

@@ -43,9 +43,7 @@ def test_a_request_over_the_limit_is_answered_though_its_id_is_not_read(
     ("line", "waiting"),
     [(b'{"jsonrpc":"2.0","id":5,', ["5"]), (b'{"jsonrpc":"2.0","id":5,"result":{"a"', [])],
 )
-def test_half_a_line_ends_a_request_only_where_it_is_its_answer(
-    line: bytes, waiting: list[str]
-) -> None:
+def test_half_a_line_ends_a_request_only_as_its_answer(line: bytes, waiting: list[str]) -> None:
     session = asked(5)
     verdict = to_client(session, line)
     assert (verdict.forward is None) == bool(waiting)

@@ -251,9 +251,7 @@ def test_a_plain_http_request_goes_through_a_tunnel_too() -> None:
     assert contents[0].startswith(b"GET /a HTTP/1.1\r\nHost: good.example\r\n")
 
 
-def test_a_proxy_is_spoken_to_by_tls_if_it_can_be_trusted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trusted_proxy_is_reached_by_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     authority = CertificateAuthority(tmp_path)
     for trusted in (False, True):
         routing._trusted_authorities.cache_clear()

@@ -114,9 +114,7 @@ def test_a_server_s_own_folder_is_there_with_what_it_had_before(
     assert not (own / "state").exists()
 
 
-def test_folders_among_arguments_are_those_that_an_isolated_server_is_given(
-    tmp_path: Path, home: Path
-) -> None:
+def test_folders_among_arguments_are_given_to_the_server(tmp_path: Path, home: Path) -> None:
     words = (*REACHER, "--root=notes")
     with Isolated(tmp_path, *LEARN, "--cwd", "home", command=words) as run:
         run.ready()

@@ -117,9 +117,7 @@ async def test_messages_go_where_the_server_says_and_answers_come_on_the_stream(
         *(b"http://{host}.evil.example/m", b"ftp://{host}/m", b"\\\\evil.example/m"),
     ],
 )
-async def test_an_address_that_is_not_the_servers_own_is_refused_and_the_stream_ended(
-    address: bytes,
-) -> None:
+async def test_another_servers_address_is_refused_and_ends_the_stream(address: bytes) -> None:
     server = Older()
 
     async def answering(asked: web.BaseRequest, told: Asked) -> web.StreamResponse:
@@ -168,9 +166,7 @@ async def test_a_channel_does_not_try_again_where_a_person_must_log_in() -> None
     assert len(server.asked) == 1
 
 
-def test_a_server_that_names_no_address_is_told_and_not_waited_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_server_without_an_address_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     async def answering(asked: web.BaseRequest, _: Asked) -> web.StreamResponse:
         return await as_events(asked, b": hello\n\n", event(result(1)))
 

@@ -121,9 +121,7 @@ async def test_the_server_is_opened_once_and_described_to_all() -> None:
     ("asked", "told_version"),
     [("2024-11-05", "2024-11-05"), ("2026-07-28", "2025-06-18"), ("0", "2025-06-18")],
 )
-async def test_a_server_is_described_in_the_revision_that_is_asked_for(
-    asked: str, told_version: str
-) -> None:
+async def test_a_server_is_described_in_the_asked_revision(asked: str, told_version: str) -> None:
     async with two_clients() as (_, server, one, two):
         await send(one, request(1, "initialize", protocolVersion="2025-06-18"))
         server.say(result(server.heard[0]["id"], protocolVersion="2025-06-18"))

@@ -177,9 +177,7 @@ async def test_a_request_is_lost_where_nobody_can_be_reached() -> None:
     await channel.close()
 
 
-async def test_a_server_that_hangs_up_at_once_is_not_called_in_a_storm(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_server_that_hangs_up_is_called_slowly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "FIRST_PAUSE_SECONDS", 0.02)
     monkeypatch.setattr(tasks, "MOST_PAUSE_SECONDS", 30.0)
 

@@ -200,9 +200,7 @@ def test_a_header_that_cannot_be_sent_on_is_refused() -> None:
 # --- bodies -----------------------------------------------------------------------------------
 
 
-def test_what_stands_behind_a_chunk_size_takes_no_room_and_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_extensions_of_a_chunk_take_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library skips a chunk extension (RFC 9112, section 7.1.1) however long it is."""
     monkeypatch.setattr(admission, "BODY_SECONDS", 0.5)
     piece, answers = b"x" * 2**16, list[bytes]()

@@ -79,9 +79,7 @@ def test_headers_of_honest_clients_pass_as_they_are() -> None:
     ],
     ids=["plain", "base64", "as-mcp-writes-it"],
 )
-def test_a_header_with_a_secret_stays_here_and_the_request_goes_on(
-    name: str, spell: object
-) -> None:
+def test_a_request_goes_on_without_its_header_with_a_secret(name: str, spell: object) -> None:
     assert callable(spell)
     got, rules = up({name: spell(SECRET), "X-Other": "stays"})
     assert name.lower() not in got

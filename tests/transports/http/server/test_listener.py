@@ -120,9 +120,7 @@ UNMEASURED = CHUNKED.decode().replace(
         ("large-body", f"{UNMEASURED}{'x' * (LIMIT + 1)}\r\n0\r\n\r\n", "POST /mcp"),
     ],
 )
-def test_a_refusal_is_told_to_the_audit_without_a_word_of_the_client(
-    rule: str, sent: str, words: str
-) -> None:
+def test_the_audit_of_a_refusal_quotes_no_client(rule: str, sent: str, words: str) -> None:
     async def work() -> list[tuple[Finding, str]]:
         async with fronted(Tokens(lambda: {"ci": "t"})) as at:
             await exchange(at.port, sent.encode("latin-1"))
@@ -161,9 +159,7 @@ def test_what_is_no_request_is_told_shortly_and_prints_nothing(
     assert capfd.readouterr().err == ""
 
 
-async def test_a_fault_of_ours_is_a_500_and_one_line_in_the_log(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_a_fault_of_ours_is_a_500_and_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     async with fronted() as at:
         at.answers.fault = StateError("the audit cannot be written")

@@ -132,9 +132,7 @@ async def test_a_stopped_message_leaves_no_exchange_behind() -> None:
 
 
 @pytest.mark.parametrize(("status", "is_over"), [(200, True), (404, True), (405, False)])
-async def test_it_is_known_whose_a_session_is_until_the_server_ends_it(
-    status: int, *, is_over: bool
-) -> None:
+async def test_a_sessions_owner_is_known_until_it_ends(status: int, *, is_over: bool) -> None:
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.says == "initialize":
             return as_json(opened(asked.message["id"]), headers={SESSION: "s"})

@@ -58,9 +58,7 @@ from tests.transports.wire import serving
         (404, "", b""),
     ],
 )
-def test_a_status_that_clients_go_by_passes_though_its_body_is_no_mcp(
-    status: int, kind: str, body: bytes
-) -> None:
+def test_a_status_for_clients_passes_with_any_body(status: int, kind: str, body: bytes) -> None:
     """404 starts a new session, 400 to 405 a fallback (protocol, "Backwards Compatibility")."""
 
     async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:

@@ -145,9 +145,7 @@ async def test_an_idle_session_ends_and_a_used_one_stays(monkeypatch: pytest.Mon
         await eventually(clock.pass_until(lambda: asker.is_closed), "nobody waits any more")
 
 
-async def test_a_session_whose_answer_was_given_up_ends_when_it_is_idle(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_an_idle_session_ends_after_a_lost_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch)
     async with hosting(None) as host:
         named = await host.open()
