@@ -14,6 +14,7 @@ import click
 
 from pipeguard.assess.checking import checks
 from pipeguard.cli import cli
+from tests.commands import run_command
 from tests.each import each, some
 
 TOP = Path(__file__).resolve().parent.parent
@@ -62,13 +63,10 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     for picture in PICTURES:
         shutil.copy(picture, tmp_path / "pages")
     mkdocs = Path(sys.executable).with_name("mkdocs")
-    done = subprocess.run(
+    done = run_command(
         [mkdocs, "build", "--strict", "--site-dir", tmp_path / "site"],
         cwd=TOP,
         env=os.environ | {"PIPEGUARD_PAGES": str(tmp_path / "pages"), "NO_MKDOCS_2_WARNING": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert "not included" not in done.stderr  # a page of docs/ is in the navigation

@@ -12,6 +12,7 @@ import pytest
 
 from pipeguard import installation
 from pipeguard.errors import AuthError
+from tests.commands import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -52,13 +53,10 @@ def test_a_failed_installation_leaves_nothing_and_removes_nothing(tmp_path: Path
     (place / "bin").mkdir(parents=True)
 
     def install(*words: str) -> str:
-        done = subprocess.run(
+        done = run_command(
             ["/bin/sh", "requirements/environment", place, *words],
             cwd=ROOT,
             env={**os.environ, "PYTHON": str(python)},
-            capture_output=True,
-            text=True,
-            check=False,
         )
         assert done.returncode
         assert [path.name for path in place.parent.iterdir()] == ["pipeguard"]
@@ -100,9 +98,7 @@ def test_make_install_gives_a_command_that_stays(
         environment.pop(variable, None)
 
     def run(*words: str, code: int = 0) -> str:
-        done = subprocess.run(
-            words, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-        )
+        done = run_command(words, cwd=ROOT, env=environment)
         assert done.returncode == code, done.stderr
         return done.stderr if code else done.stdout
 

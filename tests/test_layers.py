@@ -3,7 +3,6 @@
 import ast
 import os
 import re
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ from pathlib import Path
 from pipeguard.demo.client import converse
 from pipeguard.demo.play import SERVER, Stage
 from pipeguard.rulebook.cache import load_engines
+from tests.commands import run_command
 from tests.each import each
 
 PACKAGE = Path(__file__).resolve().parent.parent / "pipeguard"
@@ -316,8 +316,6 @@ def test_a_daily_session_loads_neither_an_event_loop_nor_http_nor_the_log(tmp_pa
 
 def test_a_start_does_not_wait_for_what_reads_calls() -> None:
     script = "import pipeguard.runtime.stdio, sys; print(*sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
+    done = run_command([sys.executable, "-c", script], check=True)
     assert "pipeguard.detect.findings" in done.stdout.split()
     assert "pipeguard.detect.commands.call_names" not in done.stdout.split()

@@ -17,6 +17,8 @@ from contextlib import closing, contextmanager
 from functools import cache, partial
 from pathlib import Path
 
+from tests.commands import run_command
+
 HERE = Path(__file__).resolve().parent
 TOOLS = HERE.parent / ".tools"
 INSTALL_SECONDS = 600  # the longest that one install may take, and that a parallel run waits for it
@@ -132,16 +134,7 @@ def _install_python(lock: Path, folder: Path) -> None:
 
 
 def _run(command: list[str], folder: Path, more: dict[str, str]) -> None:
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=ENVIRONMENT | more,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=INSTALL_SECONDS,
-        check=False,
-    )
+    done = run_command(command, cwd=folder, env=ENVIRONMENT | more, timeout=INSTALL_SECONDS)
     if done.returncode != 0:
         raise ToolMissingError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 

@@ -11,6 +11,7 @@ from pipeguard.assess.assessing import Assessment, assess
 from pipeguard.assess.target import AssessmentTarget, of_machine, of_repository
 from pipeguard.assess.values import PostureFinding
 from pipeguard.clients.machine import Machine
+from tests.commands import run_command
 from tests.fuzz.rulebook import engines
 
 SECRET = "zq7" + "Rt55Kp0s81LmVw"  # of no real service
@@ -55,12 +56,4 @@ def run(*arguments: str, home: Path, cwd: Path | None = None) -> subprocess.Comp
         "HOME": str(home),
         "PIPEGUARD_STATE_DIR": str(home / "state"),
     }
-    return subprocess.run(
-        command,
-        cwd=cwd or home,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command(command, cwd=cwd or home, env=environment)

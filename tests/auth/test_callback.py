@@ -3,7 +3,6 @@
 import asyncio
 import os
 import socket
-import subprocess
 import sys
 
 import httpx2
@@ -12,6 +11,7 @@ import pytest
 from pipeguard.auth import callback
 from pipeguard.auth.callback import Callback, open_browser, parse_answer, parse_query
 from pipeguard.errors import InputError
+from tests.commands import run_command
 
 
 @pytest.mark.parametrize(
@@ -110,9 +110,7 @@ async def test_another_user_can_neither_read_the_state_nor_answer() -> None:
 
     def asked(port: int, target: str, user: int) -> str:
         command = ["/bin/bash", "-c", asks, str(port), target]
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, user=user, cwd="/"
-        ).stdout
+        return run_command(command, check=True, user=user, cwd="/").stdout
 
     with Callback() as callback:
         waiting(callback)

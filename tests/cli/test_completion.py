@@ -4,7 +4,6 @@ import os
 import re
 import select
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from click.shell_completion import ShellComplete
 
 from pipeguard.cli import cli
 from pipeguard.errors import RuleError
+from tests.commands import run_command
 
 TIMEOUT_SECONDS = 60
 PROGRAMS = Path(sys.executable).parent  # where pipeguard itself is
@@ -119,16 +119,15 @@ def test_a_shell_completes_what_is_typed(
 
 def test_powershell_gets_what_its_script_reads(environment: dict[str, str]) -> None:
     asked = {"_PIPEGUARD_COMPLETE": "powershell_complete", "COMP_CWORD": "3"}
-    done = subprocess.run(
+    done = run_command(
         [PROGRAMS / "pipeguard"],
         env={**environment, **asked, "COMP_WORDS": "pipeguard rules show secrets.aws-access-k"},
-        capture_output=True, check=True, text=True,
-    )  # fmt: skip
+        check=True,
+    )
     assert done.stdout.splitlines()[:2] == ["plain", "secrets.aws-access-key-id"]
-    script = subprocess.run(
-        [PROGRAMS / "pipeguard", "completion", "powershell"],
-        env=environment, capture_output=True, check=True, text=True,
-    )  # fmt: skip
+    script = run_command(
+        [PROGRAMS / "pipeguard", "completion", "powershell"], env=environment, check=True
+    )
     assert script.stdout.startswith("Register-ArgumentCompleter -Native -CommandName pipeguard")
 
 

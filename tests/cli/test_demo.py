@@ -18,6 +18,7 @@ from pipeguard.rulebook import compilation
 from pipeguard.rulebook.compiled_file import COMPILED_PATTERN
 from pipeguard.runtime.progress import COMPILING
 from pipeguard.state.store import open_store
+from tests.commands import run_command
 from tests.people import on_terminal, run_here
 from tests.snapshot import Snapshot
 
@@ -26,13 +27,7 @@ MOST_SECONDS = 60.0  # 3 are usual: a hang is told as one
 
 
 def run(*options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PIPEGUARD, "demo", *options],
-        capture_output=True,
-        encoding="utf-8",
-        stdin=subprocess.DEVNULL,
-        check=False,
-    )
+    return run_command([*PIPEGUARD, "demo", *options])
 
 
 def test_every_scene_comes_out_as_it_must_and_its_command_works_as_it_is_printed(

@@ -7,7 +7,6 @@ import asyncio
 import json
 import os
 import shlex
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from mcp.client.stdio import stdio_client
 from pipeguard.config.directories import cache_folder
 from tests.auth.conftest import KEYRING
 from tests.clients.newcomer import SECRET, contents, furnish
+from tests.commands import run_command
 from tests.tools import server_python
 
 TIMEOUT_SECONDS = 120
@@ -58,16 +58,12 @@ class Person:
         """Run a line; return its exit code and output, which has no secret."""
         words = shlex.split(line)
         assert words[0] == "pipeguard"
-        done = subprocess.run(
+        done = run_command(
             [str(PIPEGUARD), *words[1:]],
             input=given,
             env=self.environment,
             cwd=self.home,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
             timeout=TIMEOUT_SECONDS,
-            check=False,
         )
         told = done.stdout + done.stderr
         assert SECRET not in told

@@ -26,6 +26,7 @@ from pipeguard.clients.entries import Config, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.readiness import make_ready
 from pipeguard.clients.rewrite import GuardOptions
+from tests.commands import run_command
 from tests.tools import npm_modules, path_with_node
 from tests.wrap.wrapped import SERVER
 
@@ -48,16 +49,7 @@ def program(path: str) -> str:
 
 def listed(command: list[str], folder: Path) -> str:
     """Return a client's output, without colours."""
-    done = subprocess.run(
-        command,
-        cwd=folder,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_SECONDS,
-        check=False,
-    )
+    done = run_command(command, cwd=folder, env=environment(), timeout=PATIENCE_SECONDS)
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", done.stdout + done.stderr)
 
 

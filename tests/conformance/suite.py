@@ -6,13 +6,13 @@ The tests say which difference between two runs is a fault.
 
 import json
 import re
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from tests import tools
+from tests.commands import run_command
 
 RUN_SECONDS = 300  # far beyond the slowest run
 TAIL_LETTERS = 1000
@@ -82,9 +82,7 @@ def shown(lost: Mapping[Check, str]) -> str:
 
 def client_scenarios() -> list[tuple[str, str]]:
     """List each of the suite's scenarios for clients, with each of its revisions."""
-    printed = subprocess.run(
-        [*_suite(), "list", "--client"], capture_output=True, encoding="utf-8", check=True
-    ).stdout
+    printed = run_command([*_suite(), "list", "--client"], check=True).stdout
     return [
         (revision, found["name"])
         for found in LISTED.finditer(printed)
@@ -105,13 +103,8 @@ def _suite() -> list[str | Path]:
 
 def _run(words: list[str], folder: Path) -> Run:
     patience = ("--timeout", str(1000 * RUN_SECONDS))  # its own 30 s are few on a busy machine
-    done = subprocess.run(
-        [*_suite(), *words, *patience, "--output-dir", str(folder)],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=RUN_SECONDS,
-        check=False,
+    done = run_command(
+        [*_suite(), *words, *patience, "--output-dir", str(folder)], timeout=RUN_SECONDS
     )
     statuses: dict[Check, list[str]] = {}
     reasons: dict[Check, str] = {}

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.commands import run_command
 from tests.people import run_here
 
 RUN = (sys.executable, "-E", "-P", "-m", "pipeguard", "doctor")
@@ -78,16 +79,7 @@ class Person:
         if start is RUN and words and {*words} - {"--json"} <= HERE:
             with self.here():
                 return run_here("doctor", *words)
-        return subprocess.run(
-            [*start, *words],
-            cwd=self.home,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
+        return run_command([*start, *words], cwd=self.home, env=self.environment, timeout=120)
 
     def examined(self, *checks: str, start: tuple[str, ...] = RUN) -> Examined:
         """Run the checks; require each problem to have a fix, and no traceback."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from pipeguard.isolation.engines import Isolation, choose_engine
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Command
+from tests.commands import run_command
 from tests.doctor.examined import Person
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="servers are isolated on Linux")
@@ -116,13 +116,9 @@ def test_a_system_that_forbids_namespaces_is_named(tmp_path: Path) -> None:
     person = Person(tmp_path)
     script = f"echo 0 > /proc/sys/user/max_user_namespaces && exec {sys.executable} -m pipeguard"
     for words in ("wrap --isolate bubblewrap -- /bin/true", "doctor isolation"):
-        done = subprocess.run(
+        done = run_command(
             ["unshare", "--user", "--map-root-user", "/bin/sh", "-c", f"{script} {words}"],
             env=person.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
         )
         said = done.stdout + done.stderr
         if "max_user_namespaces" in said and "ermission" in said.partition("\n")[0]:

@@ -26,6 +26,7 @@ from pipeguard.state.audit import Audit
 from pipeguard.state.store import Store, open_store
 from tests.auth.conftest import KEYRING
 from tests.cli.test_auth import LOGIN as NOTES
+from tests.commands import run_command
 from tests.doctor.examined import RUN, Person
 from tests.people import share
 from tests.snapshot import Snapshot
@@ -91,13 +92,7 @@ def test_a_disk_without_room_for_a_store_is_told(person: Person) -> None:
     apart = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
     if subprocess.run([*apart, mount], capture_output=True, check=False).returncode:
         pytest.skip("no namespaces here")
-    done = subprocess.run(
-        [*apart, f"{mount} && exec {shlex.join(RUN)} state"],
-        env=person.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command([*apart, f"{mount} && exec {shlex.join(RUN)} state"], env=person.environment)
     assert done.returncode == 4, done
     assert "cannot be written: no space left on device" in done.stdout
     assert "do:  Name a folder with some room in PIPEGUARD_STATE_DIR." in done.stdout

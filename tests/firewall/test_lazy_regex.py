@@ -4,7 +4,6 @@ import ast
 import copy
 import importlib
 import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipeguard.firewall.lazy_regex import lazy_regex
+from tests.commands import run_command
 from tests.each import each
 
 PACKAGE = Path(__file__).parents[2] / "pipeguard"
@@ -94,9 +94,7 @@ def test_the_core_compiles_nothing_when_it_is_imported(path: str) -> None:
 
 
 def test_a_start_compiles_few_expressions() -> None:
-    done = subprocess.run(
-        [sys.executable, "-E", "-P", "-c", START], capture_output=True, text=True, check=True
-    )
+    done = run_command([sys.executable, "-E", "-P", "-c", START], check=True)
     assert int(done.stdout) < FEW
 
 

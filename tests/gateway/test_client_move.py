@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -23,6 +22,7 @@ from pipeguard.gateway.moving import judge_move
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from tests.clients.samples import Sample, samples
 from tests.clients.test_samples import FORMATTINGS, can_be
+from tests.commands import run_command
 from tests.each import each
 from tests.forking import PIPEGUARD
 from tests.gateway.served import ACTOR, Served, environment_of_state
@@ -66,9 +66,7 @@ def test_a_clients_servers_move_work_and_come_back(tmp_path: Path, home: Path) -
 
     def pipeguard(*arguments: str) -> str:
         command = [str(launcher), *arguments]
-        done = subprocess.run(
-            command, check=False, env=environment, cwd=tmp_path, capture_output=True, text=True
-        )
+        done = run_command(command, env=environment, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -1,7 +1,6 @@
 """A server's offer waits for approval before any client has listed it, and needs a person."""
 
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from pipeguard.launch.person import TOKEN_VARIABLE, new_token
 from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject
 from pipeguard.state.store import Store, open_store
 from pipeguard.ui.cards import find_waiting
+from tests.commands import run_command
 from tests.forking import PIPEGUARD
 from tests.gateway.rogues import rogue, talking
 from tests.gateway.rogues import until as wait_until
@@ -112,9 +112,7 @@ class Home:
     def run(self, *words: str) -> str:
         variables = {**environment_of_state(self.folder), TOKEN_VARIABLE: new_token()[0]}
         command = [*PIPEGUARD, *words]
-        done = subprocess.run(
-            command, env=variables, capture_output=True, text=True, check=False, timeout=60
-        )
+        done = run_command(command, env=variables, timeout=60)
         return done.stdout
 
     def decide(self, decide: Callable[[Store, list[StoredDefinition], str], object]) -> None:

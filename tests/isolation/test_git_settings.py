@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import pytest
 from pipeguard.isolation.git_settings import IGNORED, PLACE, find_settings
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
+from tests.commands import run_command
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
@@ -86,13 +86,7 @@ def test_a_git_server_commits_as_the_user_does(
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
 
     def git(*words: str) -> str:
-        said = subprocess.run(
-            ["git", "-C", repository, *words],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        said = run_command(["git", "-C", repository, *words], env=environment, check=True)
         return said.stdout.strip()
 
     git("init", "--quiet")

@@ -18,6 +18,7 @@ from pipeguard.isolation.landlock import PROGRAM, obstacle, version, write_rules
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import this_host
 from pipeguard.isolation.view import FileView, build_view
+from tests.commands import run_command
 from tests.each import each
 from tests.isolation.sandboxes import make_home, printed
 from tests.isolation.test_escapes import CANARY, answering
@@ -42,12 +43,9 @@ def ruled(view: FileView, script: str) -> str:
     descriptor = os.memfd_create("rules")
     os.write(descriptor, write_rules(view._replace(mounts=mounts), version()))
     own = os.open(PROGRAM, os.O_PATH)
-    done = subprocess.run(
+    done = run_command(
         [PROGRAM, f"{descriptor:x}", f"{own:x}", "/bin/sh", "-c", f"exec 2>&1; {script}"],
         pass_fds=(descriptor, own),
-        capture_output=True,
-        text=True,
-        check=False,
     )
     os.close(descriptor)
     os.close(own)

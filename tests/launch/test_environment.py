@@ -1,7 +1,6 @@
 """The variables that a server gets: launch/environment.py."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import pytest
 
 from pipeguard.errors import LaunchError
 from pipeguard.launch.environment import child_environment, parent_environment
+from tests.commands import run_command
 
 REPOSITORY = Path(__file__).parents[2]
 BASICS = {"HOME": "/home/u", "PATH": "/bin", "USER": "u", "SHELL": "/bin/sh", "TERM": "xterm"}
@@ -114,12 +114,8 @@ def seen_from(argv: list[str], environment: dict[str, str]) -> list[str]:
         "done = subprocess.run(sys.argv[1:], env={**os.environ, 'OF_ENTRY': 'x'})\n"
         "sys.exit(done.returncode)"
     )
-    done = subprocess.run(
-        [sys.executable, "-I", "-c", client, *argv, *inner],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
+    done = run_command(
+        [sys.executable, "-I", "-c", client, *argv, *inner], env=environment, check=True
     )
     return done.stdout.split()
 
@@ -145,9 +141,7 @@ EXPORTS = (
 def reach_server(argv: list[str], typed: str) -> str:
     """Return whether variables that a shell exported reach the server that it starts."""
     environment = {**SESSION, "PATH": os.environ["PATH"]}
-    done = subprocess.run(
-        argv, input=typed, env=environment, capture_output=True, text=True, check=True
-    )
+    done = run_command(argv, input=typed, env=environment, check=True)
     return done.stdout.strip()
 
 

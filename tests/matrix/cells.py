@@ -7,7 +7,6 @@ directly over one of them. The tests say what must be equal.
 import json
 import os
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from tests import tools
+from tests.commands import run_command
 from tests.listening import Listening, Process, hop
 from tests.parity.session import Json
 
@@ -173,14 +173,7 @@ def played_by(
         "seconds": seconds,
         "targets": targets,
     }
-    done = subprocess.run(
-        driver(client),
-        input=json.dumps(plan),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=RUN_SECONDS,
-        check=False,
-    )
+    done = run_command(driver(client), input=json.dumps(plan), timeout=RUN_SECONDS)
     assert done.returncode == 0, done.stderr
     outcomes: list[dict[str, Json]] = json.loads(done.stdout)
     return outcomes

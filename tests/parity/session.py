@@ -20,6 +20,7 @@ from pathlib import Path
 import yaml
 
 from tests import tools
+from tests.commands import run_command
 
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
@@ -205,15 +206,12 @@ class Session:
         command = [word.replace("{root}", places["root"]).replace("{port}", port) for word in chain]
         plan: dict[str, Json] = json.loads(text)
         plan |= {"command": command[0], "args": list(command[1:])}
-        outcome = subprocess.run(
+        outcome = run_command(
             self._driver(),
             input=json.dumps(plan),
             cwd=REPOSITORY,
             env={"PATH": tools.path_with_node(), "HOME": str(home)},
-            capture_output=True,
-            encoding="utf-8",
             timeout=SESSION_SECONDS,
-            check=False,
         )
         assert outcome.returncode == 0, outcome.stderr
         return outcome

@@ -17,6 +17,7 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import cache, cache_key, compiled_file, compiler
 from pipeguard.rulebook.compiled_file import open_compiled, serialize
 from pipeguard.rulebook.packs import PackFile
+from tests.commands import run_command
 from tests.rulebook.words import file_of, finds, packs
 
 posix = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
@@ -285,12 +286,8 @@ print(len(os.listdir("/proc/self/task")) if sys.platform == "linux" else 1)
 @pytest.mark.parametrize("form", ["c", "numpy"])
 def test_numpy_is_imported_only_for_the_network_and_without_threads(form: str) -> None:
     environment = {name: value for name, value in os.environ.items() if "THREADS" not in name}
-    done = subprocess.run(
-        [sys.executable, "-c", READS_A_DOUBTFUL_TEXT, form],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
+    done = run_command(
+        [sys.executable, "-c", READS_A_DOUBTFUL_TEXT, form], env=environment, check=True
     )
     assert done.stdout == "1\n"
 

@@ -1,6 +1,5 @@
 """The key of compiled rules: whatever changes a database changes the key."""
 
-import subprocess
 import sys
 from functools import cache
 
@@ -8,6 +7,7 @@ import pytest
 
 from pipeguard.rulebook import cache_key
 from pipeguard.rulebook.cache_key import modules_of_compiling
+from tests.commands import run_command
 from tests.each import each
 from tests.rulebook.words import packs
 
@@ -55,9 +55,7 @@ def test_a_change_of_any_module_that_makes_expressions_is_another_key(
 
 def test_all_that_is_imported_to_make_expressions_counts() -> None:
     """The key is of modules, so no other may have a part in it."""
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True
-    )
+    done = run_command([sys.executable, "-c", SCRIPT], check=True)
     imported = {name.removeprefix("pipeguard.") for name in done.stdout.split()}
     counted = {
         path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.rulebook.cache import load_engines
+from tests.commands import run_command
 from tests.launch.processes import is_running, until
 from tests.rulebook.words import file_of, finds, packs
 
@@ -227,13 +228,10 @@ def test_nothing_of_the_environment_runs_in_the_compiler(tmp_path: Path) -> None
     for name in ("json", "yaml", "sitecustomize", "usercustomize", "concurrent", "tempfile"):
         (hostile / f"{name}.py").write_text("import os; os._exit(0)")
     (tmp_path / "mine.yaml").write_bytes(packs()[0].content)
-    done = subprocess.run(
+    done = run_command(
         [*PYTHON, START, str(tmp_path), "", "0", "60"],
         env={**os.environ, "PYTHONPATH": str(hostile), "PYTHONSTARTUP": str(hostile / "json.py")},
         cwd=hostile,
-        check=False,
-        capture_output=True,
-        text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert file_of(tmp_path / "cache").exists()

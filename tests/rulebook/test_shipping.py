@@ -1,7 +1,6 @@
 """Databases that the build compiles: used if they fit, and optional."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook import cache, cache_key, compiled_file, compiler, packs
 from pipeguard.rulebook.cache import load_engines
+from tests.commands import run_command
 from tests.rulebook.words import file_of, finds
 from tests.rulebook.words import packs as own_packs
 
@@ -114,12 +114,9 @@ def test_the_users_own_packs_are_not_shipped(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_without_a_scan_engine_the_program_says_so(tmp_path: Path) -> None:
     (tmp_path / "hyperscan.py").write_text("raise ImportError")
-    done = subprocess.run(
+    done = run_command(
         [sys.executable, "-m", "pipeguard.rulebook.compiler", str(tmp_path / "databases")],
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        check=False,
     )
     assert done.returncode == 3
     assert "hyperscan" in done.stderr

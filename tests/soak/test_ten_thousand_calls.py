@@ -12,6 +12,7 @@ from typing import IO
 
 import pytest
 
+from tests.commands import run_command
 from tests.parity.session import REPOSITORY, wrapper_command
 
 pytestmark = pytest.mark.needs("ps")
@@ -79,14 +80,7 @@ def test_the_pins_are_unchanged(soak: Soak) -> None:
 
 
 def run(soak: Soak, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*PIPEGUARD, *arguments],
-        cwd=REPOSITORY,
-        env=soak.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return run_command([*PIPEGUARD, *arguments], cwd=REPOSITORY, env=soak.environment)
 
 
 @dataclass(frozen=True)
@@ -143,7 +137,5 @@ def wrapped(environment: dict[str, str]) -> Iterator[tuple[subprocess.Popen[byte
 
 def resident_kib(pid: int) -> int:
     """Return the resident memory of a process, as `ps` reports it on every POSIX system."""
-    done = subprocess.run(
-        ["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=True
-    )
+    done = run_command(["ps", "-o", "rss=", "-p", str(pid)], check=True)
     return int(done.stdout)

@@ -16,6 +16,7 @@ from pipeguard.identity.server_name import Launched, identify_server
 from pipeguard.state import database
 from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import utc_text
+from tests.commands import run_command
 from tests.state.samples import FORECAST, POISONED, decide_all, held, seen
 
 ROOT = Path(__file__).parents[2]
@@ -295,9 +296,7 @@ rm "$1"/state/*
 def test_a_full_disk_is_called_full_whatever_is_written_first(tmp_path: Path) -> None:
     """SQLite calls some writes that find no room `disk I/O error`."""
     words = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", FULL, "sh")
-    done = subprocess.run(
-        [*words, str(tmp_path), sys.executable], capture_output=True, encoding="utf-8", check=False
-    )
+    done = run_command([*words, str(tmp_path), sys.executable])
     if done.returncode == 100 or "unshare failed" in done.stderr:
         pytest.skip("no user may mount here")
     failed = done.stderr.split("pipeguard: ")[1:]

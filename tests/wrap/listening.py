@@ -17,6 +17,7 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from tests import tools
+from tests.commands import run_command
 from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.listening import Process
@@ -181,14 +182,11 @@ def upstream(transport: str) -> Iterator[str]:
 def sdk(home: Path, plan: Mapping[str, object]) -> Object:
     """Play a plan with the official Python SDK, as tests/wrap/sdk_client.py describes."""
     whole = {"url": "", "transport": "http", "command": [], "env": {}, "mode": "auto", **plan}
-    done = subprocess.run(
+    done = run_command(
         [tools.server_python(), "-I", SDK_CLIENT],
         input=json.dumps(whole),
         env={"PATH": tools.path_with_node(), "HOME": str(home)},
-        capture_output=True,
-        encoding="utf-8",
         timeout=3 * PATIENCE_SECONDS,
-        check=False,
     )
     assert done.returncode == 0, done.stderr
     told: Object = json.loads(done.stdout)

@@ -17,6 +17,7 @@ from pipeguard.cli import cli
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import open_store
 from tests import tools
+from tests.commands import run_command
 from tests.forking import PIPEGUARD
 from tests.launch.processes import PATIENCE_SECONDS, until
 from tests.wrap.deciding import decide
@@ -343,14 +344,7 @@ def test_an_address_where_nobody_is_is_told_and_the_client_goes_on(tmp_path: Pat
     ],
 )
 def test_options_that_are_wrong_are_told_at_once(tmp_path: Path, options: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [*PIPEGUARD, "wrap", *options],
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command([*PIPEGUARD, "wrap", *options], cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("pipeguard: --")
     assert "secret" not in done.stderr.replace("--secret-arguments", "")
@@ -376,14 +370,7 @@ OPENING = {
 def test_a_client_is_answered_where_options_are_wrong_or_would_do_nothing(
     tmp_path: Path, words: tuple[str, ...]
 ) -> None:
-    done = subprocess.run(
-        [*PIPEGUARD, "wrap", *words],
-        cwd=tmp_path,
-        input=json.dumps(OPENING) + "\n",
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_command([*PIPEGUARD, "wrap", *words], cwd=tmp_path, input=json.dumps(OPENING) + "\n")
     assert done.returncode == 2
     answer = json.loads(done.stdout)
     assert answer["id"] == "first"
@@ -393,9 +380,7 @@ def test_a_client_is_answered_where_options_are_wrong_or_would_do_nothing(
 
 def test_a_listener_takes_no_option_that_would_do_nothing(tmp_path: Path) -> None:
     words = ("--listen", "127.0.0.1:0", "--env", "PATH", "--upstream", "https://x/")
-    done = subprocess.run(
-        [*PIPEGUARD, "wrap", *words], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = run_command([*PIPEGUARD, "wrap", *words], cwd=tmp_path)
     assert done.returncode == 2
     assert "would have no effect" in done.stderr
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from benchmarks.detection.cases import Case, Expect, Split, Way
 from benchmarks.detection.json_tree import Json, Object
 from benchmarks.detection.play import Outcome, Play, play
 from benchmarks.detection.variants import variant
+from tests.commands import run_command
 from tests.fuzz.rulebook import engines
 
 TOP = Path(__file__).resolve().parents[3]
@@ -75,15 +75,13 @@ def test_the_command_writes_a_report_and_keeps_the_held_split_closed(tmp_path: P
     files = {name: tmp_path / f"report.{name}" for name in ("json", "html")}
     # Measured, a run of all cases takes ten times as long.
     bare = {key: value for key, value in os.environ.items() if "COVERAGE" not in key}
-    ran = subprocess.run(
+    ran = run_command(
         [
             *(sys.executable, "-m", "benchmarks.detection", "--misses", "--harvest", "0"),
             *("--every", "24", "--json", files["json"], "--html", files["html"]),
         ],
         cwd=TOP,
         env=bare,
-        capture_output=True,
-        text=True,
         check=True,
     )
     assert "=== tuned" in ran.stdout

@@ -1,7 +1,6 @@
 """Documents are found by kind and project, and judged by each checkout in turn."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from benchmarks.documents.corpus import (
     project_of,
 )
 from benchmarks.documents.kinds import Kind, kind_of
+from tests.commands import run_command
 from tests.each import each
 
 TOP = Path(__file__).resolve().parents[3]
@@ -82,13 +82,7 @@ def test_what_is_no_text_is_left_out(tmp_path: Path, content: bytes) -> None:
 def test_documents_are_judged_by_both_checkouts_and_in_both_forms(tmp_path: Path) -> None:
     target = tmp_path / "out.json"
     command = [sys.executable, "-m", "benchmarks.documents", "--count", "6", "--json", str(target)]
-    done = subprocess.run(
-        [*command, "--against", str(TOP), "--without-native"],
-        cwd=TOP,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    done = run_command([*command, "--against", str(TOP), "--without-native"], cwd=TOP, check=True)
     assert "result: here" in done.stdout
     assert "result: before" in done.stdout
     outcomes = json.loads(target.read_text())

@@ -19,6 +19,7 @@ from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.rulebook.packs import model
 from pipeguard.rulebook.proof import frame_value, sample_place
+from tests.commands import run_command
 from tests.fuzz.budget import count_tries
 from tests.fuzz.rulebook import ALL as RULES
 from tests.fuzz.rulebook import engines
@@ -102,9 +103,7 @@ def run_sanitized(source: Path, code: str, folder: Path, tries: int) -> None:
     include = sysconfig.get_paths()["include"]
     build = ["cc", *flags, "-shared", "-fPIC", f"-I{include}", str(source), "-o", str(built)]
     subprocess.run([*build, "-lm"], check=True)
-    library = subprocess.run(
-        ["cc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
-    ).stdout.strip()
+    library = run_command(["cc", "-print-file-name=libasan.so"], check=True).stdout.strip()
     program = f"TRIES = {count_tries(tries)}{_BEGINNING}{code}"
     subprocess.run(
         [sys.executable, "-c", program, str(folder), *sys.path],
