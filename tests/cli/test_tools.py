@@ -1,6 +1,5 @@
 """`pipeguard tools`: which servers a command starts, and which tool a name means."""
 
-import asyncio
 import json
 import socket
 import subprocess
@@ -76,18 +75,14 @@ def test_what_a_terminal_would_hide_or_obey_is_shown(tmp_path: Path) -> None:
         assert all(line.isprintable() for line in done.stdout.split("\n")), done.stdout
 
 
-def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
+async def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first start of a package fetches it; otherwise its tools would be silently missing."""
     monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.0)
     path = write_servers(tmp_path, {"one": actor()})
-
-    async def tools() -> list[str]:
-        async with inspect_tools(Sources(str(path)), "warning") as inspector:
-            return [tool.public for tool in inspector.catalog]
-
-    assert "one__echo" in asyncio.run(tools())
+    async with inspect_tools(Sources(str(path)), "warning") as inspector:
+        assert "one__echo" in [tool.public for tool in inspector.catalog]
 
 
 def test_a_name_without_a_server_or_of_no_tool_is_looked_for_on_all(tmp_path: Path) -> None:

@@ -143,9 +143,7 @@ def test_a_line_that_does_not_end_leaves_nobody_waiting(shared: Wrapped) -> None
 def test_what_a_server_prints_unasked_never_reaches_the_client(tmp_path: Path, banner: str) -> None:
     with Wrapped(tmp_path, f"banner={banner}").opened() as wrapped:
         assert wrapped.seen == []
-        wrapped.hang_up()
-        assert wrapped.frames_to_the_end() == []
-        assert wrapped.code() == 0
+        wrapped.end_silently()
 
 
 def test_what_a_server_notifies_before_it_is_asked_never_reaches_the_client(tmp_path: Path) -> None:
@@ -156,9 +154,7 @@ def test_what_a_server_notifies_before_it_is_asked_never_reaches_the_client(tmp_
         until(lambda: "protocol.too-early" in wrapped.said(), "the notification is dropped")
         wrapped.initialize()
         assert wrapped.seen == []
-        wrapped.hang_up()
-        assert wrapped.frames_to_the_end() == []
-        assert wrapped.code() == 0
+        wrapped.end_silently()
 
 
 def test_nothing_that_is_no_frame_ever_reaches_the_client(tmp_path: Path) -> None:
@@ -170,9 +166,7 @@ def test_nothing_that_is_no_frame_ever_reaches_the_client(tmp_path: Path) -> Non
         for text in (*[garbage] * 20, "plain words\n"):
             wrapped.ask("do/raw", text=text)
         assert [frame for frame in wrapped.seen if "error" not in frame] == []
-        wrapped.hang_up()
-        assert wrapped.frames_to_the_end() == []
-        assert wrapped.code() == 0
+        wrapped.end_silently()
         assert "protocol." in wrapped.said()
 
 

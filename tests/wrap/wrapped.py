@@ -213,6 +213,12 @@ class Wrapped(Marked):
         self.hang_up()
         assert self.code() == 0
 
+    def end_silently(self) -> None:
+        """Hang up, and check that it sends nothing more and ends well."""
+        self.hang_up()
+        assert self.frames_to_the_end() == []
+        assert self.code() == 0
+
     def code(self) -> int:
         """Its exit code, once it has ended."""
         return self.process.wait(PATIENCE_SECONDS)

@@ -258,15 +258,12 @@ class EndedServer:
         await self.may_close.wait()
 
 
-def test_what_is_sent_to_a_server_that_has_ended_does_not_wait_for_an_answer() -> None:
-    async def scenario() -> None:
-        server, session = EndedServer(), make_sessions().new(None)
-        router = ExchangeRouter(server, session, Judge(Records()), backlog=Backlog())
-        router.begin(lambda: None)
-        await server.closing.wait()
-        with pytest.raises(ChannelClosed):
-            await router.send(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
-        server.may_close.set()
-        await router.close()
-
-    asyncio.run(scenario())
+async def test_what_is_sent_to_a_server_that_has_ended_does_not_wait_for_an_answer() -> None:
+    server, session = EndedServer(), make_sessions().new(None)
+    router = ExchangeRouter(server, session, Judge(Records()), backlog=Backlog())
+    router.begin(lambda: None)
+    await server.closing.wait()
+    with pytest.raises(ChannelClosed):
+        await router.send(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+    server.may_close.set()
+    await router.close()

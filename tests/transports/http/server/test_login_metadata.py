@@ -18,6 +18,10 @@ DESCRIBED = {
 }
 
 
+async def describe(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+    return as_json(json.dumps(DESCRIBED).encode())
+
+
 def through(
     odd: Odd, method: str, path: str, given: dict[str, str] | None = None
 ) -> tuple[int, bytes, dict[str, str]]:
@@ -49,10 +53,7 @@ def through(
 
 @pytest.mark.parametrize("path", ["", "/mcp"])
 def test_the_metadata_names_our_address(path: str) -> None:
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return as_json(json.dumps(DESCRIBED).encode())
-
-    odd = Odd(answering)
+    odd = Odd(describe)
     status, told, _ = through(odd, "GET", f"/.well-known/oauth-protected-resource{path}")
     assert status == 200
     assert json.loads(told) == {**DESCRIBED, "resource": "HERE/mcp"}
@@ -69,10 +70,7 @@ def test_what_is_not_there_is_not_there() -> None:
 
 
 def test_what_is_no_part_of_a_login_stays_here() -> None:
-    async def answering(_: web.BaseRequest, asked: Asked) -> web.StreamResponse:
-        return as_json(json.dumps(DESCRIBED).encode())
-
-    odd = Odd(answering)
+    odd = Odd(describe)
     login = {"MCP-Protocol-Version": "2025-06-18"}
     other = dict.fromkeys(("Authorization", "Cookie", "User-Agent", "X-Note"), "a note")
     through(odd, "GET", "/.well-known/oauth-authorization-server", {**login, **other})

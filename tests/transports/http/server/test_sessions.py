@@ -1,6 +1,5 @@
 """The Sessions of a listener: found by their ids, dropped when idle, notified of changes."""
 
-import asyncio
 import json
 
 import pytest
@@ -161,12 +160,9 @@ def test_headers_of_a_tool_are_those_of_its_pin() -> None:
     assert parse_json(b"{}") == {}
 
 
-def test_a_call_that_is_judged_when_its_session_ends_waits_for_nobody() -> None:
-    async def judge_long() -> tuple[bool, bool]:
-        known = make_sessions()
-        ended, other = begun(known, "s1"), begun(known, "s2")
-        known.forget("s1")  # before the verdict, by which the call would wait
-        with known.holding(ended) as over, known.holding(other) as goes_on:
-            return over.done(), goes_on.done()
-
-    assert asyncio.run(judge_long()) == (True, False)
+async def test_a_call_that_is_judged_when_its_session_ends_waits_for_nobody() -> None:
+    known = make_sessions()
+    ended, other = begun(known, "s1"), begun(known, "s2")
+    known.forget("s1")  # before the verdict, by which the call would wait
+    with known.holding(ended) as over, known.holding(other) as goes_on:
+        assert (over.done(), goes_on.done()) == (True, False)
