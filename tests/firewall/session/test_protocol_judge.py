@@ -123,7 +123,7 @@ def test_a_known_result_is_told_by_its_id_alone(
 def test_a_call_and_its_result_are_not_judged_in_full(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pipeguard.firewall.session.session.read", None)
+    monkeypatch.setattr("pipeguard.firewall.session.session.parse_frame", None)
     for said, direction in ((call(1, KEY), TO_SERVER), (answer(1, ORDER), TO_CLIENT)):
         parsed = ParsedFrame.of(said)
         assert session.take(Frame(direction, parsed, 0.0)).forward is parsed
