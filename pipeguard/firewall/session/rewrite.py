@@ -230,7 +230,9 @@ def _has_strict_schema(context: Context) -> bool:
 def block_cuts(findings: Iterable[Finding], why: str) -> list[Finding]:
     """The findings, with cuts turned into blocks."""
     return [
-        finding._replace(action=Action.BLOCK, note=why) if finding.action is Action.CUT else finding
+        finding._replace(action=Action.BLOCK, note=why, steps=(*finding.steps, f"block: {why}"))
+        if finding.action is Action.CUT
+        else finding
         for finding in findings
     ]
 
@@ -247,17 +249,19 @@ def find_later_cuts(
         if finding.action is Action.CUT:
             words = find_string(left, finding.pointer)[finding.start : finding.end]
             whole = find_string(original, finding.pointer)
-            is_there = bool(words) and whole.count(words) == 1
-            start = whole.find(words) if is_there else 0
-            end = start + len(words) if is_there else 0
+            start = end = 0
+            if words and whole.count(words) == 1:
+                start = whole.find(words)
+                end = start + len(words)
             cuts.append(finding._replace(start=start, end=end))
     return cuts
 
 
 def find_string(value: JsonValue, pointer: str) -> str:
     """The string at a pointer; empty if there is none."""
-    steps = [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
-    string = get_value(value, steps)
+    string = get_value(
+        value, [s.replace("~1", "/").replace("~0", "~") for s in pointer.split("/")[1:]]
+    )
     return string if isinstance(string, str) else ""
 
 
