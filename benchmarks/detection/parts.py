@@ -273,11 +273,8 @@ def _flow_heuristics() -> Iterator[Part]:
     """Parts of flows: signs of a leak, values of a call, and excuses."""
     follow = Call.follow
 
-    def follow_nothing(call: Call, _before: list[str], pieces: list[str]) -> None:
-        follow(call, [], pieces)
-
-    def join_nothing(call: Call, before: list[str], _pieces: list[str]) -> None:
-        follow(call, before, [])
+    def follow_nothing(call: Call, _before: list[str], others: list[str]) -> None:
+        follow(call, [], others)
 
     yield _function("flow.secrets", leak_search, "_rate_secret", lambda *_: None)
     yield _function("flow.named-secrets", secret_values, "find_named_secrets", lambda _text: [])
@@ -291,7 +288,8 @@ def _flow_heuristics() -> Iterator[Part]:
     yield _function("flow.untrusted-run", leak_search, "_find_repeated", lambda *_: [])
     yield _function("flow.decoded-calls", outgoing_call, "list_readings", _as_it_is)
     yield _function("flow.torn-calls", Call, "follow", follow_nothing, _is_followed)
-    yield _function("flow.pieces-of-calls", Call, "follow", join_nothing, _is_several)
+    yield _function("flow.pieces-of-calls", Call, "_read_pieces", lambda *_: [])
+    yield _function("flow.lines-of-calls", Call, "count_continued", lambda *_: 0)
     yield _function("flow.goes-back", Call, "goes_back", lambda *_: False)
 
 
@@ -301,10 +299,6 @@ def _as_it_is(text: bytes) -> list[str]:
 
 def _is_followed(given: tuple[Any, ...], _result: object) -> bool:
     return bool(given[1])
-
-
-def _is_several(given: tuple[Any, ...], _result: object) -> bool:
-    return len(given[2]) > 1
 
 
 def _model_stages() -> Iterator[Part]:

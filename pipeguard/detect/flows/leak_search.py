@@ -24,13 +24,11 @@ from pipeguard.detect.flows.overlap import (
     find_held,
     list_new_probes,
     list_probes,
-    squeeze,
 )
 from pipeguard.detect.flows.text_values import (
     NamedStrings,
     find_addresses,
     find_digests,
-    find_longest_run,
     find_mailboxes,
     find_recipients,
     find_targets,
@@ -51,7 +49,6 @@ from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.name_words import name_words
 
-PIECE_CHARS = 2048  # of one piece of a value that is encoded
 ARGUMENT_BYTES = 2**16  # of one call's arguments that are looked up in the memory
 _OUTWARD = Label.SENDS | Label.OUTSIDE
 
@@ -183,10 +180,7 @@ def _look_up(flows: Flows, part: _Part | None, now: float, event: str) -> list[L
     call.recipients = find_recipients(part.value)
     call.value = part.value
     call.find_likely = flows.find_likely
-    sent = call.text if part.tool.labels.meets(Label.SENDS) else ""
-    piece = find_longest_run(sent)[:PIECE_CHARS]
-    squeezed = squeeze(sent)[-ARGUMENT_BYTES:]
-    call.follow(*flows.record_sent(event, part.tool, squeezed, piece))
+    call.follow(*flows.record_sent(event, part.tool, call.text))
     leaks += rate_results(call, sorted(results, key=attrgetter("number")), repeated)
     flows.bound_derived()
     return leaks
@@ -289,7 +283,7 @@ def _find_private(call: Call, result: ToolResult, *, has_orders: bool) -> Iterat
         has_orders: True if some result tells a model what to do.
     """
     name = result.tool.name
-    call = call.leave_out_opened(result)
+    call = call.without(filter(result.has_address, call.opened))
     confidence = _rate_secret(call, result)
     if confidence is not None:
         note = f"a value that came back from {name!r} leaves through this call"
@@ -311,6 +305,8 @@ def _rate_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidenc
     is_most = clear.chars >= PASSAGES_SHARE * len(call.letters[0])
     if is_most or clear.longest >= PASSAGE_CHARS:
         covered += clear.chars
+    if is_most and call.count_continued(result) >= HIDDEN_CHARS:
+        covered += QUOTED_CHARS
     tokens = call.find_new(TOKENS, result)
     shared = [token for token in tokens if token not in call.recipients]
     if len(shared) >= MANY_TOKENS:

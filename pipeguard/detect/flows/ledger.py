@@ -111,26 +111,19 @@ class Flows:
                 self._orders.append(order)
             self._drop_orders()
 
-    def record_sent(
-        self, event: str, tool: Tool, squeezed: str, piece: str
-    ) -> tuple[list[str], list[str]]:
+    def record_sent(self, event: str, tool: Tool, text: str) -> tuple[list[str], list[str]]:
         """Remember the text of a call if it sends; of two concurrent calls, one is second.
 
         Args:
             event: identifies the call until `settle`; if empty, it was forwarded.
             tool: the called tool.
-            squeezed: the end of the text.
-            piece: its longest value.
+            text: of the call.
 
         Returns:
-            The squeezed texts of the last calls that sent, without this one; and, if it sends, the
-            longest values of its tool's last calls.
+            The texts of the last calls that sent, without this one; and with those stopped.
         """
         with self._lock:
-            before = self._calls.list_sent(event)
-            if not tool.labels.meets(Label.SENDS):
-                return before, []
-            return before, self._calls.add_sent(event, tool.key, squeezed, piece)
+            return self._calls.add_sent(event, text if tool.labels.meets(Label.SENDS) else "")
 
     def join_key(self, event: str, texts: Sequence[str]) -> list[tuple[str, str]]:
         """Join the beginnings of keys in recent calls to the ends of the texts of a call."""

@@ -243,11 +243,9 @@ class RememberedCalls:
         self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
         self._passed: OrderedDict[ToolKey, deque[bytes]] = OrderedDict()
         self._has_forgotten = False  # calls of some tool
-        self._sent: deque[_Part] = deque()  # squeezed, to tools that send
-        # By tool, the longest value of each recent call.
-        self._pieces: OrderedDict[ToolKey, deque[_Part]] = OrderedDict()
-        self._begun_keys: deque[_Part] = deque()
-        self._sending: set[str] = set()  # the calls with such values that are judged now
+        # The texts of calls that send; while one is judged, it takes no place of another.
+        self._sent: deque[_Part] = deque(maxlen=2 * RECENT_CALLS)
+        self._begun_keys: deque[_Part] = deque(maxlen=RECENT_CALLS)
 
     @property
     def size(self) -> int:
@@ -257,8 +255,7 @@ class RememberedCalls:
     @property
     def derived_bytes(self) -> int:
         """The size of the data derived from calls."""
-        parts = (part.text for recent in (self._sent, *self._pieces.values()) for part in recent)
-        return self._words_bytes + measure_text(*parts)
+        return self._words_bytes + measure_text(*(part.text for part in self._sent))
 
     @property
     def has_begun_key(self) -> bool:
@@ -271,7 +268,6 @@ class RememberedCalls:
         for recent in (self.unread, self._words, self._sent, self._begun_keys):
             recent.clear()
         self._passed.clear()
-        self._pieces.clear()
         self._unread_bytes = self._words_chars = self._words_bytes = self._passed_bytes = 0
 
     def add(self, number: int, frame: bytes) -> None:
@@ -319,30 +315,21 @@ class RememberedCalls:
         recent = self._passed.get(_shorten(key))
         return None if recent is None and self._has_forgotten else list(recent or ())
 
-    def list_sent(self, call: str) -> list[str]:
-        """The squeezed texts of the last sending calls, without this one."""
-        return _list_others(self._sent, call)
-
-    def add_sent(self, call: str, key: ToolKey, squeezed: str, piece: str) -> list[str]:
-        """Remember a call that sends; return the longest values of its tool's last calls.
+    def add_sent(self, call: str, text: str) -> tuple[list[str], list[str]]:
+        """Remember the text of a call, empty if it does not send.
 
         Args:
-            call: names it until `settle`; if empty, it went on.
-            key: of the tool.
-            squeezed: its text.
-            piece: its longest value.
+            call: identifies the call until `settle`; if empty, it was forwarded.
+            text: of the call.
+
+        Returns:
+            The texts of the last calls that sent, without this one; and with those stopped.
         """
-        key = _shorten(key)
-        if call:
-            self._sending.add(call)
-        _add_part(self._sent, _Part(call, squeezed))
-        recent = self._pieces.pop(key, None) or deque[_Part]()
-        others = _list_others(recent, call)
-        _add_part(recent, _Part(call, piece))
-        while len(self._pieces) >= RECENT_TOOLS:
-            self._pieces.popitem(last=False)
-        self._pieces[key] = recent
-        return [*others, piece][-RECENT_CALLS:]
+        others = [part for part in self._sent if not call or part.call != call]
+        if text:
+            self._sent.append(_Part(call, text))
+        sent = [part.text for part in others if not part.was_stopped]
+        return sent[-RECENT_CALLS:], [part.text for part in others]
 
     def join_key(self, call: str, begun: str, ends: Sequence[str]) -> list[tuple[str, str]]:
         """Join the beginnings of keys in recent calls to the ends of the texts of a call.
@@ -357,23 +344,23 @@ class RememberedCalls:
         Returns:
             Each beginning and the joined text, those of the latest call first.
         """
-        before = [part.text for part in reversed(self._begun_keys) if part.text]
+        recent = reversed(self._begun_keys)
+        before = [part.text for part in recent if part.text and not part.was_stopped]
         joined = [(each, each + end) for each in before for end in ends]
         if begun:
-            _add_part(self._begun_keys, _Part(call, begun))
+            self._begun_keys.append(_Part(call, begun))
         elif before:
             since = self._begun_keys[-1].since + 1
             longer = joined[0][1][:CUT_CHARS] if joined and since <= MOST_PIECES else ""
-            _add_part(self._begun_keys, _Part(call, longer, since))
+            self._begun_keys.append(_Part(call, longer, since))
         return joined
 
     def settle(self, call: str, *, went_on: bool) -> None:
-        """Count the parts of a call as sent, or forget them: it never reached the server."""
-        if self._sent or self._begun_keys or call in self._sending:  # usually no call has parts
-            pieces = self._pieces.values() if call in self._sending else ()
-            self._sending.discard(call)
-            for recent in (self._sent, self._begun_keys, *pieces):
-                _settle(recent, call, went_on=went_on)
+        """Count the parts of a call as sent, or as stopped: it never reached the server."""
+        for recent in (self._sent, self._begun_keys):
+            for at, part in enumerate(recent):
+                if part.call == call:
+                    recent[at] = part._replace(call="", was_stopped=not went_on)
 
 
 class _Part(NamedTuple):
@@ -383,32 +370,13 @@ class _Part(NamedTuple):
         call: identifies the call while it is judged; empty once it was forwarded.
         text: the part.
         since: for a key over several calls, how many calls ago it began.
+        was_stopped: True if the call never reached the server.
     """
 
     call: str
     text: str
     since: int = 0
-
-
-def _settle(recent: deque[_Part], call: str, *, went_on: bool) -> None:
-    """Count the parts of a call as sent, or drop them."""
-    if any(part.call == call for part in recent):
-        settled = [p._replace(call="") if p.call == call else p for p in recent]
-        kept = settled if went_on else [part for part in recent if part.call != call]
-        recent.clear()
-        recent.extend(kept[-RECENT_CALLS:])
-
-
-def _list_others(recent: deque[_Part], call: str) -> list[str]:
-    """The texts of the last parts, without those of one call under judgement."""
-    return [part.text for part in recent if not call or part.call != call][-RECENT_CALLS:]
-
-
-def _add_part(recent: deque[_Part], part: _Part) -> None:
-    """Add a part; while its call is judged, the oldest one stays, for it may be the fourth."""
-    recent.append(part)
-    while len(recent) > (2 * RECENT_CALLS if part.call else RECENT_CALLS):
-        recent.popleft()
+    was_stopped: bool = False
 
 
 def _shorten(key: ToolKey) -> ToolKey:

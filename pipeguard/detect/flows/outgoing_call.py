@@ -30,7 +30,7 @@ from pipeguard.detect.flows.overlap import (
     squeeze,
 )
 from pipeguard.detect.flows.people_rows import TakenRows, count_taken, plain_digits, read_sent
-from pipeguard.detect.flows.readings import LONG_BYTES, list_readings
+from pipeguard.detect.flows.readings import LONG_BYTES, list_apart, list_readings
 from pipeguard.detect.flows.text_values import (
     find_digests,
     find_mailboxes,
@@ -55,10 +55,14 @@ ANY_BYTES = 2**40  # more than a search of short texts can take
 FEW_MAILBOXES = 3  # in a text, any of which an answer may go to
 MOST_ROWS = 2**13  # of a call that are looked up: more take longer than to read all results
 CODE_CHARS = 5  # of the shortest code, which has a digit
+LABEL_WORDS = 6  # before a part of a text
+ROW_CHARS = 32  # of about eight words that are apart
+MOST_CHARS = 2048  # of a text that another one continues
 TORN_DIGITS = 6  # of a code that other text may divide: fewer are sent in a row by chance
 
 TYPES = word_set("type fill press input")  # in the name of a tool that types into a page
 _DIGITS = lazy_regex("[0-9]+")
+_VALUE = lazy_regex(r"[\w%+-]{1,2048}")  # that may be a piece of an encoded one
 _SHORT_WORD = lazy_regex(r"(?<![\w/+])[\w/+]{7,16}={0,2}(?![\w/+])", re.ASCII)
 _LONG_WORD = lazy_regex(rf"[^\s\"'<>()\[\]]{{{LONG_BYTES},}}")
 
@@ -76,7 +80,7 @@ class Call:
         text: the strings of the arguments.
         value: the arguments.
         plain: the letters of this text.
-        pieces: the longest values of this call and of earlier ones, if there are any.
+        pieces: the longest values of this call and of earlier ones.
     """
 
     def __init__(
@@ -100,14 +104,16 @@ class Call:
         self.about = about
         self.opened = opened
         self.recipients: Collection[str] = ()
-        self._said = cache(read_said)
+        self._said = read_said = cache(read_said)
         self._before = ""
         self._budget = SearchBudget()
         self.text = text.decode("utf-8", "ignore")
         self.plain = letters(self.text)
         self.pieces: list[str] = []
+        self._others: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
-        self._are_new: dict[str, bool] = {}
+        # The client's words grow long after some calls: ask only for values that are in a result.
+        self.is_new = cache(lambda value: not any(value in each.text for each in read_said()))
         self._taken: dict[ToolResult, TakenRows] = {}
         self.value: JsonValue = None
         self._values: dict[Kind, list[str]] = {}
@@ -149,15 +155,10 @@ class Call:
         return self._values[kind]
 
     @cached_property
-    def mailboxes(self) -> set[str]:
-        """The mail addresses."""
-        return find_mailboxes(self.text)
-
-    @cached_property
     def readings_of_probes(self) -> dict[str, list[int]]:
         """For each probe, the numbers of the readings that contain it."""
         numbers = defaultdict[str, list[int]](list)
-        for number, text in enumerate((*self.letters, *self._letters_of_pieces)):
+        for number, text in enumerate((*self.letters, *self._letters_of_pieces, *self.apart)):
             for probe in list_probes(text):
                 numbers[probe].append(number)
         return numbers
@@ -168,6 +169,11 @@ class Call:
         return _letters(self.readings)
 
     @cached_property
+    def apart(self) -> list[str]:
+        """The letters of its text, without what is between the words."""
+        return list_apart(self.text)
+
+    @cached_property
     def _said_letters(self) -> str:
         return "".join([each.letters for each in self._said()])
 
@@ -175,17 +181,20 @@ class Call:
     def _clear(self) -> str:
         return f"{self._said_letters}\n{self.plain}"
 
-    def follow(self, before: Sequence[str], pieces: list[str]) -> None:
+    def follow(self, before: Sequence[str], others: list[str]) -> None:
         """Read it as the continuation of earlier calls; call this before other methods.
 
         Args:
-            before: the squeezed texts of earlier calls that sent something.
-            pieces: the longest values of the tool's last calls and of this one, which are joined
-                into one text, without their common beginning.
+            before: the texts of earlier calls that sent something. If this one sends, too, the
+                longest values of all are joined into one text, without their common beginning.
+            others: these texts, and those of calls that were stopped.
         """
-        self._before = "".join(before)
-        if len(pieces) > 1:
-            self.pieces = pieces
+        self._before = "".join(map(squeeze, before))
+        if self.tool.labels & Label.SENDS:
+            self._others = [*reversed(others)]
+            found = [_VALUE.findall(text) for text in (*before, self.text)]
+            if found[-1]:
+                self.pieces = [max(values, key=len) for values in found if values]
 
     @cached_property
     def _letters_of_pieces(self) -> list[str]:
@@ -193,7 +202,7 @@ class Call:
 
     def _read_pieces(self, count: int) -> list[str]:
         """The letters of the first pieces, joined without their common beginning."""
-        if not self.pieces:
+        if len(self.pieces) < 2:
             return []
         begin = min(common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
         return _letters(
@@ -277,25 +286,24 @@ class Call:
         """
         kinds = "one_time_secrets", "secrets", "named_secrets"  # known to be empty in most
         results = [r for r in results if any(r.values.get(kind, True) for kind in kinds)]
-        if not results or len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
+        if len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
             self.secretive.update(results)
-            return {each for each in results if self._may_take_secret(each)}
-        size = PIECE_CHARS
-        budget = SearchBudget()
-        texts = self.readings
-        signs = [row for text in texts for row in rows(text, size) if not row.isalnum()]
-        both = [*self._rows, *(row[::-1] for row in self._rows)]
-        for wanted, form in ((both, squeeze), (signs, str)):
-            held = find_held([*{*wanted}], [form(each.text()) for each in results], budget)
-            self.secretive.update(results[at] for at in held)
-        self.secretive.update(results if budget.is_spent else ())
+        elif results:
+            size = PIECE_CHARS
+            budget = SearchBudget()
+            texts = self.readings
+            signs = [row for text in texts for row in rows(text, size) if not row.isalnum()]
+            both = [*self._rows, *(row[::-1] for row in self._rows)]
+            for wanted, form in ((both, squeeze), (signs, str)):
+                held = find_held([*{*wanted}], [form(each.text()) for each in results], budget)
+                self.secretive.update(results[at] for at in held)
+            self.secretive.update(results if budget.is_spent else ())
         return {each for each in self.secretive if self._may_take_secret(each)}
 
     def _may_take_secret(self, result: ToolResult) -> bool:
         """True if it may contain a secret value of a result."""
-        if result.one_time_secrets() or any(map(self._may_complete, result.secrets())):
-            return True
-        return bool(self.find_named(result))
+        may_have = result.one_time_secrets() or any(map(self._may_complete, result.secrets()))
+        return bool(may_have or self.find_named(result))
 
     def find_named(self, result: ToolResult) -> list[str]:
         """The values that a result calls secret by name, as they are in a reading."""
@@ -313,11 +321,13 @@ class Call:
 
     def shares(self, result: ToolResult, *, mentions: bool = True) -> Overlap:
         """Find its plain text in a result, without digests, or without all its words there."""
-        sent = self.plain
-        kind = _WORDS if mentions else _DIGESTS
-        for value in self.find_held(kind, result):
-            sent = sent.replace(letters(value), "")
-        return find_shared(sent, result.letters(), self._said_letters, self._budget)
+        rest = self.without(self.find_held(_WORDS if mentions else _DIGESTS, result))
+        texts = rest.plain, *(rest.apart if mentions else ())
+        source = result.letters()
+        plain, *apart = (
+            find_shared(each, source, self._said_letters, self._budget) for each in texts
+        )
+        return max([plain, *(each for each in apart if each.longest >= ROW_CHARS)])
 
     def goes_back(self, result: ToolResult) -> bool:
         """True if it goes only to a result's own subject, or to mail addresses in the result."""
@@ -325,24 +335,19 @@ class Call:
         is_public = bool(self.tool.labels & Label.OUTSIDE)
         if not self.recipients or (is_public and not is_same):
             return is_same and not is_public
-        are_few = 0 < len(self.mailboxes) <= FEW_MAILBOXES
-        if not are_few or not all(each in result.text() for each in self.mailboxes):
-            return False
         listed = find_mailboxes(result.text())
-        return self.mailboxes <= listed and len(listed) <= FEW_MAILBOXES
+        return set() < find_mailboxes(self.text) <= listed and len(listed) <= FEW_MAILBOXES
 
     def hides(self, result: ToolResult) -> int:
         """Count the letters of a result that are encoded here but were not in the result."""
         hidden = self._count_encoded(result)
         if not hidden:
             return 0
-        text = self.text
-        words = sorted({*_LONG_WORD.findall(text)}, key=len, reverse=True)
-        for at in find_held(words, [result.text()], SearchBudget()).get(0, ()):
-            text = text.replace(words[at], " ")
-        rest = self._with_text(text)
+        words = sorted({*_LONG_WORD.findall(self.text)}, key=len, reverse=True)
+        held = find_held(words, [result.text()], SearchBudget())
+        rest = self.without(words[at] for at in held.get(0, ()))
         rest.pieces = self.pieces
-        return hidden if text == self.text else rest._count_encoded(result)
+        return hidden if rest is self else rest._count_encoded(result)
 
     def _count_encoded(self, result: ToolResult) -> int:
         probes = self.find_held(_PASSAGES, result)
@@ -352,7 +357,7 @@ class Call:
             sharing = {number for number in sharing if number < whole}
         readings = [*self.letters, *self._letters_of_pieces]
         shared = self._most_shared([readings[at] for at in sharing if 0 < at < whole], result)
-        joined = [readings[at] for at in sharing if at >= whole]
+        joined = [readings[at] for at in sharing if whole <= at < len(readings)]
         if not joined:
             return shared
         together = self._most_shared(joined, result)
@@ -365,29 +370,31 @@ class Call:
         shared = (find_shared(text, result.letters(), self._clear, self._budget) for text in texts)
         return max((each.chars for each in shared), default=0)
 
-    def is_new(self, value: str) -> bool:
-        """True unless the client said the value before.
+    def count_continued(self, result: ToolResult) -> int:
+        """Count the letters in a row of a result that it sends in turn with earlier calls.
 
-        The client's words grow long after some calls, so ask only for values that are in a result.
+        Each sends a part from within a line; words before it, such as `part 2 of 8:`, are left out.
         """
-        if value not in self._are_new:
-            self._are_new[value] = not any(value in each.text for each in self._said())
-        return self._are_new[value]
+        source = result.strings() if self._others else ""
+        row = own = _find_part(self.text, source)
+        for text in self._others if own else ():
+            part = _find_part(text, source)
+            both = part + row, f"{part} {row}", row + part, f"{row} {part}"
+            row = next((each for each in both if part and each in source), row)
+        return 0 if row == own else len(letters(row))
 
-    def leave_out_opened(self, result: ToolResult) -> Call:
-        """The call without the addresses of a result that it only requests."""
+    def without(self, values: Iterable[str]) -> Call:
+        """The call without some values."""
         text = self.text
-        for address in self.opened:
-            if result.has_address(address):
-                text = text.replace(address, "")
-        return self if text == self.text else self._with_text(text)
-
-    def _with_text(self, text: str) -> Call:
-        """The call with another text."""
+        for value in values:
+            text = text.replace(value, " ")
+        if text == self.text:
+            return self
         call = Call(self.tool, text.encode(), self._said, self.about)
         call.recipients = self.recipients
         call.secretive = self.secretive
-        call.follow([self._before], [])
+        call._before = self._before
+        call._others = self._others
         return call
 
     def takes(self, secret: str) -> bool:
@@ -408,7 +415,8 @@ class Call:
 
     def completes_new(self, bare: str) -> bool:
         """True if the call completes the value, and the client had not said it before."""
-        return self._may_complete(bare) and self.completes(bare) and bare not in self._said_squeezed
+        completes = self._may_complete(bare) and self.completes(bare)
+        return completes and bare not in squeeze("".join([each.text for each in self._said()]))
 
     def _may_complete(self, bare: str) -> bool:
         """False if the call has few pieces of a value: the usual case, and 100 times as fast."""
@@ -434,9 +442,12 @@ class Call:
         repeats = not was_sent or any(piece in self.squeezed_texts[0] for piece in pieces(bare))
         return repeats and in_pieces(bare, self.torn_text)
 
-    @cached_property
-    def _said_squeezed(self) -> str:
-        return squeeze("".join([each.text for each in self._said()]))
+
+def _find_part(text: str, source: str) -> str:
+    """The longest line of a text that is in another one, perhaps without some words before it."""
+    lines = text[:MOST_CHARS].split("\n")
+    ends = (line.split(" ", most)[-1] for line in lines for most in range(LABEL_WORDS))
+    return max((end for end in ends if end in source), key=len, default="")
 
 
 def decode_digits(word: str) -> str:

@@ -7,11 +7,12 @@ digits.
 from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache
 from types import ModuleType
-from unicodedata import category, normalize
+from unicodedata import normalize
 
 from pipeguard.detect.text.decoders import common_prefix
 from pipeguard.native import find_native
 from pipeguard.records import NamedTuple
+from pipeguard.unicode.folding import fold
 
 PASSAGE_CHARS = 14  # letters and digits in a row, in both: shorter rows are shared by chance
 PASSAGE_STEP = 3  # letters between two tried starts of a passage,
@@ -49,30 +50,25 @@ def squeeze(text: str) -> str:
 
 
 def letters(text: str) -> str:
-    """Only letters and digits, of any script, in small letters and compatibility form."""
-    data = text.encode("utf-8", "surrogatepass")
-    if not text.isascii():
-        wide = data.translate(None, _ASCII).decode("utf-8", "surrogatepass")
-        if not any(map(_spells, set(wide))):
-            return data.translate(_SMALL, _SIGNS + _WIDE).decode()
-        data = normalize("NFKC", text).encode("utf-8", "surrogatepass")
-    data = data.translate(_SMALL, _SIGNS)
-    bare = data.decode("utf-8", "surrogatepass")
-    if bare.isascii():
-        return bare
-    signs = set(data.translate(None, _ASCII).decode("utf-8", "surrogatepass"))
+    """Only letters and digits of any script, in small letters, as they look without accents."""
+    if text.isascii():
+        return squeeze(text)
+    data = lower(normalize("NFKC", text)).encode("utf-8", "ignore").translate(_SMALL, _SIGNS)
+    bare = data.decode()
+    signs = {*data.translate(None, _ASCII).decode()}
     if len(signs) > MANY_SIGNS:
-        return "".join(filter(str.isalnum, bare)).lower()
+        return "".join(map(_spell, bare))
     for sign in signs:
-        if not sign.isalnum():
-            bare = bare.replace(sign, "")
-    return bare.lower()
+        bare = bare.replace(sign, _spell(sign))
+    return bare
 
 
-@lru_cache(4096)
-def _spells(sign: str) -> bool:
-    """True for a non-ASCII sign that is a letter or a digit, stands for some, or joins one."""
-    return category(sign).startswith("M") or any(map(str.isalnum, sign + normalize("NFKC", sign)))
+@lru_cache(2**14)
+def _spell(sign: str) -> str:
+    """The letters and digits that a sign looks like, the same for its capital; may be empty."""
+    small = fold(lower(normalize("NFKC", sign)).encode())[0].decode()
+    plain = fold(small.upper().encode())[0].decode().lower()
+    return "".join(filter(str.isalnum, plain))
 
 
 class SearchBudget:

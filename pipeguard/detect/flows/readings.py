@@ -1,28 +1,45 @@
 """A text in all its readings: as it is, and its encoded parts. Knows no tools, and no rules."""
 
+import re
+from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
+from pipeguard.detect.flows.overlap import letters
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.text import decoders, encoding
 from pipeguard.detect.text.decoders import ENCODINGS
+from pipeguard.detect.text.word_disguises import unleet, unleet_l
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MOST_PARTS = 64  # of the first layer that are decoded once more
 
 # By a sign that must be in a text.
-_SIGNED = {b"%": "percent", b"\\": "escapes", b"&": "entities", b"=": "quoted-printable"}
+_SIGNED = {
+    b"%": "percent",
+    b"\\": "escapes",
+    b"&": "entities",
+    b"=": "quoted-printable",
+    b"\xf3\xa0\x80": "tags",
+    b"\xf3\xa0\x84": "selectors",
+    b"\xe2\x80\x8c": "bits",
+}
 # In long words.
-_RUNS = "base64", "hex", "long-run", "base32", "compressed"
+_RUNS = "base64", "hex", "long-run", "base32", "compressed", "wide"
 _SPELLINGS = "reversed", "rot13"
 LONG_BYTES = 12  # of a word
+OFTEN = 6  # one of so many words is none of the text itself
+# Letters, spaces, and others.
+_KINDS = re.sub(rb"[^a ]", b".", re.sub(rb"[A-Za-z\x80-\xff]", b"a", bytes(range(256))))
+_TAG = lazy_regex("<[^<>]{1,200}>")
+_WORD = lazy_regex(r"[^\W\d_]+")
+_LEET = lazy_regex("[A-Za-z][01345789$@]+[A-Za-z]")
 _BETWEEN_PIECES = b" \t\n\r\f\v\"',:"
 _LABELS_DOT = lazy_regex(rb"\.(?<=[0-9a-zA-Z]\.)(?=[0-9a-zA-Z])")
 # Without its sign in a text, no decoder finds anything; RE2 rules it out in a tenth of the time.
 _SIGNS = {
-    name: ENCODINGS[name].sign
-    for name in ("quoted-printable", "codes", "base64", "long-run", "base32", "compressed")
+    name: ENCODINGS[name].sign for name in ("quoted-printable", "codes", "uuencode", *_RUNS)
 } | {
     "separated-hex": r"(?:[0-9A-Fa-f]{2}[ :,-]{1,2}){7}",
     "hex": "(?:[2-7][0-9A-Fa-f]|0[9AaDd]){8}",
@@ -41,9 +58,29 @@ def list_readings(text: bytes) -> list[str]:
     return [reading.decode("utf-8", "ignore") for reading in dict.fromkeys(all_readings)]
 
 
+def list_apart(text: str) -> list[str]:
+    """The letters of a text without what is between its words, in each way to read that.
+
+    None if only a space is between most words, as in prose. Left out are tags, digits and words
+    that come again and again; then also every second word. Digits and signs that look like letters
+    are read as these.
+    """
+    data = text.encode()
+    kinds = data.translate(_KINDS)
+    if 2 * kinds.count(b"a a") > kinds.count(b"a ") + kinds.count(b"a."):
+        return []
+    words = _WORD.findall(_TAG.sub(" ", text))
+    counts = Counter(words)
+    rare = [word for word in words if counts[word] * OFTEN <= len(words)]
+    ways = ["".join(each) for each in (rare, rare[::2], rare[1::2])]
+    if _LEET.search(text):
+        ways += [read(data).decode() for read in (unleet, unleet_l)]
+    return [*dict.fromkeys(map(letters, ways))]
+
+
 def _decode(text: bytes, budget: DecodingBudget) -> list[bytes]:
     signed = [name for sign, name in _SIGNED.items() if sign in text]
-    parts = _read(text, [*signed, "separated-hex", "codes"], budget)
+    parts = _read(text, [*signed, "separated-hex", "codes", "uuencode"], budget)
     if _has_sign(text, *_RUNS):
         long = b"\n".join([word for word in text.split() if len(word) >= LONG_BYTES])
         parts += _read(long, _RUNS, budget)

@@ -50,9 +50,6 @@ _OBEYED_FILES = lazy_regex(MODEL_FILES.encode())
 _AMOUNT = lazy_regex(rf"(?i){arguments.alternatives('AMOUNTS')}|\An\Z")
 
 
-_IN_RUN = re.sub(rb"[^\w%+-]", b" ", bytes(range(256)))  # a space for all other signs
-
-
 def list_tokens(text: str, *, are_telling: bool = False) -> list[str]:
     """Runs of letters and digits, with and without the signs that may be in or before a value.
 
@@ -98,12 +95,6 @@ def list_names(text: str) -> Iterator[str]:
 def list_long_words(text: str) -> list[str]:
     """The longer words of a text, in small letters."""
     return list(dict.fromkeys(re.findall(r"[a-z_]{6,40}", text.lower())))[:MOST_WORDS]
-
-
-def find_longest_run(text: str) -> str:
-    """The longest run of the characters of values, which may be part of one."""
-    data = text.encode("utf-8", "replace")
-    return max(data.translate(_IN_RUN).split(), key=len, default=b"").decode()
 
 
 def find_phone_numbers(text: str) -> list[str]:

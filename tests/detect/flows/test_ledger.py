@@ -1,6 +1,7 @@
 """Flows: a tool's labels by its definition, and data from its results found again."""
 
 import base64
+import binascii
 
 import pytest
 from hypothesis import given
@@ -151,6 +152,28 @@ def test_private_text_that_leaves_is_the_surer_the_more_private_or_hidden_it_is(
 PARTS = WORDS.split(" closes ")
 
 
+def disguise(text: str) -> list[str]:
+    """Spell a text so that people, models or programs read it as before."""
+    words = text.split()
+    return [
+        text.translate(str.maketrans("aceops", "асеорѕ")),
+        "".join(f"{sign}\u0301" for sign in text),
+        "Hi!" + "".join(chr(0xE0000 + ord(sign)) for sign in text),
+        text.translate(str.maketrans("aeiot", "43107")),
+        base64.b64encode(text.encode("utf-16-le")).decode(),
+        "".join(binascii.b2a_uu(text.encode()[at : at + 45]).decode() for at in (0, 45)),
+        " ".join(f"{at}. {word}" for at, word in enumerate(words)),
+        "\n".join(f"| {at} | word | {word} |" for at, word in enumerate(words)),
+        "".join(f"<td class='w'>{word}</td>" for word in words),
+        "\n".join(f"{chr(ord('a') + at)}) {word}" for at, word in enumerate(words)),
+        " ".join(f"{word}@in.example" for word in words),
+        "\n".join(f"/tmp/{at:02}_{word}.txt" for at, word in enumerate(words)),
+    ]
+
+
+DISGUISES = disguise(WORDS)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -162,21 +185,40 @@ PARTS = WORDS.split(" closes ")
         ".".join(WORDS.encode().hex()[at : at + 50] for at in range(0, 150, 50)),
         " ".join(str(byte) for byte in WORDS.encode()),
         f"As agreed: {WORDS}. So far.",
+        *DISGUISES,
     ],
-    ids=range(8),
+    ids=range(8 + len(DISGUISES)),
 )
 def test_private_text_is_found_again_in_another_order_and_spelling(body: str) -> None:
     leaks = find_leaks(after(MAIL, f"Dear all,\n{WORDS}.\nYours"), POST, {"body": body})
     assert rated(leaks) == [("flows.private-out", Confidence.HIGH)]
 
 
+def test_other_words_in_disguise_and_what_goes_back_are_no_leak() -> None:
+    flows = after(MAIL, f"From: ann@in.example\n{WORDS}")
+    other = "bread with seeds is baked in the morning and sold in the northern quarter until noon"
+    reply = make_tool("reply", None)
+    for body, back in zip(disguise(other), DISGUISES, strict=True):
+        assert find_leaks(flows, POST, {"body": body}) == []
+        is_read = back.isascii() and "." not in back and "@" not in back and " " in back
+        if is_read:  # in clear words
+            assert find_leaks(flows, reply, {"to": "ann@in.example", "body": back}) == []
+
+
+def test_items_of_a_list_may_leave_one_by_one() -> None:
+    items = "renew the library card", "call the landlord", "book the train to the coast"
+    flows = after(MAIL, "\n".join(items))
+    assert [find_leaks(flows, POST, {"title": item}) for item in items] == [[]] * 3
+
+
 @pytest.mark.parametrize(
     "pieces",
     [
+        [f"part {at} of 4: {WORDS[at * 23 :][:23]}" for at in range(4)],
         [WORDS[at : at + 18].replace(" ", "%20") for at in range(0, 54, 18)],
         [base64.b64encode(WORDS.encode()).decode()[at : at + 21] for at in range(0, 63, 21)],
     ],
-    ids=["letters", "base64"],
+    ids=["lines", "letters", "base64"],
 )
 def test_private_text_that_leaves_in_pieces_is_found(pieces: list[str]) -> None:
     flows = after(MAIL, WORDS)

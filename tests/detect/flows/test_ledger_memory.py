@@ -156,18 +156,18 @@ def test_a_key_is_followed_over_many_pieces_and_not_for_ever() -> None:
 
 
 def test_a_call_that_is_judged_takes_no_place_of_those_that_went_on() -> None:
-    calls, tool = ledger_memory.RememberedCalls(LIMIT), ("demo", "http_post")
+    calls = ledger_memory.RememberedCalls(LIMIT)
     for number in range(ledger_memory.RECENT_CALLS):
-        assert len(calls.add_sent("", tool, f"text{number}", f"piece{number}")) == number + 1
-    before = calls.list_sent("")
-    assert calls.add_sent("RUN.c1", tool, "stopped", "stopped")[-1] == "stopped"
-    assert calls.list_sent("RUN.c1") == before, "a call that is read twice is none of its pieces"
-    assert calls.list_sent("RUN.c2")[-1] == "stopped", "of two at a time, one is the second"
+        calls.add_sent("", f"text{number}")
+    before, _ = calls.add_sent("", "")
+    calls.add_sent("RUN.c1", "stopped")
+    assert calls.add_sent("RUN.c1", "") == (before, before), "a call is none of its pieces"
+    assert calls.add_sent("RUN.c2", "")[0] == [*before[1:], "stopped"], "of two, one is second"
     calls.settle("RUN.c1", went_on=False)
-    assert calls.list_sent("") == before
-    calls.add_sent("RUN.c2", tool, "passed", "passed")
+    assert calls.add_sent("", "") == (before, [*before, "stopped"])
+    calls.add_sent("RUN.c2", "passed")
     calls.settle("RUN.c2", went_on=True)
-    assert calls.list_sent("") == [*before[1:], "passed"]
+    assert calls.add_sent("", "")[0] == [*before[1:], "passed"]
 
 
 def test_what_is_remembered_of_a_frame_is_without_its_value() -> None:

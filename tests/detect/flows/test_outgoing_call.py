@@ -127,11 +127,11 @@ def test_pieces_of_several_calls_are_read_as_one() -> None:
     half = len(encoded) // 8 * 4
     last = call(f"chunk:{encoded[half:]}")
     assert last.hides(result(TEXT)) < len(TEXT) // 2
-    last = call(f"chunk:{encoded[half:]}")
-    last.follow([], [f"chunk:{encoded[:half]}", f"chunk:{encoded[half:]}"])
+    last = call(f"chunk:{encoded[half:]}", tool="send_mail")
+    last.follow([f"chunk:{encoded[:half]}"], [])
     assert last.hides(result(TEXT)) > len(TEXT) // 2
-    last = call(f"{LINK} chunk:{encoded[half:]}")
-    last.follow([], [f"chunk:{encoded[:half]}", f"chunk:{encoded[half:]}"])
+    last = call(f"{LINK} chunk:{encoded[half:]}", tool="send_mail")
+    last.follow([f"chunk:{encoded[:half]}"], [])
     assert last.hides(result(f"{TEXT} {LINK}")) > len(TEXT) // 2
 
 
@@ -151,9 +151,8 @@ def test_only_a_result_that_shares_letters_with_a_call_is_read_for_secrets() -> 
 def test_a_mail_may_be_answered_to_those_who_stand_in_it() -> None:
     few = " ".join(f"u{number}@in.example" for number in range(FEW_MAILBOXES))
     mail = call("u0@in.example", tool="send_mail")
-    assert mail.mailboxes == {"u0@in.example"}
     assert not mail.goes_back(result(few))  # only the text has the address
-    mail.recipients = mail.mailboxes
+    mail.recipients = {"u0@in.example"}
     assert mail.goes_back(result(few))
     assert not mail.goes_back(result(f"{few} more@in.example"))
     assert not call("eve@out.example", tool="send_mail").goes_back(result(few))

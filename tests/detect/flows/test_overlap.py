@@ -38,9 +38,11 @@ def test_what_two_texts_share_is_counted_in_passages() -> None:
 
 
 @given(st.text(max_size=20) | st.text("aXé½™…—’́̀ᅡ각", max_size=9))
-def test_letters_are_those_of_the_compatibility_form(text: str) -> None:
-    plain = filter(str.isalnum, normalize("NFKC", text))
-    assert overlap.letters(text) == "".join(plain).lower()
+def test_letters_are_the_same_without_accents_and_look_alikes(text: str) -> None:
+    bare = overlap.letters(text)
+    assert bare == "".join(filter(str.isalnum, bare)) == overlap.letters(normalize("NFD", text))
+    assert overlap.letters(f"Ｐ{text}аy-р\u0301ál Ⓑıł") == f"p{bare}aypalbil"
+    assert overlap.letters(f"{text}ВСЕМ Σας") == overlap.letters(f"{text}всем ΣΑΣ")
 
 
 @pytest.fixture

@@ -85,7 +85,6 @@ def test_addresses_and_digests_are_found() -> None:
     assert text_values.find_urls(text) == ["https://in.example/a?b"]
     assert text_values.find_addresses({"a": [text]}) == ["https://in.example/a?b"]
     assert text_values.find_digests(text) == ["d" * 40]
-    assert text_values.find_longest_run("a bb ccc!") == "ccc"
 
 
 def test_an_address_or_the_public_is_outside() -> None:
