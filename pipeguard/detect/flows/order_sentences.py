@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from enum import IntEnum
 from functools import cache, lru_cache
+from itertools import pairwise
 
 from pipeguard.detect.flows.overlap import letters
 from pipeguard.detect.flows.tool_labels import ToolAct
-from pipeguard.detect.flows.value_places import plain
+from pipeguard.detect.flows.value_places import Place, plain
 from pipeguard.detect.matching.confirm import find_signed
 from pipeguard.detect.words import acts as tables
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -33,20 +34,21 @@ _ADDRESS_SIGN = (
     r"|\.(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b"
 )
 _STRONG_SIGN = rf"{_ADDRESS_SIGN}|\d{{6}}|[a-z][\w-]*\d|\d[\w-]*[a-z]"
-STRONG_CHARS = 64  # after such a word, in which its construct ends
 PASSED_ON_CHARS = 400  # of an order, in a message that passes on the document that it is in
 SENTENCE_CHARS = 800  # of a sentence of a passage
-OPENING_WORDS = 10  # of a sentence, in which it names the person and the act
+SENTENCES_ABOVE = 7  # of a value, of which one may order something with it
 LEAST_WORDS = 3  # of a sentence that orders something
-SHORT_WORDS = 9  # in fewer, one small word is enough to recognise English
 
-# The end of a sentence, of a line that the next does not continue, and of a string within JSON.
+# The end of a sentence, of a line that the next does not continue, of a string within JSON, of a
+# cell in Markdown, of a block of HTML; the edges of an attribute, and what begins a postscript.
 SENTENCE_END = lazy_regex(
     r"""(?x)
     [.!?…]++[\"'”’»)\]]*+\s++ | (?<=[a-zà-ÿ]{3})[.!?]+(?=[A-ZÀ-Þ]) | [。！？।؟]+
     | \n[^\S\n]*+\n\s*+ | (?:\\r)?\\n(?>(?:\\r|\\n|\s){1,500})*
-    | \n(?=\s*(?:[-*•>#|]|\d{1,2}[.)]\s|[\w\x20-]{1,30}:\s))
-    | (?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$) | \s[–—]\s | ;\s"""
+    | \n(?=\s*(?:[-*•>#|]|\d{1,2}[.)]\s|[\w\x20-]{1,30}:(?!//)))
+    | (?<!\\)[\"']\s*[,}\]:](?=[\s\"'{}\[\],]|$) | \s[–—]\s | ;\s | \|(?=\s)
+    | [\"']?\s[a-zA-Z][\w:-]{1,40}=\\?[\"'] | \\?[\"']\s?/?> | </(?:p|li|h[1-6]|tr|div)>
+    | (?<!\w)[Pp]\.?\s?(?:[Pp]\.?\s?)?[SsDd]\b\.?\s{0,2}[:–—-]?\s"""
 )
 _WORD = lazy_regex(r"[^\W_]+(?:['’-][^\W_]+)*|[:,;()*\"“¤]")
 _WORDS = lazy_regex(r"[^\W\d_]{2,}")
@@ -54,7 +56,7 @@ _MENTION = lazy_regex(r"(?<![\w@])@[\w.-]{1,40}[,:]?(?=\s)")  # who is spoken to
 # A tag of HTML, the end of a comment, or the end of a cell or line of a table, with its last word.
 _BREAK = lazy_regex(
     r"""(?x)
-    </?[A-Za-z][^<>]{0,200}> | <!-- | --> | \t | \n(?=[^\n\t]{0,80}\t)
+    </?[A-Za-z][^<>]{0,200}> | <!-- | --> | mailto: | \t | \n(?=[^\n\t]{0,80}\t)
     | (?<=\S[,;])\w{1,40}\n(?=[^\n,;]{1,80}[,;](?:[^\s,;]|\x20¤))"""
 )
 _SPREADS = lazy_regex(
@@ -66,8 +68,24 @@ _FORWARDED = lazy_regex(
     r"(?im)^[-_ ]*(?:(?:begin )?forwarded message|original message|weitergeleitete nachricht"
     r"|urspr(?:ü|u)ngliche nachricht|message (?:transf|d'origine)|mensaje (?:reenviado|original))"
 )
+# Who is reached, behind the verb, and that nothing is sent there.
+_REACHED = lazy_regex(
+    r"(?:to )?(?:(?:[\w-]+ ){1,3}(?:at|via|on|under) )?¤(?: (?:[):;,]|if|for|or|when)|\Z)"
+)
+# What an order says of a value that is further down, or in the next cell.
+_POINTING = lazy_regex(
+    r"""(?xi) [:|]\W*\Z
+    | \b(?:below|following|follows|underneath|beneath
+    | at\x20the\x20(?:end|bottom) | (?:named|given)\x20here
+    | (?:this|that)\x20(?:address|account|person|recipient|contact|number|iban|wallet)\b
+    | folgende|unten | diese\w?\x20(?:e-?mail|adresse|konto) | ci-dessous|suivante?\b
+    | cette\x20adresse|ce\x20compte | siguiente|abajo|esta\x20(?:direcci|cuenta)
+    | seguente|sotto\b | seguinte|abaixo | hieronder|volgende | poniżej|następując)
+    | ниже|следующ|下记|下記|以下|下面|아래|다음|أدناه|التالي|नीचे"""
+)
+_LABEL_END = lazy_regex(r"\w*\s*\)")  # of a cell or a tag that is only a name
+_CELL_END = lazy_regex(r"\||\t|[,;]")
 _PAUSES = frozenset(':,;()*"“')
-_OF_MONEY = ToolAct.PAY | ToolAct.CHANGE
 _OBJECTS = frozenset({"it", "this", "that", "these", "those"})
 
 
@@ -75,16 +93,14 @@ class _Verbs(NamedTuple):
     """The verbs of one act."""
 
     base: frozenset[str]
-    any: frozenset[str]
     passive: frozenset[str]
-    gerund: frozenset[str]
     stems: re.Pattern[str]
 
 
 def find_strong(text: str, *, has_ids: bool) -> Iterator[re.Match[str]]:
     """Find the matches of STRONG: all addresses, and all ids or only some of them."""
     sign = _STRONG_SIGN if has_ids else _ADDRESS_SIGN
-    return find_signed(STRONG, rf"\S*(?:{sign})\S*", text, after=STRONG_CHARS)
+    return find_signed(STRONG, rf"\S*(?:{sign})\S*", text, after=64)  # characters
 
 
 @cache
@@ -94,9 +110,7 @@ def _verbs(act: ToolAct) -> _Verbs:
     base = all_tables[name]
     return _Verbs(
         frozenset(base),
-        frozenset(base).union(map(_third_person, base)),
         frozenset(map(_participle, base)),
-        frozenset(map(_gerund, base)),
         _stems(all_tables[f"{name}-stems"]),
     )
 
@@ -131,12 +145,6 @@ def _factor(words: Iterable[Sequence[str]]) -> str:
     )
 
 
-def _third_person(verb: str) -> str:
-    if re.search("[^aeiou]y$", verb):
-        return f"{verb[:-1]}ies"
-    return f"{verb}{'es' if re.search('(?:s|x|z|ch|sh|o)$', verb) else 's'}"
-
-
 @cache
 def _irregular() -> dict[str, str]:
     return tables.pairs("irregular")
@@ -150,14 +158,10 @@ def _participle(verb: str) -> str:
     return f"{verb[:-1]}ied" if re.search("[^aeiou]y$", verb) else f"{_double(verb)}ed"
 
 
-def _gerund(verb: str) -> str:
-    return f"{verb[:-1] if re.search('[^eo]e$', verb) else _double(verb)}ing"
-
-
 def _double(verb: str) -> str:
     ends = re.search(r"(?:^|[^aeiou])[aeiou][bdgmnprt]$", verb)
     is_stressed = verb not in tables.in_order("stressed-before")
-    return verb + verb[-1] if (ends and is_stressed) or verb == "transfer" else verb
+    return verb + verb[-1] if ends and is_stressed else verb
 
 
 class OrderStrength(IntEnum):
@@ -175,7 +179,7 @@ def _read(sentence: str) -> tuple[str, list[str], set[str], bool]:
     sentence = _BREAK.sub(" ) ", _MENTION.sub(" : ", sentence))
     words = [word.lower().replace("’", "'") for word in _WORD.findall(sentence)]
     seen = set(words)
-    least = 1 if len(words) < SHORT_WORDS else 2
+    least = 1 if len(words) < 9 else 2  # small words by which English is recognised
     return sentence, words, seen, sentence.isascii() and len(seen & tables.english) >= least
 
 
@@ -192,15 +196,8 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
             found = max(found, OrderStrength.STATED)
         for at in _find_words(words, seen, verbs.passive):
             found = max(found, _rate_passive(words, at))
-        if (
-            (seen & verbs.any and _speaks_to_anybody(words, verbs.any))
-            or (act is ToolAct.SHARE and seen & tables.access and seen & tables.receiving)
-            or (act in _OF_MONEY and seen & tables.destinations and seen & tables.replaced)
-            or (seen & verbs.gerund and seen & tables.obliging)
-        ):
-            found = max(found, OrderStrength.STATED)
         stem = None if is_english else verbs.stems.search(sentence)
-        if stem is not None:
+        if stem is not None and not _LABEL_END.match(sentence, stem.end()):
             is_asked = _asking().search(sentence) or not sentence[: stem.start()].strip("\"'«“ ")
             found = max(found, OrderStrength.ASKED if is_asked else OrderStrength.STATED)
     return found
@@ -211,6 +208,29 @@ def _find_words(words: list[str], seen: set[str], wanted: frozenset[str]) -> lis
     if seen.isdisjoint(wanted):
         return []
     return [at for at, word in enumerate(words) if word in wanted]
+
+
+def is_told_above(text: str, ends: Sequence[tuple[int, int]], acts: ToolAct) -> bool:
+    """True if a sentence between some ends orders an act with a value below it."""
+    sentences = [text[first:last] for (_, first), (last, _) in pairwise(ends[-SENTENCES_ABOVE:])]
+    sentences[-1] = text[ends[-2][1] : ends[-1][1]]
+    return any(
+        rate_sentence(each[: pointing.start()], acts) is OrderStrength.ASKED
+        for each in sentences
+        for pointing in _POINTING.finditer(each)
+    )
+
+
+def is_in_column(text: str, place: Place) -> bool:
+    """True for a cell below or above another one that only has an address."""
+    start, end = place
+    above, _, begin = text[max(0, start - SENTENCE_CHARS) : start].rpartition("\n")
+    rest, _, below = text[start : end + SENTENCE_CHARS].partition("\n")
+    rows = begin + rest, above.rpartition("\n")[2], below.partition("\n")[0]
+    column = len(_CELL_END.findall(begin))
+    cells = ["".join(_CELL_END.split(row)[column : column + 1]) for row in rows]
+    own, *others = (STRONG.fullmatch(cell.strip()) for cell in cells)
+    return own is not None and any(others)
 
 
 def find_passage_acts(passage: str) -> ToolAct:
@@ -294,9 +314,9 @@ def has_words(sentence: str) -> bool:
 
 
 def _is_offer(words: Sequence[str], at: int) -> bool:
-    """True for "contact us at …" and "write to us at …", which order nothing."""
-    following = [word for word in words[at + 1 : at + 4] if word != "to"]
-    return words[at] in tables.reaching and following[:2] in (["us", "at"], ["us", "via"])
+    """True for "contact us at …" and "write to …", which give nobody anything."""
+    following = " ".join(words[at + 1 : at + 10])
+    return words[at] in tables.reaching and bool(_REACHED.match(following))
 
 
 def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:
@@ -307,22 +327,8 @@ def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:
     is_obliged = "be" in before and tables.modals & {*before}
     if is_obliged or {"get", "have"} & {*before[-3:]} & {*words[:3]}:
         return OrderStrength.ASKED
-    is_stated = {"is", "are"} & {*before} or ("if" in words[:at] and {"got", "gets"} & {*before})
+    is_stated = {"is", "are", "got", "gets"} & {*before}
     return OrderStrength.STATED if is_stated else OrderStrength.NONE
-
-
-def _speaks_to_anybody(words: Sequence[str], verbs: frozenset[str]) -> bool:
-    """True for "whoever reads this sends …" and "could one of you send …"."""
-    begin = words[:OPENING_WORDS]
-    asks = begin[0] in tables.questions and not tables.subjects & {*begin[1:2]}
-    subject = next((at for at, word in enumerate(begin[:3]) if word in tables.anybody), None)
-    if subject is None and not asks:
-        return False
-    return any(
-        word in verbs and begin[at] not in tables.determined
-        for at, word in enumerate(begin[1:])
-        if at >= (subject or 0)
-    )
 
 
 def _is_asked(words: Sequence[str], at: int) -> bool:

@@ -314,9 +314,12 @@ def _read_around(text: str, place: Place, value: Value, acts: ToolAct) -> FoundO
     first, last = before[-1][1], after[0][0]
     rated = acts | _BY_COMMAND if acts & ToolAct.RUN else acts
     strength = rate_sentence(text[first:last], rated)
+    if value.is_strong and not strength and order_sentences.is_told_above(text, before, rated):
+        strength = OrderStrength.ASKED
     if strength is OrderStrength.NONE:
         beside = text[before[-2][1] : before[-1][0]], text[after[0][1] : after[1][0]]
-        is_near = value.is_strong and any(rate_sentence(each, rated) for each in beside)
+        is_cell = text.startswith("|", last)
+        is_near = value.is_strong and not is_cell and any(rate_sentence(x, rated) for x in beside)
         is_shown = (
             text.startswith(":", end)
             or _is_field(text, place)
@@ -429,11 +432,11 @@ class ActingCall:
 
     def _is_only_quoted(self, value: Value, text: str, order: FoundOrder) -> bool:
         """True in a message that also has the words around a value: a document is passed on."""
+        if self._acts is not ToolAct.SEND or _CUT.search(text, order.first, order.last):
+            return False
         around = text[order.start : order.end]
-        is_cut = _CUT.search(text, order.first, order.last)
-        is_message = self._acts is ToolAct.SEND and not is_cut
-        leaves = _list_leaves(self._arguments) if is_message else []
-        return is_message and order_sentences.is_quoted(around, text, value.text, leaves)
+        leaves = _list_leaves(self._arguments)
+        return order_sentences.is_quoted(around, text, value.text, leaves)
 
     def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
         text = self._text(result).text
@@ -492,5 +495,6 @@ class ActingCall:
         fields = [name for name in lasts if not (own and _SENDER_NAME.fullmatch(name))]
         if any(names.isdisjoint(name_words(name)) for name in fields):
             return True
-        places = () if own else value.find(self._text(result))
-        return any(_is_field(self._text(result).text, place) for place in places)
+        is_filled = order_sentences.is_in_column if own else _is_field
+        text = self._text(result)
+        return any(is_filled(text.text, place) for place in value.find(text))
