@@ -22,20 +22,20 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_126,
-    ("firewall",): 44_032,
-    ("detect",): 148_894,
+    ("firewall",): 44_030,
+    ("detect",): 148_893,
     ("rulebook",): 10_525,
     ("identity",): 5_981,
     ("config", "state", "auth"): 58_251,
     ("transports",): 47_022,
     ("launch", "isolation"): 70_453,
     ("runtime",): 16_833,
-    ("gateway",): 62_178,
+    ("gateway",): 62_174,
     ("clients", "assess", "doctor", "demo"): 56_535,
     ("ui",): 28_664,
     ("cli",): 38_340,
 }
-TOKENS_CAP = 594_834  # of all rooms
+TOKENS_CAP = 594_808  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_000
 C_CAP = 4_700

@@ -23,6 +23,7 @@ DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
 DEFAULT_NOTIFICATIONS = 10_000
 DEFAULT_ASK_SECONDS = 50.0
 ASKED = "policy.ask"  # the rule that finds each call of a tool of `tools.ask`
+ORDERED = "flows.ordered"  # finds calls that a text ordered; its reader may want that
 OWN_GUARD = "commands.own-guard"  # finds calls that change PipeGuard itself; no entry opens it
 # The rules of which a stopped call is allowed once, not for good.
 ALLOWED_BY_CALL = ("flows.", ASKED, "commands.client-servers")
@@ -244,14 +245,6 @@ class Policy(NamedTuple):
         is_exempt = any(layer.exempts(target, now) for layer in self.layers)
         return is_exempt and self.decide(target, now)[0] is Action.ALLOW
 
-    @property
-    def asks(self) -> bool:
-        """True if a call may wait for a person."""
-        return any(
-            layer.tools_ask or any(entry.action is Action.ASK for entry in layer.actions)
-            for layer in self.layers
-        )
-
     def asks_user(self, tool: str) -> bool:
         """True if each call of a tool waits for a person."""
         for layer in self.layers:
@@ -311,7 +304,7 @@ class Policy(NamedTuple):
 
 
 def default_action(target: PolicyTarget) -> Action:
-    """Block a finding that is both severe and sure; warn of the rest.
+    """Block a finding that is both severe and sure, or ask about an order; warn of the rest.
 
     A credential on its way to the client is removed, so that the rest can be read, and so is a
     passage in plain sight. Words that a model will read are only noted if confidence is low, as for
@@ -323,6 +316,8 @@ def default_action(target: PolicyTarget) -> Action:
     if target.severity >= Severity.HIGH and target.confidence is Confidence.HIGH:
         if target.is_cuttable:
             return Action.CUT
+        if target.rule == ORDERED:
+            return Action.ASK
         is_taken_out = target.surface is Surface.TO_CLIENT and is_private
         return Action.REDACT if is_taken_out else Action.BLOCK
     is_read = target.surface is not Surface.TO_SERVER and not is_private

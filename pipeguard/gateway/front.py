@@ -41,7 +41,7 @@ def front_guard(engines: Engines, policy: Policy) -> Guard:
     that, the call may wait for a person.
     """
     limits = policy.limits
-    if limits.timeout_seconds is not None and policy.asks:
+    if limits.timeout_seconds is not None:
         limits = limits._replace(timeout_seconds=limits.timeout_seconds + limits.ask_seconds)
     guard = make_guard(NAME, engines, policy._replace(limits=limits), {})
     guard.inspects = False

@@ -41,7 +41,7 @@ from pipeguard.detect.flows.text_values import (
     without_credentials,
 )
 from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
-from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.detect.flows.tool_results import ToolResult, join_request
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.protocol import message, strict_json
@@ -207,7 +207,7 @@ def _find_order(flows: Flows, tool: Tool, arguments: JsonValue) -> list[Leak]:
     """Find the order that a call carries out, or a further part of one carried out earlier."""
     if not flows.has_results:
         return []
-    from pipeguard.detect.flows.orders import ActingCall  # most first calls do nothing
+    from pipeguard.detect.flows.orders import ActingCall, ClientWords  # for calls that act
 
     call = ActingCall(tool.acts, arguments, flows.read_words)
     results = flows.find_likely([each.text for each in call.values], has_words=True)
@@ -215,6 +215,11 @@ def _find_order(flows: Flows, tool: Tool, arguments: JsonValue) -> list[Leak]:
     if not results and not carried:
         return []
     order = call.find_order(results)
+    if order is not None and order.order.is_certain:
+        # Once a person allowed it, the same tool may have the same value again.
+        said = ClientWords.read(0, " ".join(map(join_request, flows.passed_calls(tool) or ())))
+        call.values = [each for each in call.values if not each.occurs(said.small, said.letters)]
+        order = call.find_order(results)
     if order is not None:
         flows.record_order(order)
     else:

@@ -86,7 +86,6 @@ _POINTING = lazy_regex(
 _LABEL_END = lazy_regex(r"\w*\s*\)")  # of a cell or a tag that is only a name
 _CELL_END = lazy_regex(r"\||\t|[,;]")
 _PAUSES = frozenset(':,;()*"“')
-_OBJECTS = frozenset({"it", "this", "that", "these", "those"})
 
 
 class _Verbs(NamedTuple):
@@ -344,9 +343,7 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
     if before in _PAUSES:
         return not tables.determined & near
     if before in tables.links or before.endswith("ly"):  # "once done, also send"
-        # The person is not named behind "cancel it and".
-        ends_order = at > 2 and words[at - 2] in _OBJECTS and words[at - 3] in _all_verbs()
-        return not tables.subjects & near or ends_order
+        return not tables.subjects & near
     if before == "to":
         obliges = at > 1 and words[at - 2] in {"has", "have", "is", "are"}
         return bool(obliges or tables.obliging & far) and not {"i", "we", "i'd"} & {
@@ -354,8 +351,3 @@ def _is_asked(words: Sequence[str], at: int) -> bool:
         }
     excluded = tables.conditions if before == "you" else frozenset({"i", "we", "they"})
     return before in tables.before_order and not excluded & near
-
-
-@cache
-def _all_verbs() -> frozenset[str]:
-    return frozenset[str]().union(*(_verbs(act).base for act in ToolAct))

@@ -15,6 +15,7 @@ from pipeguard.firewall.finding import (
     Finding,
 )
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.policy import ORDERED
 from pipeguard.firewall.protocol import codes, methods, strict_json
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
@@ -27,7 +28,6 @@ from pipeguard.firewall.session.remedies import LOST, Way, find_way
 
 MARK = "pipeguard"  # in `data.source` and in `_meta`: only PipeGuard may use it
 STATE = f"{MARK}-"  # begins each `requestState` of ours; the run's name follows
-ORDERED = "flows.ordered"  # detect.flows.leak
 REFUSED = "The user looked at it and refused it."  # to the model, of a call that waited
 REFUSED_WAIT = "the user refused it"  # in the audit
 FOREIGN_PLACEHOLDER = "secrets.foreign-placeholder"  # detect.findings reports it
