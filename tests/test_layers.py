@@ -117,6 +117,8 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("detect.flows.ledger", "threading"): "Lock: they share what came back, too",
     ("detect.flows.ledger_memory", "threading"): "Lock: all clients share what may be remembered",
     ("detect.flows.ledger_memory", "weakref"): "ref: a client that is gone takes nothing any more",
+    ("detect.commands.notations", "csv"): "the rows of a table in a text",
+    ("detect.commands.notations", "html"): "unescape, for the values of XML",
     ("detect.text.escapes", "html"): "unescape, with HTML's table of names",
 }
 IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpoint"}

@@ -25,7 +25,6 @@ from pipeguard.detect.commands import (
     word_expansion,
 )
 from pipeguard.detect.commands.file_access import FileAccess
-from pipeguard.detect.commands.nested_commands import MAX_LINE
 from pipeguard.detect.commands.posix_shell import WordReader, _Script
 from pipeguard.detect.commands.powershell import DISGUISES
 from pipeguard.detect.commands.shell_output import PRINTING_PROGRAMS
@@ -230,11 +229,9 @@ def _command_interpreters() -> Iterator[Part]:
     yield _function("command.powershell-lines", powershell, "is_windows", lambda _text: False)
     yield _function("command.globs", interpret, "match_file", lambda word: word)
     yield _function("command.wrappers", interpret, "unwrap_command", lambda words: (words, False))
-    yield _function("command.long-pipelines", nested_commands, "pipeline_lines", _first_line)
     yield _function("command.inline-scripts", programs, "find_script", lambda _words: "")
     yield _function("command.inline-programs", nested_commands, "_find_program", lambda *_: None)
     yield _function("command.sql-clients", nested_commands, "_client_lines", lambda *_: [])
-    yield _function("command.find", nested_commands, "_actions_of_find", lambda *_: [])
     yield _function("command.shell-calls", interpret, "shell_calls", lambda _text: [])
     yield _function("command.opened-files", interpret, "opened_file_lines", lambda _text: [])
     for name, key in (
@@ -242,10 +239,6 @@ def _command_interpreters() -> Iterator[Part]:
         ("downloads", "_transfer"), ("run-downloads", "run"),
     ):  # fmt: skip
         yield _function(f"command.{name}", FileAccess, key, lambda *_: None, _always)
-
-
-def _first_line(commands: list[str]) -> list[str]:
-    return [" | ".join(commands)[:MAX_LINE]]
 
 
 def _value_readers() -> Iterator[Part]:

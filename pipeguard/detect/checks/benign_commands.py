@@ -39,11 +39,17 @@ _IN_PATH = (  # of one item or all
 )
 _KUBECTL_WORDS = r"(?>(?>(?:\x20(?!-o|--output|--template)\S+){1,500})*)"
 _AWS_WORDS = r"(?>(?>(?:\x20(?!--q)\S+){1,500})*)"
+_JQ_NAMES = (  # a filter for the names or the number of members
+    r"(?:[.\w\[\]\"-]*\x1f?\|\x1f?)*(?:keys(?:_unsorted)?(?:\[\])?|length|map_values\(length\)"
+    r"|(?:to_entries\[\]\x1f?\|\x1f?)?\.key|[.\w\[\]]*\.(?:metadata\.name|type|kind))"
+)
 # Lines of commands that print names, a value that is asked for by its name, or only their help; or
 # whose output a program takes that logs in with it, or stores it where it belongs.
 _NAMES = lazy_regex(
     rf"""(?x)
-    \$\x20kubectl{_KUBECTL_WORDS}\x20(?:-o|--output)[\x20=]?
+    \$\x20(?:kubectl|vault)\x20[^|]*\x20\|\x20\$\x20
+      (?:jq(?:\x20-\w+)*\x20{_JQ_NAMES}|wc\x20-[lc]|grep\x20-c\x20\S+)
+    | \$\x20kubectl{_KUBECTL_WORDS}\x20(?:-o|--output)[\x20=]?
       (?:name|wide|custom-columns={_COLUMN}(?>(?>(?:,{_COLUMN}){{1,500}})*)|jsonpath=(?>(?>(?:{_IN_PATH}){{1,500}})+)){_KUBECTL_WORDS}
     | \$\x20kubectl(?:\x20(?!-o|--output|--template|\|)\S+){{1,40}}\x20(?:-o|--output)[\x20=]?
       jsonpath=\{{\.data\.[\w.\\-]+\}}(?:\x20-n\x20\S+)?

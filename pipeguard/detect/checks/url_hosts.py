@@ -39,9 +39,10 @@ def hosts(rest: str) -> list[Host]:
     """Every host that some program would take an address to name.
 
     Args:
-        rest: the text after `//` in the address, as far as it goes.
+        rest: the text after `//` in the address, as far as it goes; or a list of hosts.
     """
     readings: dict[Host, None] = {}
+    rest = rest.lstrip("/\\")  # as the URL Standard does
     for text, odd in _authorities(rest[:MAX_URL_CHARACTERS]):
         host = _host(text)
         if host is not None:
@@ -58,7 +59,7 @@ def is_local(rest: str) -> bool:
 
 
 # The questions of rules, as in `host metadata`.
-QUESTIONS = "metadata", "disguised", "suspicious", "inside", "exposed", "local"
+QUESTIONS = "metadata", "disguised", "suspicious", "inside", "exposed", "outside"
 
 
 def reaches(rest: bytes, question: str) -> bool:
@@ -84,7 +85,7 @@ def reaches(rest: bytes, question: str) -> bool:
         "exposed": inside & {Reach.LINK, Reach.RESERVED}
         or (inside and _ADMINISTERS.search(text))
         or (Reach.LOOPBACK in found and _ADMINISTERS_LOCALLY.search(text)),
-        "local": Reach.LOOPBACK in found,
+        "outside": found == {Reach.PUBLIC},
     }
     return bool(answers[question])
 
@@ -92,6 +93,7 @@ def reaches(rest: bytes, question: str) -> bool:
 # -- which part is the host ------------------------------------------------------------------------
 
 _BLANK = lazy_regex(r"[\t\r\n\u00ad\u200b-\u200d\u2060\ufeff]")
+_LISTED = lazy_regex(r"[,;\s]+")
 _END = lazy_regex(r"[/?#]")
 _ANY_END = lazy_regex(r"[/\\?#]")
 
@@ -103,6 +105,8 @@ def _authorities(rest: str) -> Iterator[tuple[str, bool]]:
     strict = _END.split(plain, maxsplit=1)[0]
     lax = _ANY_END.split(plain, maxsplit=1)[0]
     yield lax.rpartition("@")[2], torn
+    if " " in (listed := _LISTED.sub(" ", _ANY_END.split(rest, maxsplit=1)[0])):
+        yield from ((each, False) for each in listed.split())
     if lax != strict:  # a backslash is a slash to browsers, and part of the user's name to others
         yield strict.rpartition("@")[2], True
     user, at, host = strict.rpartition("@")

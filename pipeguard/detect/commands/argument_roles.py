@@ -63,6 +63,17 @@ def is_of_database(tool: str | None) -> bool:
     return bool(_words(tool or "") & lists.DATABASE)
 
 
+def takes_requests(tool: str | None) -> bool:
+    """True if a tool runs or requests what it gets."""
+    return bool(_words(tool or "") & (lists.EXECUTES | lists.REQUESTS))
+
+
+def only_looks(tool: str | None) -> bool:
+    """True if a tool only reads, by its name; or if it is unknown."""
+    words = _words(tool or "read")
+    return bool(words & lists.LOOKS) and not words & (lists.WRITES | lists.EXECUTES)
+
+
 def path_signs(tool: str | None, key: str) -> tuple[str, ...]:
     """The signs of the lines for the path in an argument, by what the tool does with its file."""
     words = _words(tool or "")

@@ -4,19 +4,22 @@ An idle string is only written, searched for or parsed: many rules skip those. E
 computed once for a message. Knows places and roles, and no rule.
 """
 
-import json
 from bisect import bisect_left
 from collections.abc import Iterable
 from functools import cached_property
 from operator import itemgetter
 
-from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, role, writes_file
+from pipeguard.detect.commands import notations
+from pipeguard.detect.commands.argument_roles import (
+    IDLE,
+    ArgumentRole,
+    role,
+    takes_requests,
+    writes_file,
+)
 from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
-from pipeguard.errors import Refusal
-from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes, strict_json
-from pipeguard.firewall.protocol.json_values import JsonValue, Path
+from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range, extend
 
@@ -24,8 +27,6 @@ Idle = tuple[ArgumentRole, ...]
 WHOLE_BYTES = 480  # of a string that may be only a rule's search text
 
 PROGRAMS = ArgumentRole.COMMAND, ArgumentRole.CODE
-# A list or an object in JSON, by its first and last characters.
-_JSON = lazy_regex(r"(?s)\s*(?:\{\s*\"|\[\s*[{\"]).*[\]}]\s*\Z")
 
 
 class ArgumentEffect(NamedTuple):
@@ -70,16 +71,16 @@ class Uses:
         found = self._roles.get(names)
         if found is None:
             found = role(self.tool, names)
-            if found in IDLE and names in self._names_of_json:
+            if found in IDLE and names in self._names_of_documents:
                 found = ArgumentRole.VALUE
             self._roles[names] = found
         return found
 
     @cached_property
-    def _names_of_json(self) -> set[tuple[str, ...]]:
-        """The names around JSON that is not the content of a file: its members are arguments."""
+    def _names_of_documents(self) -> set[tuple[str, ...]]:
+        """The names around texts whose named values are arguments."""
         named = zip(self.text.strings, self.text.names_around, strict=True)
-        return {names for each, names in named if is_object(each, self.tool, self.text.keys)}
+        return {names for each, names in named if is_read_inside(each, self.tool, self.text.keys)}
 
     @cached_property
     def is_of_file(self) -> bool:
@@ -134,34 +135,15 @@ class Uses:
         return [*stretches, (start, end, last)]
 
 
-def is_object(value: str, tool: str | None, names: Iterable[str]) -> bool:
-    """True for JSON that is no file's content: its members are arguments.
+def is_read_inside(value: str, tool: str | None, names: Iterable[str]) -> bool:
+    """True for a text that is no file's content and whose named values are arguments.
 
     Args:
         value: an argument of a call.
         tool: the called tool.
         names: of the arguments.
     """
-    return _JSON.match(value) is not None and not writes_file(tool, names)
-
-
-def parse_json(text: str) -> JsonValue:
-    """The list or the object that an argument is in JSON; None for any other text.
-
-    Raises:
-        Refusal: an object in it has the same key twice, of which each parser takes its own.
-    """
-    is_json = text.lstrip()[:1] in ("[", "{")
-    try:
-        read: JsonValue = json.loads(text, object_pairs_hook=_make_object) if is_json else None
-        json.dumps(read if "\\ud" in text.lower() else 0, ensure_ascii=False).encode()
-    except (ValueError, RecursionError):
-        return None
-    return None if strict_json.nests_deeper_than(read, strict_json.MAX_DEPTH) else read
-
-
-def _make_object(pairs: list[tuple[str, JsonValue]]) -> JsonValue:
-    members = dict(pairs)
-    if len(members) < len(pairs):
-        raise Refusal("protocol.duplicate-key", "JSON with a key twice", codes.INVALID_REQUEST)
-    return members
+    is_document = notations.is_json(value) or (
+        takes_requests(tool) and notations.names_command(value)
+    )
+    return is_document and not writes_file(tool, names)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 
 from pipeguard.detect.commands import (
     argument_roles,
-    argument_usage,
     interpret,
     path_normalisation,
     shell_command,
@@ -19,7 +18,6 @@ from pipeguard.detect.text.document import is_text
 from pipeguard.detect.words import arguments as lists
 from pipeguard.detect.words import programs
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.unicode import folding
 
 MAX_VALUE = 1500  # characters that are read at a time
@@ -80,12 +78,6 @@ _INJECTED = lazy_regex(
 )
 
 
-_NEAR_JSON = lazy_regex(r"[\s\ufeff]*(?://.*\n\s*|/\*[^*]*\*/\s*)*[\[{]\s*(?:[\"'\[{/]|\w+\s*:)")
-# Quotes end with the text at the latest, so that none is looked at twice.
-_MEMBER = lazy_regex(
-    r"""(?s)(?:["']?([\w.-]{1,64})["']?\s{0,20}:\s{0,20})?(?:"((?:[^"\\]|\\.|\\\Z)*)(?:"|\Z)"""
-    r"""|(?<!\w)'((?:[^'\\]|\\.|\\\Z)*)(?:'|\Z))"""
-)
 _CODE_SPAN = lazy_regex(r"(`{1,2})[^`\n]{1,400}\1")
 
 
@@ -173,18 +165,6 @@ def _read_long_value(
         for line in read_value(tool, key, part.lstrip("-") if at else part, budget):
             if not line.startswith("OUT ") and not (line.startswith("VAL ") and _is_program(part)):
                 yield line
-
-
-def find_members(text: str) -> JsonValue:
-    """The quoted texts, with their names, in what some parsers take for JSON: with a comment."""
-    if not _NEAR_JSON.match(text):
-        return []
-    members: list[JsonValue] = []
-    for each in _MEMBER.finditer(text):
-        quoted = each[2] or each[3] or ""  # without JSON's escapes, if it has no others
-        read = argument_usage.parse_json(f'["{quoted}"]')
-        members.append({each[1] or "": str(read[0]) if isinstance(read, list) else quoted})
-    return members
 
 
 def _is_program(text: str) -> bool:

@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from pipeguard.detect.commands import (
-    argument_usage,
     file_access,
+    notations,
     path_normalisation,
     shell_command,
     shell_output,
@@ -223,7 +223,7 @@ def judge_call(tool: str, values: JsonValue, files: list[str]) -> list[str]:
 
 def _find_strings(name: str, value: JsonValue) -> Iterator[tuple[str, str]]:
     """The strings of a call by their names, without other files; what a file gets as JSON."""
-    value = argument_usage.parse_json(value) or value if isinstance(value, str) else value
+    value = notations.parse_json(value) or value if isinstance(value, str) else value
     if isinstance(value, list):
         for each in value:
             yield from _find_strings(name, each)

@@ -10,20 +10,28 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 
 from pipeguard.detect.commands import argument_values, client_files, own, path_normalisation
-from pipeguard.detect.commands.argument_roles import IDLE, ArgumentRole, is_field, is_shell, role
-from pipeguard.detect.commands.argument_usage import ArgumentEffect, Uses, is_object, parse_json
+from pipeguard.detect.commands.argument_roles import (
+    IDLE,
+    ArgumentRole,
+    is_field,
+    is_shell,
+    only_looks,
+    role,
+    takes_requests,
+)
+from pipeguard.detect.commands.argument_usage import ArgumentEffect, Uses, is_read_inside
 from pipeguard.detect.commands.argument_values import (
     CONDITION,
     MAX_VALUE,
     OPTION,
     STATEMENT,
-    find_members,
     fold_value,
     read_field,
     read_options,
     read_token,
 )
 from pipeguard.detect.commands.interpret import MADE, argument_lines, code_lines, command_lines
+from pipeguard.detect.commands.notations import find_members, is_json, parse_json
 from pipeguard.detect.commands.programs import fill_blanks
 from pipeguard.detect.commands.shell_command import GAP, ScriptBudget
 from pipeguard.detect.commands.sql import breakout_lines, is_statement, read_statements
@@ -49,7 +57,7 @@ _WRITES_STARTED_FILE = lazy_regex(
     | (?:.*/)?(?:\.zshenv|\.(?:bash|zsh|ksh|csh|tcsh)(?:rc|_profile|_login|_logout|_aliases)
       |\.(?:zprofile|profile|login|xinitrc|xprofile|xsession|envrc)|config\.fish
       |environment\.d/[^/]*|/?etc/environment|\.pam_environment|profile\.d/[^/]*|rc\.local
-      |\.git/hooks/[a-z-]+|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?)
+      |\.git/(?:hooks/[a-z-]+|config)|\.gitconfig|\.ssh/config|\.husky/[a-z-]+|cron[a-z.]*(?:/.*)?)
     )\Z"""
 )
 _PROGRAM = lazy_regex(
@@ -134,7 +142,7 @@ def flat_effects(
             continue
         path = *ARGUMENTS, name
         purpose = role(tool, path)
-        if purpose in IDLE and is_object(value, tool, arguments):
+        if purpose in IDLE and is_read_inside(value, tool, arguments):
             purpose = ArgumentRole.VALUE
         if purpose in IDLE and not _names_file(value):
             continue
@@ -311,16 +319,23 @@ class _ArgumentReader:
             return [line for each in group for line in read_token(each.value)]
         if len(group) > 1 or (group[0].is_in_list and group[0].key in lists.OPTION_LISTS):
             return self._lines_of_list(role, group)
-        key = group[0].key
-        value = fold_value(group[0].value)
-        if role is ArgumentRole.COMMAND and key not in lists.FOLDERS:
-            return self._lines_of_command(key, value)
-        if role is ArgumentRole.CODE:
-            return self._lines_of_code(value)
+        if role is ArgumentRole.VALUE or group[0].key in lists.FOLDERS:
+            return self._lines_of_value(group[0])
+        lines = self._lines_of_program(role, group[0])
+        if role is not ArgumentRole.CODE:
+            lines += self._read_members(group[0], parse_json(group[0].value))
+        return lines
+
+    def _lines_of_program(self, role: ArgumentRole, string: _String) -> list[str]:
+        value = fold_value(string.value)
         if role is ArgumentRole.STATEMENT:
             is_value = not is_statement(value) and not CONDITION.match(value)
-            return read_statements(value) + (breakout_lines(value) if is_value else [])
-        return self._lines_of_value(group[0])
+            lines = read_statements(value)
+            read = [f"READS {line}" for line in lines] if only_looks(self._tool) else []
+            return lines + read + (breakout_lines(value) if is_value else [])
+        if role is ArgumentRole.CODE:
+            return self._lines_of_code(value)
+        return self._lines_of_command(string.key, value)
 
     def _lines_of_value(self, string: _String) -> list[str]:
         """The lines of a value; for JSON, of each string in it, as if it were an argument."""
@@ -331,13 +346,23 @@ class _ArgumentReader:
             if is_field(string.path):
                 read_value = read_field
             lines += read_value(self._tool, string.key, string.value, self.budget)
+        return lines + self._read_members(string, read)
+
+    def _read_members(self, string: _String, read: JsonValue) -> list[str]:
+        """The lines of the named values in a text, as if they were arguments.
+
+        Args:
+            string: the text.
+            read: its value if it is JSON.
+        """
+        if not read and (takes_requests(self._tool) or is_json(string.value)):
             read = find_members(string.value)
         if not read:
-            return lines
+            return []
         for step in reversed(string.path):
             read = {step: read} if isinstance(step, str) else read
         inner = self.read(Uses(MessageText(read, keyed=True), self._tool))
-        return lines + [line for _, each in inner for line in each]
+        return [line for _, each in inner for line in each]
 
     def command_lines(self, script: str) -> list[str]:
         """The lines of a script."""

@@ -13,6 +13,7 @@ The reading `acts` (detect.scanning.readings) runs the rules about commands over
     PS iex irm https://x.example/a            a command of PowerShell or cmd
     OWN command                               it may change PipeGuard's own (detect.commands.own)
     SQL drop table x                          a statement of a database
+    READS SQL select 1                        the same, of a tool that only reads by its name
 
 A quoted word for a program that only prints or stores it is not a command: a commit's message, or a
 search for one. Knows programs' uses of their arguments; rules decide which are harmful.
@@ -39,7 +40,6 @@ from pipeguard.detect.commands.nested_commands import (
     Nested,
     NestedKind,
     find_nested,
-    pipeline_lines,
     text_lines,
 )
 from pipeguard.detect.commands.programs import fill_blanks, match_file, program_name, unwrap_command
@@ -225,7 +225,7 @@ class _Interpreter:
             self._find_output(pipeline[-word_expansion.MAX_WORDS :])
         self._add_own(fed, [*map(_show_raw, pipeline)])
         if shown:
-            self.lines[first_line:first_line] = pipeline_lines(shown)
+            self.lines.insert(first_line, " | ".join(shown))
         if self._is_sending:
             is_substituting = any("$(" in line for line in shown)
             sent = self._files.read[first_read:]
@@ -293,7 +293,7 @@ class _Interpreter:
         if is_plain and programs.is_ordinary(words[0]) and not any(map(programs.is_inner, words)):
             return _show(name, words[1:])
         if self._depth <= MAX_NESTING_DEPTH:
-            for nested in find_nested(name, words, self._budget):
+            for nested in find_nested(name, words):
                 self._run_nested(nested)
         self._files.follow(name, words)
         self.lines += chain.from_iterable(
@@ -318,8 +318,6 @@ class _Interpreter:
                 self.run_code(nested.text)
             case NestedKind.COMMAND:
                 self.run_words(nested.words)
-            case NestedKind.REMOVAL:
-                self.lines.append(f"$ rm -r {fill_blanks(self._files.resolve(nested.text))}")
             case NestedKind.SQL:
                 self.lines.append(nested.text)
 

@@ -29,22 +29,6 @@ _FORMAT = lazy_regex(
 _STRING = lazy_regex(r"'([^']*)'|\"([^\"]*)\"")
 _ASSIGNMENT = lazy_regex(r"\$(\w{1,40})\s{0,4}=\s{0,4}(['\"])([^'\"\n]{0,2000})\2")
 _VARIABLE = lazy_regex(r"\$\{?(\w{1,40})\b\}?(?!\s{0,4}=)")
-_ENVIRONMENT_VARIABLE = lazy_regex(r"(?i)\$env:(\w{1,40})")
-_ENVIRONMENT = {
-    "systemroot": r"C:\Windows",
-    "windir": r"C:\Windows",
-    "systemdrive": "C:",
-    "homedrive": "C:",
-    "comspec": r"C:\Windows\System32\cmd.exe",
-    "userprofile": "~",
-    "homepath": "~",
-    "home": "~",
-    "appdata": r"~\AppData\Roaming",
-    "localappdata": r"~\AppData\Local",
-    "temp": r"C:\Temp",
-    "programdata": r"C:\ProgramData",
-    "programfiles": r"C:\Program Files",
-}
 
 
 def is_windows(text: str) -> bool:
@@ -78,10 +62,6 @@ def _undisguise(text: str) -> str:
     return text
 
 
-def _of_environment(match: re.Match[str]) -> str:
-    return _ENVIRONMENT.get(match[1].lower(), match[0])
-
-
 def _letter(match: re.Match[str]) -> str:
     number = match[1]
     code = int(number, 16 if number[:2].lower() == "0x" else 10)
@@ -112,7 +92,6 @@ def _undo_if(sign: str, undo: Callable[[str], str]) -> Callable[[str], str]:
 DISGUISES: dict[str, Callable[[str], str]] = {
     "carets": lambda text: re.sub(r"\^(?=\S)", "", text) if re.search(r"\w\^\w", text) else text,
     "backticks": _undo_if("`", partial(lazy_regex(r"(?<=[\w-])`(?=\w)|`\n").sub, "")),
-    "environment": _undo_if("$", partial(_ENVIRONMENT_VARIABLE.sub, _of_environment)),
     "chars": _undo_if("]", partial(_CHAR.sub, _letter)),
     "formats": _undo_if("{", partial(_FORMAT.sub, _format)),
     "sums": _undo_if("+", partial(_PLUS.sub, "")),
@@ -166,6 +145,7 @@ WINDOWS_SIGN = f"(?i:{'|'.join((alternatives(_WORD_PATTERNS), *_SIGN_PATTERNS.va
 # Each begins with fixed letters: a class in their place costs half as much as a whole pass.
 _ACTS = r"""
     (?:command|commandline|cmd|cmds|script|argv|args|shell|bash|code|sql|statements?|query|expression|expr|cypher|program|terminal|stdin|keys|formula|exec|run|entrypoint|lambda):\x20
+    (?:command|cmd|script|sql|statement|exec|shell|run)s?(?:["']\s{0,4}:|\s{0,4}=|>)
     name:\x20[a-z0-9_.:/-]{0,40}(?:shell|bash|exec|terminal|console|run|eval|ssh|repl|spawn|cmd)
     (?:;|;\x20|\||\|\x20|&|&\x20|\$\(|`|%0a)(?:cat|curl|wget|rm|ncat|nc|bash|sh|zsh|python|perl|id|whoami|uname|sleep|ping|nslookup|touch|ls|echo|env|printenv|head|tail|base64|chmod|powershell|cmd|reboot|shutdown|kill|dig|ssh|eval|tee|find|node|php|ruby|dir|type|set|sudo|/bin|/usr)
     \$\{?ifs :\x20-{1,2}[a-z] \n-{1,2}[a-z]

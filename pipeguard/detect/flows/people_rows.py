@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 
-from pipeguard.detect.commands.argument_usage import parse_json
+from pipeguard.detect.commands.notations import parse_json
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.records import NamedTuple

@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import repeat
 
 from pipeguard.detect.checks.credential_names import is_credential_name
-from pipeguard.detect.commands.argument_usage import parse_json
+from pipeguard.detect.commands.notations import parse_json
 from pipeguard.detect.flows import overlap
 from pipeguard.detect.matching.confirm import find_signed, occurs
 from pipeguard.detect.text.document import MessageText

@@ -12,6 +12,7 @@ from math import inf
 from typing import TypeVar, cast
 
 from pipeguard.detect.flows import overlap, people_rows, secret_values
+from pipeguard.detect.flows.key_files import is_key_file
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.text_values import (
     NAME_READERS,
@@ -242,6 +243,8 @@ class ToolResult:
         is_public = labels & Label.OUTSIDE
         if self.is_marked() or (not is_public and tells_of_people(self.text())):
             labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
+        if any(map(is_key_file, self.about)):
+            labels |= Label.READS_SECRET
         return labels
 
     @_derive_once
@@ -332,7 +335,7 @@ class ToolResult:
 
     def looks_secret(self) -> Callable[[str], bool]:
         """The test for secret tokens in it."""
-        reads_secret = self.tool.labels & Label.READS_SECRET
+        reads_secret = self.labels() & Label.READS_SECRET
         return secret_values.is_secret if reads_secret else secret_values.is_random
 
     @_derive_once

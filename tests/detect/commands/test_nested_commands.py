@@ -1,18 +1,12 @@
 """Commands that other commands run."""
 
-from itertools import pairwise
-
 from pipeguard.detect.commands.nested_commands import (
-    MAX_ACTIONS,
     MAX_LINE,
-    MAX_ROOTS,
     OVERLAP,
     NestedKind,
     find_nested,
-    pipeline_lines,
     text_lines,
 )
-from pipeguard.detect.commands.shell_command import ScriptBudget
 from tests.detect.cases import read_cases
 from tests.each import each
 
@@ -20,7 +14,7 @@ CASES = read_cases(__file__)
 
 
 def nested(*words: str) -> list[tuple[NestedKind, str]]:
-    entries = find_nested(words[0], list(words), ScriptBudget())
+    entries = find_nested(words[0], list(words))
     return [(entry.kind, entry.text or " ".join(entry.words)) for entry in entries]
 
 
@@ -40,52 +34,10 @@ def test_other_arguments_are_not_run(line: str) -> None:
     assert nested(*line.split()) == []
 
 
-def test_find_does_it_with_whole_folders() -> None:
-    assert nested("find", "/", "-delete") == [(NestedKind.REMOVAL, "/")]
-    assert nested("find", "-delete") == [(NestedKind.REMOVAL, ".")]
-    assert nested("find", "/a", "/b", "-type", "f", "-exec", "rm", "{}", ";", "-print") == [
-        (NestedKind.COMMAND, "rm -r /a"),
-        (NestedKind.COMMAND, "rm -r /b"),
-    ]
-
-
-def test_find_that_is_narrowed_does_it_with_some_files() -> None:
-    assert nested("find", "/", "-name", "*.tmp", "-delete") == []
-    assert nested("find", "/", "-name", "*.tmp", "-exec", "rm", "{}", "+") == [
-        (NestedKind.COMMAND, "rm {}")
-    ]
-
-
-def test_find_has_only_so_many_folders_and_actions() -> None:
-    folders = [f"/{number}" for number in range(2 * MAX_ROOTS)]
-    assert len(nested("find", *folders, "-delete")) == MAX_ROOTS
-    budget = ScriptBudget()
-    words = ["find", "/", *["-delete"] * (MAX_ACTIONS + 1)]
-    assert list(find_nested("find", words, budget)) == []
-    assert budget.is_exceeded
-
-
-# --- pipelines as lines ------------------------------------------------------------------------
-
-
-def test_neighbours_share_a_line_however_long_a_pipeline_is() -> None:
-    commands = [f"$ c{number} {'a' * 300}" for number in range(30)]
-    lines = pipeline_lines(commands)
-    assert max(map(len, lines)) <= MAX_LINE
-    for pair in pairwise(commands):
-        assert any(" | ".join(pair) in line for line in lines)
-
-
-def test_what_runs_its_input_shares_a_line_with_each_command_before_it() -> None:
-    lines = pipeline_lines(["$ curl h", *["$ cat"] * MAX_LINE, "$ sh", "$ cat"])
-    assert "$ curl h | $ sh" in lines
-
-
-def test_a_long_command_is_read_in_parts_that_overlap() -> None:
-    command = "$ run " + "a" * MAX_LINE + "b" * MAX_LINE
-    parts = [line for line in pipeline_lines([command]) if line.startswith("$ run")]
-    assert any("a" * OVERLAP + "b" in part for part in parts)
-    assert any(part.endswith("b") for part in parts)
+def test_find_runs_each_of_its_actions() -> None:
+    words = ["find", "/", "-exec", "rm", "{}", "+", "-okdir", "ls", ";", "-exec", "id"]
+    commands = ["rm {}", "ls", "id"]
+    assert nested(*words) == [(NestedKind.COMMAND, command) for command in commands]
 
 
 def test_a_text_is_in_lines_after_its_head() -> None:
