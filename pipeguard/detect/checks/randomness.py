@@ -197,9 +197,16 @@ def is_public(secret: bytes) -> bool:
 
 
 def encodes_words(body: bytes) -> bool:
-    """True for words in base64, such as `not my real password`."""
+    """True for words in base64, such as `not my real password`; and for JSON without a token."""
     text = base64_decoded(body) if len(body) >= 12 else None
-    return text is not None and text.isascii() and 10 * readable_chars(text) >= 6 * len(text)
+    if not text or not text.isascii():
+        return False
+    runs = _RUN.findall(text) if text[:1] in b"[{" else [b"-"]
+    is_plain = not any(_not_hex(run) and not run.isalpha() for run in runs)
+    return is_plain or 10 * readable_chars(text) >= 6 * len(text)
+
+
+_RUN = lazy_regex(rb"[A-Za-z0-9]{12,}|[^ -~]")
 
 
 def _name_secret(name: bytes) -> bool:

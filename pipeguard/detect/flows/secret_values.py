@@ -10,6 +10,7 @@ from functools import lru_cache
 from itertools import islice
 
 from pipeguard.detect.checks import credential_names, placeholders
+from pipeguard.detect.checks.randomness import encodes_words
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, find_tokens, unescape
 from pipeguard.detect.matching.confirm import find_signed, occurs
@@ -32,7 +33,12 @@ _PLAIN_WORD = lazy_regex(r"(?:[A-Z]?[a-z]+|[A-Z]+)\Z")
 # Digits among letters: a word that only ends in a number is a name.
 _MIXED = lazy_regex(r"[A-Za-z][0-9]+[A-Za-z]|[0-9][A-Za-z]+[0-9]|[a-z][A-Z]+[a-z]+[A-Z0-9]")
 _NAMES_SECRET = rf"(?:{credentials.alternatives('NAMED')})[\w-]{{0,20}}[\"']?\s?"
-_NAMED = lazy_regex(rf"{_NAMES_SECRET}([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{{8,200}})", re.IGNORECASE)
+# The token of a next page is none.
+_NAMED = lazy_regex(
+    rf"(?<!page)(?<!page_)(?<!page-)(?<!continuation)(?<!continuation_){_NAMES_SECRET}"
+    r"([=:]|\bis\b)\s?[\"']?([^\s\"',;<>]{8,200})",
+    re.IGNORECASE,
+)
 # A plain word gives a token's purpose, and is not one; nor is a variable's name.
 _WORD = lazy_regex(r"(?:[A-Za-z]?[a-z-]*|[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)[.!?]?\Z")
 
@@ -44,7 +50,9 @@ def is_secret(token: str) -> bool:
     parts = _PARTS.findall(token)
     if len(parts) > 1 and all(part.isdigit() or _PLAIN_WORD.match(part) for part in parts):
         return False  # words and numbers, as in `production-eu-west-1`
-    return placeholders.entropy(token.encode()) >= SECRET_ENTROPY and not token.isdigit()
+    if token.isdigit() or encodes_words(token.encode()):
+        return False
+    return placeholders.entropy(token.encode()) >= SECRET_ENTROPY
 
 
 def is_random(token: str) -> bool:
