@@ -41,10 +41,7 @@ BRIEF_BYTES, BRIEF_LOGITS = 512, 0.5  # subtracted for each halving,
 BRIEFEST_BYTES = 64  # down to this length
 ABOUT_ATTACKS_LOGITS = 1.5  # in a text that is about attacks
 REPORTED_LOGITS = 0.5  # below `likely`: the most that a sentence may score without its quotes
-# Likewise, a sentence of a definition without the tool's own name; and the strings of a definition
-# that only together look like an order, each by itself. Of 484 attacks of the benchmark that only
-# the classifier finds, none has strings that score less than 4.8 logits below.
-OWN_NAME_LOGITS, APART_LOGITS = 1.0, 5.5
+OWN_NAME_LOGITS = 1.0  # likewise, a sentence of a definition without the tool's own name
 FEW_WORDS = 7  # too few to doubt a match
 BESIDE = 2  # sentences on each side that are read with a match of the gravest kind
 MOST_COPIES = 256  # of one stretch
@@ -69,13 +66,16 @@ _SQL = lazy_regex(
     r"|[a-z_][\w.]*+(?!\s+[a-z_])|[0-9(),.=<>*+%-]){1,500})*)(?:;|\Z)){1,500})+)\s*+"
 )
 _LITERALS = lazy_regex(_SQL_LITERAL)
-# A definition that only lists what its tool returns.
+# A definition that only lists what its tool returns, perhaps next to names and their titles.
 _RETURNED = lazy_regex(
-    rf"(?i)\A\s*(?:{topic_words.alternatives('RETURNS')}|looks? up|each has|(?:the|each) (?:"
+    r"(?i)\A(?:[\w.-]+\n)?\s*(?:"
+    rf"(?:{topic_words.alternatives('RETURNS')}|looks? up|each has|(?:the|each) (?:"
     r"results?|records?|hits?|answers?|reports?|responses?|output) (?:has|have|lists?|contains?"
     r"|includes?))\b"
     rf"(?:(?!\b(?:{topic_words.alternatives('NOT_RETURNED')}|have to|users? prompt"
-    r"|and (?:returns?|reads?|gets?|sends?|posts?))\b)[\w ,:;()'’/-]){8,400}[.]?\s*\Z"
+    r"|and (?:returns?|reads?|gets?|sends?|posts?))\b)[\w ,:;()'’/-]){8,400}"
+    rf"(?:[.][ ]?|(?=\n|\Z)))+(?:\n(?!.*\b(?:{topic_words.alternatives('NOT_RETURNED')})\b)"
+    r"(?-i:[A-Z]\w*(?: [A-Z]\w*){1,3}|[\w.-]+))*\s*\Z"
 )
 _OF_SEVERAL_WORDS = lazy_regex(r"[a-z0-9](?:[_.-]|(?=[A-Z]))\w")
 
@@ -126,7 +126,6 @@ class Selection(NamedTuple):
         named: further stretches, each with names in it, such as keys of JSON, that tell who
             speaks or to whom; read only if these are names of the model or of roles.
         own_name: for a definition, the name of the thing it defines; otherwise empty.
-        crosses: for a definition, True for a range that is in several of its strings.
         written: the reading with the escapes that are replaced in it; empty if there are none.
     """
 
@@ -134,7 +133,6 @@ class Selection(NamedTuple):
     stretches: Sequence[Stretch]
     named: Sequence[tuple[Stretch, str]] = ()
     own_name: str = ""
-    crosses: Callable[[int, int], bool] = lambda _start, _end: False
     written: bytes = b""
 
 
@@ -441,15 +439,6 @@ class ReadOrder:
             return False
         words = self._passage.text[self._piece.start : self._piece.end]
         return not self._classifier.names_speaker(without_ai(words))
-
-    def is_of_strings_apart(self) -> bool:
-        """True if only several strings of a definition, read together, make an order."""
-        span, crosses = self._passage.span, self._selection.crosses
-        apart = [
-            piece.score for piece in self._pieces if not crosses(*span(piece.start, piece.end))
-        ]
-        best = max(self._pieces).score
-        return max(apart, default=inf) < min(best, self._classifier.likely - APART_LOGITS)
 
     def is_of_its_form(self) -> bool:
         """True if only a tool's name, what it returns, or the form of a commit or SQL makes it one.

@@ -90,7 +90,6 @@ OF_ORDER: tuple[Step[ReadOrder], ...] = (
     (REPORTED, LIMIT, ReadOrder.is_reported),
     (HARMLESS, LIMIT, ReadOrder.is_harmless),
     ("in the language of law", LIMIT, ReadOrder.is_of_law),
-    ("only strings read together are an order", LIMIT, ReadOrder.is_of_strings_apart),
     ("only a name, or the form of a commit, makes it one", LIMIT, ReadOrder.is_of_its_form),
 )
 

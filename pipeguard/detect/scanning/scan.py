@@ -5,7 +5,7 @@ expressions run. The same pass finds the signs of encodings and of further readi
 """
 
 from collections.abc import Iterable, Iterator
-from functools import cached_property, partial
+from functools import cached_property
 
 from pipeguard.detect.matching.confirm import Finder, Occurrence
 from pipeguard.detect.matching.pattern_set import secret_group
@@ -252,15 +252,8 @@ class Scan:
             if self.surface is Surface.DEFINITIONS:
                 value = self.source.text.value
                 name = value.get("name") if isinstance(value, dict) else None
-                crosses = partial(self._crosses, origin)
-                own_name = name if type(name) is str else ""
-                selection = selection._replace(own_name=own_name, crosses=crosses)
+                selection = selection._replace(own_name=name if type(name) is str else "")
             self.to_classify.append((selection, origin))
-
-    def _crosses(self, origin: Origin, start: int, end: int) -> bool:
-        """True if a range of a reading with this origin is in several strings of the text."""
-        _, low, high, _ = origin.trace(start, end)
-        return self.source.text.is_split(low, high)
 
     def _match(self, candidates: Iterable[Candidate]) -> None:
         """Rate and locate matches of one rule in a block, and note those that count."""

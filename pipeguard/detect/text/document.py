@@ -98,10 +98,6 @@ class MessageText:
             values = [value.encode() for value in self.values[:-1]]
         return accumulate(map(len, values))
 
-    def is_split(self, low: int, high: int) -> bool:
-        """True if a range of `data` is in several segments."""
-        return self._index(low) < self._index(high - 1)
-
     @cached_property
     def paths(self) -> list[Path]:
         """The path of each segment."""
