@@ -49,6 +49,7 @@ _BY_NAME = Leaving.LOWER, Leaving.ONLY
 _COUNTS_LEAVING = Leaving.RAISE, Leaving.ONLY
 
 
+_TOOL_NAME = lazy_regex(r"\w+_\w+|(?<=`)[\w.-]+(?=`)")
 FIXTURE_CHARS = 600  # read around a hash to find its purpose
 _HASH = lazy_regex(
     r"\$(?:2[aby]|[56y]|argon2id?|scrypt)\$|(?:pbkdf2|scrypt|argon2|bcrypt)[\w:]{0,16}[$:]"
@@ -145,9 +146,15 @@ class LocatedMatch:
         named = [*paths, *(written_files(self.value) if self.is_argument else ())]
         return any(map(_FIXTURE.search, (around, *named)))
 
-    def is_servers_own(self) -> bool:
-        """True for a secret that goes back to where it came from, and for the host next to it."""
-        return any(map(self._belongs_to_secret, self.returning)) or self._is_host_of_secret()
+    def names_own_tools(self) -> bool:
+        """True for an order for the sake of a check that names only tools of the same list."""
+        group, match = self.context.group, self.match
+        if match.rule.id != "poisoning.tool-for-pretext" or group is None:
+            return False
+        names = {each.get("name") for each in group.values if type(each) is dict}
+        end = (self.text + ". ").index(". ", match.end)
+        words = {*_TOOL_NAME.findall(self.text, match.start, end)} - {self.context.tool}
+        return bool(words) and words <= names
 
     @cached_property
     def one_time_token(self) -> str:
@@ -280,7 +287,12 @@ IN_MESSAGE: tuple[Step[LocatedMatch], ...] = (
         DROP,
         lambda m: m.match.rule.leaving is Leaving.ONLY and m.way is WayOut.NOWHERE,
     ),
-    ("it goes back to its server", LIMIT, LocatedMatch.is_servers_own),
+    ("it names a tool of its own server", LIMIT, LocatedMatch.names_own_tools),
+    (
+        "it goes back to its server",
+        LIMIT,
+        lambda m: any(map(m._belongs_to_secret, m.returning)) or m._is_host_of_secret(),
+    ),
     ("a key in a file made for keys", LIMIT, LocatedMatch.is_key_in_its_file),
     ("the hash of a password in a test or example", LIMIT, LocatedMatch.is_fixture_hash),
     ("only a classifier finds it, in a file for agents", LIMIT, LocatedMatch.is_for_agents),

@@ -64,6 +64,14 @@ def test_ordinary_definitions_are_offered() -> None:
     assert [text for text in texts if judge_list(text).action > Action.WARN] == []
 
 
+def test_a_check_by_a_tool_of_the_same_list_is_ordinary() -> None:
+    order = "Applies a plan. For validation, `{}` must be called first."
+    assert judge_list("Checks a plan.", order.format("tool_0")).action is Action.WARN
+    assert judge_list("Checks a plan.", order.format("check_plan")).action is Action.BLOCK
+    foreign = "Before `tool_0` is used for validation, also call log_event."
+    assert judge_list("Checks a plan.", foreign).action is Action.BLOCK
+
+
 def test_ordinary_calls_pass_and_few_are_warned_of(guard: Guard) -> None:
     ordinary = [(str(one["tool"]), one["arguments"]) for one in calls("quiet.yaml")["calls"]]
     found = told(guard, ordinary)

@@ -51,7 +51,7 @@ from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import NAME_CHARS, cut
 
 BLOCKED = "policy.tool"
-TOGETHER = 64  # definitions that are looked at before the first of them is judged
+TOGETHER = 256  # definitions that are looked at before the first of them is judged
 FULL = "trust.full"
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
 
