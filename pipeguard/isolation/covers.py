@@ -23,7 +23,7 @@ from typing import NamedTuple, NoReturn
 
 from pipeguard.isolation import mounting
 from pipeguard.isolation.mounting import open_folder
-from pipeguard.isolation.sensitive import is_inside
+from pipeguard.isolation.sensitive import folders_above, is_inside
 from pipeguard.isolation.staging import STAGE, stage_view
 from pipeguard.isolation.view import FileView, MountKind, Say
 from pipeguard.launch import command, warden
@@ -95,7 +95,9 @@ class CoverWatch:
         Raises:
             OSError: the system has no watches left for some of them; the others are watched.
         """
-        folders = dict.fromkeys(folder for each in covers for folder in _between(each))
+        folders = dict.fromkeys(
+            folder for each in covers for folder in folders_above(each.path, each.outer)
+        )
         paths = (*(each.path for each in covers), *folders)
         self._names = {os.fsencode(os.path.basename(path)) for path in paths}
         before = self._watches
@@ -134,14 +136,6 @@ class CoverWatch:
             concerned = concerned or bool(mask & OVERFLOWN) or name in self._names
             data = data[size:]
         return concerned
-
-
-def _between(cover: Cover) -> Iterator[str]:
-    """The folders from a path's parent up to the granted one."""
-    folder = cover.path
-    while folder != cover.outer:
-        folder = os.path.dirname(folder)
-        yield folder
 
 
 def hidden_trees() -> tuple[int, int]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeguard.detect.words import word_set
 from pipeguard.errors import PolicyError
 from pipeguard.isolation.cgroups import MEMORY_FACTOR
-from pipeguard.isolation.sensitive import find_hidden, find_holder, is_in_any, is_inside
+from pipeguard.isolation.sensitive import find_hidden, find_holder, is_in_any, is_inside, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -168,7 +168,7 @@ def harden(
     named = (*profile.read, *profile.write)
     mounted = [path for each in run.options for path in _judge(each, folder, named, host)]
     for path in named:
-        if not any(is_inside(path, each) or is_inside(each, path) for each in mounted):
+        if not overlaps(path, mounted):
             access = "" if path in profile.write else ":ro"
             raise PolicyError(
                 f"{path}: naming it (--read, --write, or the policy) gives nothing to {container}."

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from os.path import isfile, join, realpath
 
-from pipeguard.isolation.sensitive import find_holder
+from pipeguard.isolation.sensitive import is_in_any
 from pipeguard.isolation.view import Mount, MountKind, SandboxUser, Variables
 
 PLACE = "/etc/gitconfig"  # that git and its libraries read below a repository's own configuration
@@ -34,7 +34,7 @@ def find_settings(host: SandboxUser, variables: Variables, folder: str) -> Itera
     values = {key: _read_value(key, environment, folder) for key in GIVEN}
     usual = join(variables.get("XDG_CONFIG_HOME") or f"{host.home}/.config", "git/ignore")
     ignored = realpath(join(host.home, values[EXCLUDES] or usual))
-    is_given = isfile(ignored) and find_holder(ignored, host.sensitive) is None
+    is_given = isfile(ignored) and not is_in_any(ignored, host.sensitive)
     values[EXCLUDES] = IGNORED if is_given else ""
     if any(values.values()):
         lines = (_write_setting(key, value) for key, value in values.items() if value)

@@ -14,16 +14,19 @@ from os.path import abspath, basename, dirname, isdir, islink, join, lexists, re
 from pipeguard.isolation.sensitive import (
     PATHS,
     find_holder,
+    folders_above,
     is_below,
     is_in_any,
-    is_inside,
     outermost,
     read_start,
 )
 
 GIT = ".git"
-DEPTH = 6  # of folders in the one that is given
-MOST_ENTRIES = 5000  # names in all of them, and folders, that are looked at
+DEPTH = 10  # of folders in the one that is given
+MOST_FOUND = 5000  # files and folders in it that are run later
+MOST_ENTRIES = 20_000  # names that are looked at, in all of its folders
+FOLDER_COST = 10  # names, in time
+SHARE = 8  # one folder takes no larger part of what is left than one in so many
 FEW_ENTRIES = 64  # that are looked at in any folder
 LEFT_OUT = {GIT, "node_modules", ".venv", ".cache", ".tox", "__pycache__"}  # of programs
 MOST_BYTES = 256 * 1024 * 1024  # of an index
@@ -35,15 +38,14 @@ _HASHES = (20, 32)  # bytes: SHA-1, SHA-256
 _TO_MODE, _TO_HASH = 24, 40
 
 
-def find_named(folder: str, names: Collection[str], *, with_links: bool = False) -> Iterator[str]:
-    """Find files and folders with these names in a folder and in the scanned levels below it.
+def find_named(folder: str, names: Collection[str]) -> Iterator[str]:
+    """Find files, folders and links with these names in a folder and the scanned levels below it.
 
     Outer ones come first. In a folder with too many entries, each name is looked up instead.
 
     Args:
         folder: the folder to search.
         names: of files and folders.
-        with_links: True to find links, too.
     """
     level = [folder]
     left = MOST_ENTRIES
@@ -52,9 +54,9 @@ def find_named(folder: str, names: Collection[str], *, with_links: bool = False)
         below = []
         for each in level:
             found, inner, seen = _scan_folder(each, names, left if depth < DEPTH else 0)
-            yield from (path for path in found if with_links or not islink(path))
+            yield from found
             below += inner
-            left -= seen + 1
+            left -= seen + FOLDER_COST
         level = sorted(below, key=lambda path: basename(path).startswith("."))
 
 
@@ -66,7 +68,7 @@ def list_submodules(git: str) -> Iterator[str]:
     """
     waiting = [git]
     known = {git}
-    while waiting and len(known) < MOST_ENTRIES:
+    while waiting and len(known) < MOST_FOUND:
         each = waiting.pop()
         top = dirname(each)
         for name in _index_submodules(_own_folder(each)):
@@ -86,15 +88,14 @@ def _scan_folder(
     folder: str, names: Collection[str], most: int
 ) -> tuple[list[str], list[str], int]:
     """The members of a folder with these names, the subfolders to scan next, and their number."""
-    limit = max(most, FEW_ENTRIES)
-    entries = None
+    limit = max(most // SHARE, FEW_ENTRIES)
+    entries = []
     with suppress(OSError), os.scandir(folder) as listed:  # a file, or not ours to read
         entries = [*islice(listed, limit)]
-    if entries is None or len(entries) == limit:
+    if not 0 < len(entries) < limit:
         found = [path for name in names if lexists(path := join(folder, name))]
     else:
         found = [entry.path for entry in entries if entry.name in names]
-    entries = entries or []
     searched = (entry for entry in entries if most > 0 and entry.name not in LEFT_OUT)
     inner = [entry.path for entry in searched if entry.is_dir(follow_symlinks=False)]
     return found, inner, len(entries)
@@ -193,7 +194,7 @@ def find_run_later(
     if is_of_git(folder):
         return  # named by hand
     paths = _home_files(folder, home_folder)
-    for path in islice(find_named(folder, RUN_LATER), MOST_ENTRIES):
+    for path in islice(find_named(folder, RUN_LATER), MOST_FOUND):
         if basename(path) != GIT:
             paths.append(path)
         elif changes_git:
@@ -202,9 +203,10 @@ def find_run_later(
             paths += (path, *list_submodules(path))
     covered = _covered_paths(folder, sensitive)
     for path in dict.fromkeys(paths):
-        is_there = lexists(path) and realpath(path) == path
-        if is_there and not is_below(path, covered):
-            yield path
+        target = realpath(path)
+        is_inner = is_below(target, (folder,)) and not is_below(path, (target,))
+        if lexists(target) and is_inner and not is_below(target, covered):
+            yield target
 
 
 def find_made(
@@ -220,10 +222,23 @@ def find_made(
             last change or move (`st_ctime`, inode(7)).
     """
     known = {each for path in mounted for each in (path, dirname(path))}
+    held = [path for path in mounted if path not in given and is_below(path, given)]
     for folder in outermost(given):
-        found = find_named(folder, RUN_LATER, with_links=True)
-        paths = (*islice(found, MOST_ENTRIES), *_home_files(folder, home_folder))
-        yield from (path for path in paths if path not in known and _is_new(path, since))
+        for path in (*find_named(folder, RUN_LATER), *_home_files(folder, home_folder)):
+            is_known = path in known or is_below(path, held)
+            if not is_known and any(_is_new(each, since) for each in _movable(path, folder)):
+                yield path
+
+
+def _movable(path: str, folder: str) -> Iterator[str]:
+    """A path, and the folders that it may have been moved with.
+
+    Links, and the `.git` files of git servers, are found without a mount of their own: for these,
+    a change of a folder says nothing.
+    """
+    yield path
+    if not islink(path) and (isdir(path) or basename(path) != GIT):
+        yield from [*folders_above(path, folder)][:-1]
 
 
 def _is_new(path: str, since: float) -> bool:
@@ -233,15 +248,15 @@ def _is_new(path: str, since: float) -> bool:
 
 
 def is_held_back(path: str, folder: str, home_folder: str, sensitive: Sequence[str]) -> bool:
-    """True if a path must be granted by name, although its folder may be changed.
+    """True if a path in a folder must be granted by name, although the folder may be changed.
 
     Something that stays covered there, or that is run later and only read.
     """
-    later = _home_files(folder, home_folder)
+    if not RUN_LATER.isdisjoint(path.removeprefix(folder).split("/")):
+        return True
+    later = find_run_later(folder, home_folder, sensitive, changes_git=False)
     covered = _covered_paths(folder, sensitive)
-    names = path[len(folder) :].split("/") if is_inside(path, folder) else ()
-    is_later = any(name in RUN_LATER for name in names)
-    return is_later or is_in_any(path, (*later, *covered))
+    return is_in_any(path, (*_home_files(folder, home_folder), *covered, *later))
 
 
 def _home_files(folder: str, home_folder: str) -> list[str]:
@@ -252,7 +267,7 @@ def _home_files(folder: str, home_folder: str) -> list[str]:
 
 def _covered_paths(folder: str, sensitive: Sequence[str]) -> list[str]:
     """Paths that stay covered in a folder."""
-    return [each for each in sensitive if each != folder and is_inside(each, folder)]
+    return [each for each in sensitive if is_below(each, (folder,))]
 
 
 def is_of_git(path: str) -> bool:
@@ -262,10 +277,9 @@ def is_of_git(path: str) -> bool:
 
 def holder_of_later(path: str, home_folder: str) -> str | None:
     """The file to run later that is or contains a path, whatever folder is granted."""
-    parts = path.split("/")
-    for count, name in enumerate(parts, 1):
-        if name in RUN_LATER:
-            return "/".join(parts[:count])
+    for each in reversed([path, *folders_above(path)]):
+        if basename(each) in RUN_LATER:
+            return each
     return find_holder(path, _home_files(home_folder, home_folder))
 
 
@@ -278,4 +292,4 @@ def changed_git(write: Sequence[str], fixed: Collection[str]) -> Iterator[str]:
     """
     for folder in write:
         found = (folder,) if is_of_git(folder) else find_named(folder, (GIT,))
-        yield from (each for each in found if each not in fixed)
+        yield from (each for each in found if each not in fixed and not islink(each))

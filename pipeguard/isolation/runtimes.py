@@ -15,7 +15,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity.launch import Form, Launch, parse
 from pipeguard.identity.launchers import FOLDERS, STARTERS
 from pipeguard.isolation.profile import Profile
-from pipeguard.isolation.sensitive import PATHS, is_in_any, is_inside, read_start
+from pipeguard.isolation.sensitive import PATHS, is_in_any, is_inside, overlaps, read_start
 from pipeguard.isolation.view import SYSTEM, SandboxUser, Variables
 from pipeguard.launch.command import Command
 
@@ -380,4 +380,4 @@ def _may_be_given(folder: str, host: SandboxUser) -> bool:
         return False
     if real == join(host.home, ".local") or is_inside(host.home, real):
         return False
-    return not any(is_inside(each, real) or is_inside(real, each) for each in host.sensitive)
+    return not overlaps(real, host.sensitive)

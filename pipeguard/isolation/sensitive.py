@@ -87,9 +87,21 @@ def is_in_any(path: str, folders: Iterable[str]) -> bool:
     return any(is_inside(path, each) for each in folders)
 
 
+def overlaps(path: str, others: Iterable[str]) -> bool:
+    """True if a path is, contains, or is inside one of these."""
+    return any(is_inside(path, each) or is_inside(each, path) for each in others)
+
+
 def is_below(path: str, folders: Iterable[str]) -> bool:
     """True if a path is inside one of these folders, and not only the folder itself."""
     return any(path != each and is_inside(path, each) for each in folders)
+
+
+def folders_above(path: str, top: str = "/") -> Iterator[str]:
+    """The folders that contain a path, from inside to outside, up to one of them."""
+    while path != top:
+        path = dirname(path)
+        yield path
 
 
 def outermost(paths: Collection[str]) -> list[str]:

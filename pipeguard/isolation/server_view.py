@@ -9,7 +9,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.run_later import find_run_later, is_held_back, is_of_git
 from pipeguard.isolation.runtimes import Runtime, leaves, paths_among, read_alone
-from pipeguard.isolation.sensitive import find_holder, is_in_any, is_inside
+from pipeguard.isolation.sensitive import is_in_any, is_inside, overlaps
 from pipeguard.isolation.view import FileView, SandboxUser, build_view
 
 
@@ -31,9 +31,9 @@ def without_nested(
     for path in profile.write:
         around = [each for each in profile.write if each != path and is_inside(path, each)]
         is_special = (
-            find_holder(path, host.sensitive) is not None
+            is_in_any(path, host.sensitive)
             or any(is_held_back(path, each, host.home, host.sensitive) for each in around)
-            or any(is_inside(path, each) or is_inside(each, path) for each in needed)
+            or overlaps(path, needed)
         )
         if is_special or not around:
             kept.append(path)

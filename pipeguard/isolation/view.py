@@ -8,7 +8,7 @@ Later mounts cover earlier ones.
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import Enum
-from os.path import dirname, isdir, isfile, islink, join, realpath
+from os.path import isdir, isfile, islink, join, realpath
 from typing import NamedTuple
 
 from pipeguard.errors import PolicyError
@@ -18,6 +18,7 @@ from pipeguard.isolation.sensitive import (
     PATHS,
     find_hidden,
     find_holder,
+    folders_above,
     is_in_any,
     is_inside,
     outermost,
@@ -139,9 +140,8 @@ def build_view(
     Raises:
         PolicyError: something that the program needs is sensitive, or everything is granted.
     """
-    for path in (*profile.read, *profile.write):
-        if path == "/":
-            raise PolicyError("/ cannot be given to an isolated server. Name folders in it.")
+    if "/" in (*profile.read, *profile.write):
+        raise PolicyError("/ cannot be given to an isolated server. Name folders in it.")
     for path in needed:
         holder = find_holder(path, host.sensitive)
         is_ours = is_inside(path, host.packages) and path != host.packages
@@ -265,7 +265,7 @@ def _grants(
             continue
         real = realpath(path)
         is_link = islink(path)
-        around = [granted[each] for each in _above(path) if each in granted]
+        around = [granted[each] for each in folders_above(path) if each in granted]
         is_fixed = path in fixed and MountKind.WRITE in around
         # A changeable path in another one is a mount of its own, which no link can replace.
         is_alike = granted[path] is not MountKind.WRITE and not is_fixed
@@ -285,7 +285,7 @@ def _link_above(path: str, real: str, granted: Mapping[str, MountKind], host: Sa
     """
     if path == real or islink(path) or not is_in_any(real, granted):
         return ""
-    folder = next((each for each in reversed([*_above(path)]) if islink(each)), "")
+    folder = next((each for each in reversed([*folders_above(path)]) if islink(each)), "")
     others = (host.home, *(each for each in granted if each != path))
     return "" if any(is_inside(each, folder) for each in others) else folder
 
@@ -325,19 +325,14 @@ def _pin_folders(mounts: Sequence[Mount]) -> Iterator[Mount]:
     its next start, or could have put others there. A mount point cannot be renamed.
     """
     at = {mount.path: mount for mount in mounts if mount.kind is not MountKind.LINK}
-    held = dict.fromkeys(folder for path in at for folder in _above(path) if folder not in at)
+    held = dict.fromkeys(
+        folder for path in at for folder in folders_above(path) if folder not in at
+    )
     for folder in held:
-        around = next((at[each] for each in _above(folder) if each in at), None)
+        around = next((at[each] for each in folders_above(folder) if each in at), None)
         if around and around.kind is MountKind.WRITE:
             # A kept home's source differs from its path.
             yield Mount(MountKind.WRITE, folder, around.source + folder.removeprefix(around.path))
-
-
-def _above(path: str) -> Iterator[str]:
-    """The folders that contain a path, from inside to outside."""
-    while (folder := dirname(path)) != path:
-        yield folder
-        path = folder
 
 
 def _depth(path: str) -> tuple[int, str]:

@@ -157,12 +157,17 @@ def test_what_is_run_later_is_only_read_in_projects_below(engine: str, home: Pat
         path.write_text("own\n")
     changes = "; ".join(f"echo x >> '{path}'" for path in (*held, *innocent))
     moves = "; ".join(f"mv '{path.parent}' '{path.parent}.old'" for path in held)
+    linked = home / "work" / "shared"
+    linked.mkdir()
+    (home / "work" / "app" / ".cursor").symlink_to(linked)
+    changes += f"; touch '{linked}/new'"
     said = ran(
         Profile(write=(f"{home}/work",)), f"{changes}; {moves}; cat {next(iter(held))}", engine
     )
     assert "own" in said.splitlines()
     assert [path for path in held if not path.exists() or path.read_text() != "own\n"] == []
     assert {path.read_text() for path in innocent} == {"own\nx\n"}
+    assert not (linked / "new").exists()
 
 
 LATER = (".claude/settings.json", ".mcp.json", ".vscode/tasks.json", ".husky/pre-commit")
@@ -237,15 +242,15 @@ def test_submodules_are_those_of_the_index(version: str, kind: str, home: Path) 
 def test_only_so_far_is_looked_for_repositories(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = ("a", ".hidden", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/b/c/d/e/f")
-    for name in (*seen, "a/b/c/d/e/f/g", ".venv/x", "node_modules/x"):
+    deep = ["/".join("abcdefghijk"[:depth]) for depth in range(2, 12)]
+    seen = ("a", ".hidden", *deep[:-1])
+    for name in (*seen, deep[-1], ".venv/x", "node_modules/x"):
         (home / name / ".git").mkdir(parents=True)
-    (home / "linked").mkdir()
-    (home / "linked" / ".git").symlink_to("../a/.git")
+    for number in range(run_later.MOST_ENTRIES):
+        (home / ".hidden" / str(number)).touch()
     assert list(find_named(str(home), [".git"])) == [f"{home}/{name}/.git" for name in seen]
     monkeypatch.setattr(run_later, "MOST_ENTRIES", 0)
     assert list(find_named(str(home), [".git"])) == []
-    assert list(find_named(str(home / "a"), [".git"])) == [f"{home}/a/.git"]
 
 
 @each("server", ["of git", "named", "other"])

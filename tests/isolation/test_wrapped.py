@@ -98,16 +98,21 @@ def test_what_it_made_that_is_run_later_is_told_at_its_end(tmp_path: Path, notes
     app = notes / "group" / ".team" / "one" / "two" / "app"
     (app / ".vscode").mkdir(parents=True)
     (app / ".envrc").symlink_to("nowhere")
+    (notes / "node_modules" / "fetched" / ".codex").mkdir(parents=True)
+    (app / ".claude").symlink_to("../app")
     with isolated(tmp_path, "--isolate", "auto", "--write", str(notes)) as run:
         assert run.call("write", app / ".mcp.json") == "written"
         assert run.call("write", app / "notes.txt") == "written"
         assert run.call("write", app / ".vscode-notes.txt") == "written"
         (app / ".vscode" / "settings.json").write_text("by the user")
+        (app / ".vscode" / ".git").mkdir()
+        (notes / "node_modules" / "fetched").rename(notes / "fetched")
         run.hang_up()
         assert run.code() == 0
         told = [line for line in run.said().splitlines() if "isolation.write" in line]
-    assert len(told) == 1
-    assert f"{app}/.mcp.json"[-40:] in told[0]
+    assert len(told) == 2
+    assert f"{app}/.mcp.json"[-40:] in told[1]
+    assert f"{notes}/fetched/.codex"[-40:] in told[0]
 
 
 def test_a_policy_that_cannot_be_read_starts_no_server(tmp_path: Path) -> None:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from pipeguard.transports.channel import Channel
 
 MOST_MADE = 100  # files and folders reported for one run
-_MADE = "created while the server ran, in a folder that it may change; your programs will run it"
 
 
 class GuardedRun(Protocol):
@@ -294,18 +293,14 @@ def _note_made(sandbox: Sandbox, since: float, notice: Callable[[Finding], None]
         since: when it started, in seconds since 1970.
         notice: records a finding.
     """
-    from pipeguard.firewall.finding import Action, Finding, Severity
     from pipeguard.isolation.run_later import find_made
-    from pipeguard.isolation.walls.grants import WRITE
-    from pipeguard.isolation.walls.witness import PLACE, shorten
+    from pipeguard.isolation.walls.witness import describe_made
 
     view = sandbox.view
     given = [mount.path for mount in view.mounts if mount.is_changed]
     mounted = [mount.path for mount in view.mounts]
-    made = islice(find_made(given, mounted, view.home, since), MOST_MADE)
-    found = Finding(WRITE, PLACE, severity=Severity.MEDIUM, action=Action.WARN, note=_MADE)
-    for path in made:
-        notice(found._replace(excerpt=shorten(path), path=path))
+    for path in islice(find_made(given, mounted, view.home, since), MOST_MADE):
+        notice(describe_made(path))
 
 
 def _say(text: str, level: str = "info") -> None:

@@ -23,6 +23,7 @@ MAX_REFUSED = 1024  # connections that were refused last
 EXCERPT_CHARS = 80
 PLACE = "isolation"
 ADDRESS = "egress.address"
+_MADE = "created while the server ran, in a folder that it may change; your programs will run it"
 _NOTES = {READ: "the server may not read it", WRITE: "the server may not change it"}
 
 
@@ -89,7 +90,7 @@ class Walls(NamedTuple):
             is_named_there = any(is_named(wall, whole) for wall in walls)
             return AnswerNote(describe_walls(walls)) if is_named_there else None
         findings = [
-            _finding(mention, pointer, tool)
+            _finding(mention, _NOTES[mention.rule], pointer, tool)
             for pointer, text in texts
             for mention in mentions(text, tool)
             if is_refused(mention, self.view)
@@ -98,7 +99,12 @@ class Walls(NamedTuple):
         return AnswerNote(describe_walls(walls), tuple(findings)) if walls else None
 
 
-def _finding(mention: Wall, pointer: str, tool: str) -> Finding:
+def describe_made(path: str) -> Finding:
+    """Describe a file that the server made and that the user's programs run later."""
+    return _finding(Wall(WRITE, path), _MADE, "", "")
+
+
+def _finding(mention: Wall, note: str, pointer: str, tool: str) -> Finding:
     return Finding(
         mention.rule,
         PLACE,
@@ -106,7 +112,7 @@ def _finding(mention: Wall, pointer: str, tool: str) -> Finding:
         severity=Severity.MEDIUM,
         action=Action.WARN,
         excerpt=shorten(mention.subject),
-        note=_NOTES[mention.rule],
+        note=note,
         tool=tool or None,
         path=mention.subject,
     )
