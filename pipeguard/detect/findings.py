@@ -254,11 +254,11 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
     part = RESTORED.get(message.method or "")
     if part is None or vault.is_empty:
         return []
-    labels = tool_labels.Label.NONE
+    tool = tool_labels.Tool("", tool_labels.Label.NONE)
     if context.tool is not None:
-        labels = knowledge.tools.label(context.guard, context.tool).labels
+        tool = knowledge.tools.label(context.guard, context.tool)
     given: JsonValue = {part: message.params.get(part)}
-    confidence = secret_egress.rate_egress(vault, labels, given, knowledge.flows.has_returned)
+    confidence = secret_egress.rate_egress(vault, tool.labels, given, knowledge.flows.has_returned)
     secret_egress.forget_addresses()
     if confidence is None:
         return []
@@ -267,7 +267,7 @@ def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> l
 
     content = ContentMarks(context.guard.contents_key, given).of_part(SECRET_OUT, ())
     note = "a secret that was taken out of what this server said would leave with this request"
-    level = Severity.CRITICAL, confidence
+    level = leak_search.rate_severity(tool), confidence
     return [context.finding(SECRET_OUT, place, level, content=content, note=note)]
 
 

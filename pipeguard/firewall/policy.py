@@ -23,7 +23,9 @@ DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
 DEFAULT_NOTIFICATIONS = 10_000
 DEFAULT_ASK_SECONDS = 50.0
 ASKED = "policy.ask"  # the rule that finds each call of a tool of `tools.ask`
-ORDERED = "flows.ordered"  # finds calls that a text ordered; its reader may want that
+ORDERED = "flows.ordered"
+# What a user may want: a call that a text ordered, and to log in with a password from a note.
+_PERHAPS_WANTED = (ORDERED, Severity.HIGH), ("flows.secret-out", Severity.HIGH)
 OWN_GUARD = "commands.own-guard"  # finds calls that change PipeGuard itself; no entry opens it
 # The rules of which a stopped call is allowed once, not for good.
 ALLOWED_BY_CALL = ("flows.", ASKED, "commands.client-servers")
@@ -304,7 +306,9 @@ class Policy(NamedTuple):
 
 
 def default_action(target: PolicyTarget) -> Action:
-    """Block a finding that is both severe and sure, or ask about an order; warn of the rest.
+    """Block a finding that is both severe and sure, warn of the rest.
+
+    Ask about what a user may want.
 
     A credential on its way to the client is removed, so that the rest can be read, and so is a
     passage in plain sight. Words that a model will read are only noted if confidence is low, as for
@@ -316,7 +320,7 @@ def default_action(target: PolicyTarget) -> Action:
     if target.severity >= Severity.HIGH and target.confidence is Confidence.HIGH:
         if target.is_cuttable:
             return Action.CUT
-        if target.rule == ORDERED:
+        if (target.rule, target.severity) in _PERHAPS_WANTED:
             return Action.ASK
         is_taken_out = target.surface is Surface.TO_CLIENT and is_private
         return Action.REDACT if is_taken_out else Action.BLOCK

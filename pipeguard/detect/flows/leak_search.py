@@ -292,7 +292,7 @@ def _find_private(call: Call, result: ToolResult, *, has_orders: bool) -> Iterat
     confidence = _rate_secret(call, result)
     if confidence is not None:
         note = f"a value that came back from {name!r} leaves through this call"
-        yield Leak(SECRET_OUT, Severity.CRITICAL, confidence, name, note, result)
+        yield Leak(SECRET_OUT, rate_severity(call.tool), confidence, name, note, result)
     elif result.labels() & (Label.READS_PRIVATE | Label.READS_SECRET):
         rated = _rate_text(call, result, has_orders=has_orders), _rate_people(call, result)
         found = [confidence for confidence in rated if confidence is not None]
@@ -373,8 +373,7 @@ def _rate_secret(call: Call, result: ToolResult) -> Confidence | None:
     if result in call.secretive:
         if any(map(call.takes, result.one_time_secrets())):
             looks_secret = True
-            types = not TYPES.isdisjoint(name_words(call.tool.name))
-            if call.tool.labels & Label.OUTSIDE or not types:  # perhaps where it was asked for
+            if rate_severity(call.tool) is Severity.CRITICAL:
                 return Confidence.HIGH
         completed = {*filter(call.completes_new, result.secrets())}
         looks_secret = looks_secret or bool(completed)
@@ -385,6 +384,12 @@ def _rate_secret(call: Call, result: ToolResult) -> Confidence | None:
     if not looks_secret:
         return None
     return Confidence.HIGH if result.labels() & Label.READS_SECRET else Confidence.MEDIUM
+
+
+def rate_severity(tool: Tool) -> Severity:
+    """Rate a secret that goes to a tool: less if it only types, perhaps where its user logs in."""
+    is_typed = not TYPES.isdisjoint(name_words(tool.name)) and not tool.labels & Label.OUTSIDE
+    return Severity.HIGH if is_typed else Severity.CRITICAL
 
 
 def _find_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:

@@ -6,10 +6,8 @@ Knows no rules: detect.flows.ledger decides how much of which result may leave.
 from __future__ import annotations
 
 import re
-from binascii import a2b_base64, unhexlify
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import suppress
 from functools import cache, cached_property
 from heapq import nlargest
 from itertools import chain
@@ -31,6 +29,7 @@ from pipeguard.detect.flows.overlap import (
 )
 from pipeguard.detect.flows.people_rows import TakenRows, count_taken, plain_digits, read_sent
 from pipeguard.detect.flows.readings import LONG_BYTES, list_apart, list_readings
+from pipeguard.detect.flows.secret_values import decode_digits
 from pipeguard.detect.flows.text_values import (
     find_digests,
     find_mailboxes,
@@ -448,16 +447,6 @@ def _find_part(text: str, source: str) -> str:
     lines = text[:MOST_CHARS].split("\n")
     ends = (line.split(" ", most)[-1] for line in lines for most in range(LABEL_WORDS))
     return max((end for end in ends if end in source), key=len, default="")
-
-
-def decode_digits(word: str) -> str:
-    """The digits that a word is in base64 or hexadecimal; or empty."""
-    for decode, data in ((a2b_base64, f"{word}=="), (unhexlify, word)):
-        with suppress(ValueError):
-            found = decode(data)
-            if found.isdigit():
-                return found.decode()
-    return ""
 
 
 def _each_once(values: Iterable[str]) -> list[str]:

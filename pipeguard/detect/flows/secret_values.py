@@ -5,7 +5,9 @@ the person it was sent to.
 """
 
 import re
+from binascii import a2b_base64, unhexlify
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 
@@ -346,3 +348,13 @@ def list_last_values(texts: Iterable[str]) -> list[str]:
 def _match_last(sign: re.Pattern[str], text: str) -> str:
     match = sign.match(text[-CUT_CHARS:][::-1])
     return match[0][::-1] if match else ""
+
+
+def decode_digits(word: str) -> str:
+    """The digits that a word is in base64 or hexadecimal; or empty."""
+    for decode, data in ((a2b_base64, f"{word}=="), (unhexlify, word)):
+        with suppress(ValueError):
+            found = decode(data)
+            if found.isdigit():
+                return found.decode()
+    return ""
