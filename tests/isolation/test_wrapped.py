@@ -190,7 +190,7 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
         with Isolated(tmp_path, "--isolate", "auto") as run:
             owners.add(str(run.process.pid))
             if chance.random() < 0.7:
-                run.request("initialize")
+                run.request("initialize", protocolVersion="2025-11-25")
             sleep(chance.uniform(0.0, 0.5))
             os.kill(run.process.pid, signal.SIGKILL)
     until(lambda: not mounts() - before, "the mounts are gone")  # others come and go meanwhile

@@ -208,7 +208,7 @@ def test_nothing_is_left_after_a_kill_at_any_moment(tmp_path: Path) -> None:
     for _ in range(KILLS):
         with Isolated(tmp_path, *LEARN) as run:
             if chance.random() < 0.7:
-                run.request("initialize")
+                run.request("initialize", protocolVersion="2025-11-25")
             sleep(chance.uniform(0.0, 0.5))
             os.kill(run.process.pid, signal.SIGKILL)
 
