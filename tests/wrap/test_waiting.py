@@ -28,7 +28,6 @@ from tests.wrap.server import KEY
 from tests.wrap.wrapped import GONE, PYTHON, SERVER, Object, Wrapped, error_code, processes, result
 
 ASKING = "actions: [{rule: 'secrets.*', place: call.arguments, action: ask}]\nlimits: {ask: %s}\n"
-SILENT = -37105
 
 
 @pytest.fixture(autouse=True)
@@ -475,21 +474,6 @@ def test_a_call_is_answered_once_when_the_client_or_a_signal_ends_the_run(
         assert not passes(answer)
         assert event not in status(tmp_path)
         assert heard(tmp_path) == 0
-
-
-@pytest.mark.often("at_gateway")
-@pytest.mark.parametrize("opens", [in_gateway, at_gateway])
-def test_a_call_whose_client_was_answered_is_never_sent(
-    tmp_path: Path, policy: Path, opens: Opens
-) -> None:
-    """The gateway's own limit was read at its start, when no call had to wait."""
-    policy.write_text("limits: {timeout: 2 s}\n")
-    with opens(tmp_path) as client:
-        policy.write_text(ASKING.replace("{ask: %s}", "{timeout: 2 s}"))
-        until(lambda: error_code(call(client, KEY)) == SILENT, "a call waits, and is answered")
-        event = waits(tmp_path)
-        until(lambda: event not in status(tmp_path), "it waits no more")
-        assert_never_sent(tmp_path, client, event)
 
 
 def test_calls_that_are_cancelled_while_they_are_judged_leave_nothing(
