@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator
 from itertools import islice
 
-from pipeguard.detect.commands.notations import parse_json
+from pipeguard.detect.flows.text_values import read_json
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue
+from pipeguard.firewall.protocol.json_values import JsonValue, as_object, read_object
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import fold
 
@@ -93,8 +93,7 @@ def _list_spellings(item: str) -> list[str]:
 
 def list_tables(value: JsonValue) -> Iterator[str]:
     """The tables of a result: a row is a line, and has a space between its items."""
-    body = value.get("result") if type(value) is dict else None
-    for member in body.values() if type(body) is dict else ():
+    for member in read_object(as_object(value), "result").values():
         for part in member if type(member) is list else [member]:
             text = "\n".join(islice(_lay_out(part, ""), MOST_LINES))[:TABLE_CHARS]
             if "</" in text or "<br" in text:
@@ -105,7 +104,7 @@ def list_tables(value: JsonValue) -> Iterator[str]:
 
 def _lay_out(value: JsonValue, key: str) -> Iterator[str]:
     """Lines with the members of objects, and with lists of plain values."""
-    inner = parse_json(value) if type(value) is str else value
+    inner = read_json(value.encode("utf-8", "replace")) if type(value) is str else value
     if type(inner) is dict:
         yield key
         for name, item in inner.items():

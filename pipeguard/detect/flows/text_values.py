@@ -13,7 +13,9 @@ from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.layouts import NATIVE, is_sensitive, text_of_codes
 from pipeguard.detect.words import MODEL_FILES, arguments
 from pipeguard.detect.words import tools as lists
+from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol import strict_json
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -165,6 +167,14 @@ def join_sent(value: JsonValue) -> bytes:
     containers = (each for _, each in walk_values(value) if not isinstance(each, str))
     texts = [each.encode("utf-8", "replace") for each in map(text_of_codes, containers) if each]
     return b"\n".join((MessageText(value, keyed=False).data, *dict.fromkeys(texts)))
+
+
+def read_json(text: bytes) -> JsonValue:
+    """The value of a text in JSON; null if it is none, or has a key twice in an object."""
+    try:
+        return strict_json.parse_json(text)
+    except Refusal:
+        return None
 
 
 def find_addresses(value: JsonValue) -> list[str]:

@@ -19,6 +19,7 @@ from pipeguard.detect.flows.text_values import (
     decode_percent,
     find_mailboxes,
     find_phone_numbers,
+    read_json,
     unescape,
 )
 from pipeguard.detect.flows.tool_labels import CHANGES, PRIVATE, Label, Tool, ToolKey
@@ -27,12 +28,10 @@ from pipeguard.detect.matching.confirm import occurs
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.words import alternatives
 from pipeguard.detect.words import tools as lists
-from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import measure_text, size_of_all
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_strings, walk_values
-from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.native import find_native
 
 _outline_frame = getattr(find_native("detect._outline"), "outline_frame", lambda *_: None)
@@ -260,7 +259,7 @@ class ToolResult:
     @_derive_once
     def tables(self) -> tuple[str, ...]:
         """The tables in it."""
-        return tuple(people_rows.list_tables(_parse(self.frame)))
+        return tuple(people_rows.list_tables(read_json(self.frame)))
 
     @_derive_once
     def text(self) -> str:
@@ -269,7 +268,7 @@ class ToolResult:
 
     def _lay_out(self) -> bytes:
         outline = _outline_frame(self.frame, 0, NAME_READERS, OUTLINED_BYTES)
-        return _lay_out(_parse(self.frame)) if outline is None else outline[4]
+        return _lay_out(read_json(self.frame)) if outline is None else outline[4]
 
     def read(self) -> tuple[bytes, bool]:
         """The index of its rows, for `_overlap.c`; and True if it has a part for a model."""
@@ -284,7 +283,7 @@ class ToolResult:
 
     def strings(self) -> str:
         """Its strings, with `STRING_END` between two; not cached, because few calls need them."""
-        value = _parse(self.frame)
+        value = read_json(self.frame)
         body = value.get("result", value.get("error")) if isinstance(value, dict) else value
         texts = (text for path, text in walk_strings(body) if path[-1:] != ("type",))
         return STRING_END.join(text.replace("\f", " ") for text in texts)
@@ -298,11 +297,11 @@ class ToolResult:
         """
         labels = self.tool.labels
         is_of_one = labels & Label.OUTSIDE or self.tool.is_file_reader(self.tool.server)
-        for path, text in walk_strings(_parse(self.frame)):
+        for path, text in walk_strings(read_json(self.frame)):
             if path[:2] == ("result", "structuredContent"):
                 yield path, text
             elif text.lstrip()[:1] in {"{", "["} and not is_of_one:
-                yield from walk_strings(_parse(text.encode("utf-8", "replace")))
+                yield from walk_strings(read_json(text.encode("utf-8", "replace")))
         if is_of_one:
             return
         most = 2 if labels & Label.READS_PERSONAL else 1
@@ -373,14 +372,6 @@ class ToolResult:
         self.derived = kept_bytes
 
 
-def _parse(frame: bytes) -> JsonValue:
-    """The value of a frame; null if it has none."""
-    try:
-        return parse_json(frame)
-    except Refusal:
-        return None
-
-
 def _lay_out(value: JsonValue) -> bytes:
     return MessageText(value, keyed=False).data
 
@@ -399,7 +390,7 @@ def drop_blobs(frame: bytes) -> bytes:
 
 def join_request(frame: bytes) -> str:
     """The strings of a request, and its numbers: an id is one or the other."""
-    value = _parse(frame)
+    value = read_json(frame)
     numbers = (item for _, item in walk_values(value) if type(item) is Number)
     return " ".join((_join_words(_lay_out(value)), *numbers))
 

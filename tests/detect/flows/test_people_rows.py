@@ -74,6 +74,12 @@ def test_a_summary_of_people_is_no_list(text: str) -> None:
     assert leaks_of("list_customers", TABLES["JSON"], "post_message", call) == set()
 
 
+def test_a_key_that_a_result_has_twice_stops_no_call() -> None:
+    table = '[{"name": "Ann", "born": "1971-04-03", "born": "1972-04-03"}]'
+    call: JsonObject = {"channel": "all", "text": "Lunch is at noon, in the small kitchen."}
+    assert leaks_of("list_customers", table, "post_message", call) == set()
+
+
 def test_people_get_their_own_rows_and_so_does_their_organisation() -> None:
     body = SENT["lines"]
     own = json.dumps([{**row, "mail": f"{row['name'][:3]}@in.example"} for row in ROWS])
