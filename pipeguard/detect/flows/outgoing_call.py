@@ -288,10 +288,13 @@ class Call:
         if len(self.torn_text) + sum(map(len, self.readings)) > MOST_ROWS:
             self.secretive.update(results)
         elif results:
-            size = PIECE_CHARS
             budget = SearchBudget()
-            texts = self.readings
-            signs = [row for text in texts for row in rows(text, size) if not row.isalnum()]
+            signs = [
+                row
+                for text in self.readings
+                for row in rows(text, PIECE_CHARS)
+                if not row.isalnum()
+            ]
             both = [*self._rows, *(row[::-1] for row in self._rows)]
             for wanted, form in ((both, squeeze), (signs, str)):
                 held = find_held([*{*wanted}], [form(each.text()) for each in results], budget)
@@ -449,7 +452,7 @@ def _find_part(text: str, source: str) -> str:
     """The longest line of a text that is in another one, perhaps without some words before it."""
     lines = text[:MOST_CHARS].split("\n")
     ends = (line.split(" ", most)[-1] for line in lines for most in range(LABEL_WORDS))
-    return max((end for end in ends if end in source), key=len, default="")
+    return next((end for end in sorted(ends, key=len, reverse=True) if end in source), "")
 
 
 def _each_once(values: Iterable[str]) -> list[str]:
