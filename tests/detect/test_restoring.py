@@ -146,10 +146,10 @@ ONCE = expand({"gen": "{b62:32}"}, 5)
 JWT = expand({"gen": "{jwt scope=reset}"}, 5)
 RESET = f"https://app.example/reset?token={ONCE}&lang=en"
 ONE_TIME = {
-    "plain": (f"Reset your password: {RESET}", RESET, ONCE),
+    "plain": (f"Reset your password: `{RESET}`", RESET, ONCE),
     "path": (
-        f"New password:\nhttps://a.example/reset/{ONCE}/",
-        f"https://a.example/reset/{ONCE}",
+        f"New password (https://a.example/reset/token={ONCE}/)",
+        f"https://a.example/reset/token={ONCE}",
         ONCE,
     ),
     "jwt": (

@@ -40,7 +40,7 @@ _NOT_CHOSEN = lazy_regex(
 # How ways to hash a password begin, and standards; a line of passwd(5); the working directory, a
 # shell's PWD.
 _STANDARD = lazy_regex(
-    rb"""(?ix)argon | [bs]crypt | pbkdf | scram | sha-?[1-5] | cve- | iso- | rfc-
+    rb"""(?ix)https?:// | argon | [bs]crypt | pbkdf | scram | sha-?[1-5] | cve- | iso- | rfc-
     | [a-z_][\w-]{0,31}:[x*!]?:[0-9]+:[0-9]+:
     | ~?/(?:app|build|code|data|etc|home|mnt|opt|private|project|root|run|srv|tmp|usr|users|var
       |work)s?/""",

@@ -102,9 +102,9 @@ BESIDE_CHARS = 160  # before a link, or on its button, that give its purpose
 LEAST_HEX = 20  # digits of a token
 
 _LINK = lazy_regex(
-    r"https?:(?:\\{0,3}/){2}[^\s\"'<>/?#\\@]{1,255}(\\{0,3}[/?#][^\s\"'<>]{8,2048})", re.IGNORECASE
+    r"https?:(?:\\{0,3}/){2}[^\s\"'<>/?#\\@]{1,255}(\\{0,3}[/?#][^\s\"'<>`]{8,2048})", re.IGNORECASE
 )
-_PART = lazy_regex(r"(?:[?&;#]|\\{1,2}u0026)([\w.-]{1,40})=([^\s&;#\\]+)|/([^\s/?&;#=\\]+)")
+_PART = lazy_regex(r"(?:[/?&;#]|\\{1,2}u0026)([\w.-]{1,40})=(?!=)([^\s/?&;#\\]+)|/([^\s/?&;#=\\]+)")
 _TOKEN = lazy_regex(r"(?a)[\w.~%+-]{12,}={0,2}")
 _VALUE = lazy_regex(r"(?<!type)(?<!mode)(?<!action)=[^\s&;#\\]+")
 _BUTTON = lazy_regex(r"[\"'][^<>]{0,200}>[^<>]{0,80}")
@@ -215,11 +215,10 @@ def _list_link_tokens(parts: Iterable[re.Match[str]]) -> Iterator[tuple[int, int
 
 
 def _is_dense(value: str) -> bool:
-    if not _TOKEN.fullmatch(value):
-        return False
-    if _UUID.fullmatch(value) or (_HEX.fullmatch(value) and len(value) >= LEAST_HEX):
-        return True
-    return _MIXED.search(value) is not None and is_secret(value)
+    if _HEX.fullmatch(value):
+        return len(value) >= LEAST_HEX
+    is_mixed = _TOKEN.fullmatch(value) and _MIXED.search(value)
+    return bool(is_mixed) and placeholders.entropy(value.encode()) >= SECRET_ENTROPY
 
 
 def _is_token_name(name: str) -> bool:
