@@ -158,10 +158,10 @@ def find_one_time_token(text: str, start: int, end: int, begin: str = "") -> str
         end: of it.
         begin: of the part in another reading, if it is from one: its place is then uncertain.
     """
-    for link in (link for link in _find_one_time_links(text) if link.is_bare):
+    for link in _find_one_time_links(text):
         is_within = link.start <= start and end <= link.end
         is_near = start < link.end and link.start < end and text.startswith(begin, link.start)
-        for first, last, token in link.tokens:
+        for first, last, token in link.tokens if link.is_bare else ():
             if (begin and (is_near or token.startswith(begin))) or (
                 not begin and is_within and start < last and first < end
             ):

@@ -13,6 +13,7 @@ from pipeguard.detect.matching.confirm import cached_finder
 from pipeguard.detect.words import alternatives
 from pipeguard.detect.words import topics as topic_words
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.folding import fold
 
 BEFORE_BYTES, AFTER_BYTES = 2000, 800  # around a stretch, in which words of its topic count
 QUOTE_BYTES = 600  # before and after a stretch, in which a quote may begin or end
@@ -24,15 +25,15 @@ FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
 _FENCE = lazy_regex(rb"(?m)^[ \t]{0,3}(?:```|~~~)")
 _EXAMPLE_LINE = lazy_regex(
-    rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++[\"'`]|\\item|[\"'`]|\+?+[ \t]*+[\"'`(\[{]"
-    rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
+    rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++(?:[\"'`]|\[(?![ xX]\]))|\\item|[\"'`]"
+    rb"|\+?+[ \t]*+[\"'`(\[{]|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
     rb"|\w++[ \t]*+[=(:][ \t]*+[\"'`\[(])"
 )
 FEW_LEGAL, MANY_LEGAL = 2, 4  # different ones in a stretch, and with those around it
 _LEADS_ELSEWHERE = lazy_regex(rb"[\w.+-]@[\w-]|https?://|`|\$\(|[~/]\.\w")
 
 
-# Words for attacks, frauds, examples, and those who study or stop them, in twelve languages.
+# Words for attacks, frauds, examples, and those who study or stop them, in 31 languages.
 _ATTACKS = alternatives(
     r"""
     prompt[\x20-]?injections? jail\x20?breaks? red[-\x20]?team\w* adversar\w+ payloads?
@@ -43,11 +44,11 @@ _ATTACKS = alternatives(
     bounty post-?mortem proofs?\x20of\x20concept poison(?:ed|ing) impersonat\w+
     social\x20engineering threat\x20model \bsmuggl\w+ \bbenchmarks?\b data\x20?sets?
     defen[cs]es?\b describe\( angriff\w* angreif\w+ beispiel\w* betrüg\w* opfer\b
-    forsch(?:er|ung)\w* schwachstelle\w* gefälscht\w* fehlalarm\w* datens[aä]tz\w* vergift\w+
+    forsch(?:er|ung)\w* schwachstelle\w* gefälscht\w* fehlalarm\w* datens(?:ä|a)tz\w* vergift\w+
     schadhaft\w* attaqu\w+ exemples? escroqu\w* hameçonnage victimes?\b chercheu\w+
     vulnérabilit\w+ faux\x20positifs? malveillant\w* empoisonn\w+ pirat(?:e|es|age)\b filtres?\b
     jeux?\x20de\x20données ataques? atacante\w* ejemplos? exemplos? estafa\w* golpes?\b
-    v[íi]ctimas?\b v[íi]timas?\b iny\w{0,2}ecci\w+ injeç\w+ investigador\w* pesquisador\w*
+    v(?:í|i)ctimas?\b v(?:í|i)timas?\b iny\w{0,2}ecci\w+ injeç\w+ investigador\w* pesquisador\w*
     envenen\w+ malicios\w+ falsos?\x20positivos? fraude\w* attacch?[io]\b attaccant\w+ esemp[io]
     iniezion\w+ truff\w+ vittim[ae]\b ricercator\w+ атак злоумышлен уязвим исследовател инъек
     пример мошен жертв 攻击 注入 攻撃 示例 例如 例えば 詐欺 诈骗 インジェクション 研究者
@@ -57,14 +58,26 @@ _ATTACKS = alternatives(
     hidden\x20(?:text|instruction|prompt) white\x20text honeypot exfiltrat\w+
     versteckte\w*\x20(?:text|anweisung|befehl) weiße[rn]?\x20schrift sicherheitsvorf\w+ schulung
     texte\x20(?:caché|blanc|invisible) incident\x20de\x20sécurité sensibilisation
-    test\x20d.intrusion texto\x20(?:oculto|invis[ií]ble|invisível|blanco|branco)
+    test\x20d.intrusion texto\x20(?:oculto|invis(?:í|i)ble|invisível|blanco|branco)
     incidente\x20d[ei]\x20s[ei]\w+ detec[ct]\w+ testo\x20(?:nascosto|invisibile|bianco)
     sensibilizzazione скрыт\w+\x20текст пентест инцидент ложн\w+\x20срабат 隐藏文字 白色文字
     渗透测试 越狱 误报 检测 复盘 红队 钓鱼 隠し文字 白文字 検知 脱獄 演習 レッドチーム
     フィッシング 숨겨진 흰\x20글씨 탐지 오탐 탈옥 모의 레드팀 피싱 تصيد اختراق توعية छिपा
     फ़िशिंग
+    aanval\w* voorbeeld\w* \w*injectie slachtoffer\w* oplicht\w* kwaadaardig\w* kwetsba\w+
+    onderzoeker\w* sald(?:ı|i)r enjeksiyon\w* örnek örneğ kurban\w* doland(?:ı|i)r zararl(?:ı|i)
+    hyökkä \w*injektio\w* esimerk\w+ uhri\w* huijau\w* haavoittuv\w+ angre[bp]\w* angrip\w*
+    e(?:x|ks)empel\w* svindel\w* bedräg bedrager\w* sårba atak\w* przykład wstrzyk oszust\w*
+    ofiar\w* złośliw podatno útok útoč příklad príklad podvod\w* obět obeť zraniteľ zraniteln\w*
+    škodliv\w* приклад зловмис шахра вразлив дослідник нападател измам Атак Пример Приклад Злоумышл
+    Уязвим Исследоват Жертв Мошен Инъек Örnek Örneğ Útok Útoč \batac\w* exemplu\w* victim\w+
+    înșel injecci támad péld áldozat\w* csalás csaló sebezhet επίθεσ επιθέσ Επίθεσ παράδειγμα
+    Παράδειγμα θύμα ευπάθει απάτ tấn\x20công Tấn\x20công ví\x20dụ Ví\x20dụ nạn\x20nhân
+    lừa\x20đảo serangan\w* penyerang\w* contoh\w* korban\w* penipuan\w* kerentanan\w* injeksi\w*
+    התקפ תקיפ דוגמ הזרק קורבן حمله مهاجم تزریق قربانی โจมตี ตัวอย่าง เหยื่อ
     """
 )
+_ATTACKS += f"|{fold(_ATTACKS.encode())[0].decode()}"  # as they are in that reading
 # Words of licences, contracts and statutes, which tell their reader in every sentence what to do.
 _LAW = alternatives(
     r"""
@@ -229,7 +242,6 @@ _REPORTING = lazy_regex(rf"(?i)\b(?:{_SAYING})\b|{topic_words.alternatives('REPO
 # is made to be copied, pasted and sent; a line of documentation about the place of its index,
 # llms.txt, asks for nothing. An order uses the same words, so a classifier takes both for one.
 
-_FILE, _PAGE, _NOTICE = "LICENSE", "the page", "The page has an index."
 # A path of a file with a public key or a certificate, and no address.
 _PUBLIC_FILE = lazy_regex(
     r"(?<![\w/\\:.~$%-])(?:(?<!@)|(?=[~/]))(?:[A-Za-z]:)?[\w/\\.~$%-]{0,120}?"
@@ -254,13 +266,13 @@ _INDEX_NOTICE = lazy_regex(
 def without_harmless(text: str) -> str:
     """A text whose public parts are replaced by other words; the same text if it has none."""
     if "llms" in text:
-        text = _INDEX_NOTICE.sub(_NOTICE, text)
+        text = _INDEX_NOTICE.sub("The page has an index.", text)
     if not _PUBLIC_FILE.search(text):
         return text
     return "".join(map(_without_public_file, text.splitlines(keepends=True)))
 
 
 def _without_public_file(line: str) -> str:
-    bare, count = _PUBLIC_FILE.subn(_FILE, line)
-    bare = _ADDRESS.sub(_PAGE, bare)
+    bare, count = _PUBLIC_FILE.subn("LICENSE", line)
+    bare = _ADDRESS.sub("the page", bare)
     return bare if count and not _MORE.search(bare) else line
