@@ -310,7 +310,7 @@ def _rate_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidenc
     is_most = clear.chars >= PASSAGES_SHARE * len(call.letters[0])
     if is_most or clear.longest >= PASSAGE_CHARS:
         covered += clear.chars
-    if is_most and call.count_continued(result) >= HIDDEN_CHARS:
+    if (is_most or hidden) and call.count_continued(result) >= HIDDEN_CHARS:
         covered += QUOTED_CHARS
     tokens = call.find_new(TOKENS, result)
     shared = [token for token in tokens if token not in call.recipients]

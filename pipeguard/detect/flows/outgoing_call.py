@@ -27,8 +27,20 @@ from pipeguard.detect.flows.overlap import (
     shingles,
     squeeze,
 )
-from pipeguard.detect.flows.people_rows import TakenRows, count_taken, plain_digits, read_sent
-from pipeguard.detect.flows.readings import LONG_BYTES, list_apart, list_readings
+from pipeguard.detect.flows.people_rows import (
+    TakenRows,
+    count_taken,
+    plain_digits,
+    read_items,
+    read_sent,
+)
+from pipeguard.detect.flows.readings import (
+    LONG_BYTES,
+    WRAPPED,
+    find_part,
+    list_apart,
+    list_readings,
+)
 from pipeguard.detect.flows.secret_values import decode_digits
 from pipeguard.detect.flows.text_values import (
     find_digests,
@@ -44,6 +56,7 @@ from pipeguard.detect.words import word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, Number, walk_texts, walk_values
 from pipeguard.records import NamedTuple
+from pipeguard.unicode.name_words import words_of_any_script
 
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import ClientWords
@@ -54,9 +67,9 @@ ANY_BYTES = 2**40  # more than a search of short texts can take
 FEW_MAILBOXES = 3  # in a text, any of which an answer may go to
 MOST_ROWS = 2**13  # of a call that are looked up: more take longer than to read all results
 CODE_CHARS = 5  # of the shortest code, which has a digit
-LABEL_WORDS = 6  # before a part of a text
 ROW_CHARS = 32  # of about eight words that are apart
-MOST_CHARS = 2048  # of a text that another one continues
+LONG_LETTERS = 5  # of a word
+MOST_PAIRED = 512  # words of a call
 TORN_DIGITS = 6  # of a code that other text may divide: fewer are sent in a row by chance
 
 TYPES = word_set("type fill press input")  # in the name of a tool that types into a page
@@ -79,7 +92,7 @@ class Call:
         text: the strings of the arguments.
         value: the arguments.
         plain: the letters of this text.
-        pieces: the longest values of this call and of earlier ones.
+        joined: the longest values of earlier calls as one text, and with that of this call.
     """
 
     def __init__(
@@ -108,7 +121,7 @@ class Call:
         self._budget = SearchBudget()
         self.text = text.decode("utf-8", "ignore")
         self.plain = letters(self.text)
-        self.pieces: list[str] = []
+        self.joined = "", ""
         self._others: list[str] = []
         self._held: defaultdict[Kind, dict[ToolResult, list[int]]] = defaultdict(dict)
         # The client's words grow long after some calls: ask only for values that are in a result.
@@ -157,7 +170,7 @@ class Call:
     def readings_of_probes(self) -> dict[str, list[int]]:
         """For each probe, the numbers of the readings that contain it."""
         numbers = defaultdict[str, list[int]](list)
-        for number, text in enumerate((*self.letters, *self._letters_of_pieces, *self.apart)):
+        for number, text in enumerate((*self.letters, *self.apart)):
             for probe in list_probes(text):
                 numbers[probe].append(number)
         return numbers
@@ -165,7 +178,7 @@ class Call:
     @cached_property
     def letters(self) -> list[str]:
         """The letters of its plain text, and of its longest other readings."""
-        return _letters(self.readings)
+        return _letters([*self.readings, *list_readings(self.joined[1].encode())])
 
     @cached_property
     def apart(self) -> list[str]:
@@ -178,14 +191,14 @@ class Call:
 
     @cached_property
     def _clear(self) -> str:
-        return f"{self._said_letters}\n{self.plain}"
+        before = map(letters, list_readings(self.joined[0].encode()))
+        return "\n".join((self._said_letters, self.plain, *before))
 
     def follow(self, before: Sequence[str], others: list[str]) -> None:
         """Read it as the continuation of earlier calls; call this before other methods.
 
         Args:
-            before: the texts of earlier calls that sent something. If this one sends, too, the
-                longest values of all are joined into one text, without their common beginning.
+            before: the texts of earlier calls that sent something.
             others: these texts, and those of calls that were stopped.
         """
         self._before = "".join(map(squeeze, before))
@@ -193,24 +206,15 @@ class Call:
             self._others = [*reversed(others)]
             found = [_VALUE.findall(text) for text in (*before, self.text)]
             if found[-1]:
-                self.pieces = [max(values, key=len) for values in found if values]
-
-    @cached_property
-    def _letters_of_pieces(self) -> list[str]:
-        return self._read_pieces(len(self.pieces))
-
-    def _read_pieces(self, count: int) -> list[str]:
-        """The letters of the first pieces, joined without their common beginning."""
-        if len(self.pieces) < 2:
-            return []
-        begin = min(common_prefix(self.pieces[0], piece) for piece in self.pieces[1:])
-        return _letters(
-            list_readings("".join(piece[begin:] for piece in self.pieces[:count]).encode())
-        )
+                longest = [max(values, key=len) for values in found if values]
+                begin = min(common_prefix(longest[0], value) for value in longest)
+                values = [value[begin:] for value in longest]
+                self.joined = "".join(values[:-1]), "".join(values)
 
     def find_taken(self, results: list[ToolResult]) -> set[ToolResult]:
         """Find the results from which any reading may have taken a part or a value."""
-        found = {at for each in (_PASSAGES, _WORDS, TOKENS) for at in self._look_up(each, results)}
+        kinds = _PASSAGES, _PAIRS, _WORDS, TOKENS
+        found = {at for each in kinds for at in self._look_up(each, results)}
         found.update(each for each in results if any(self.count_taken(each)))
         if self.opened:
             found.update(each for each in results if any(map(each.has_address, self.opened)))
@@ -329,7 +333,18 @@ class Call:
         plain, *apart = (
             find_shared(each, source, self._said_letters, self._budget) for each in texts
         )
-        return max([plain, *(each for each in apart if each.longest >= ROW_CHARS)])
+        if mentions:
+            words = [word for table in result.tables() for word in table.split() if word[1:]]
+            known = {*words}
+            kept = "".join([word for word in self.words if word in known])
+            apart.append(find_shared(kept, "".join(words), self._said_letters, self._budget))
+        least = max(ROW_CHARS, plain.chars)  # in disguise, little is left as it is
+        return max([plain, *(each for each in apart if each.longest >= least)])
+
+    @cached_property
+    def words(self) -> list[str]:
+        """Its words, without single letters."""
+        return [word for word in read_items(" ".join(words_of_any_script(self.text))) if word[1:]]
 
     def goes_back(self, result: ToolResult) -> bool:
         """True if it goes only to a result's own subject, or to mail addresses in the result."""
@@ -348,39 +363,26 @@ class Call:
         words = sorted({*_LONG_WORD.findall(self.text)}, key=len, reverse=True)
         held = find_held(words, [result.text()], SearchBudget())
         rest = self.without(words[at] for at in held.get(0, ()))
-        rest.pieces = self.pieces
+        if self.joined[1].removeprefix(self.joined[0]) not in result.text():
+            rest.joined = self.joined
         return hidden if rest is self else rest._count_encoded(result)
 
     def _count_encoded(self, result: ToolResult) -> int:
         probes = self.find_held(_PASSAGES, result)
         sharing = {number for probe in probes for number in self.readings_of_probes[probe]}
-        whole = len(self.letters)
-        if any(piece in result.text() for piece in self.pieces):
-            sharing = {number for number in sharing if number < whole}
-        readings = [*self.letters, *self._letters_of_pieces]
-        shared = self._most_shared([readings[at] for at in sharing if 0 < at < whole], result)
-        joined = [readings[at] for at in sharing if whole <= at < len(readings)]
-        if not joined:
-            return shared
-        together = self._most_shared(joined, result)
-        before = self._read_pieces(len(self.pieces) - 1)  # this call
-        was_sent = together <= self._most_shared(before, result)
-        return shared if was_sent else max(shared, together)
-
-    def _most_shared(self, texts: Iterable[str], result: ToolResult) -> int:
-        """Count the letters that a result shares with the text that shares the most."""
+        texts = (self.letters[at] for at in sharing if 0 < at < len(self.letters))
         shared = (find_shared(text, result.letters(), self._clear, self._budget) for text in texts)
         return max((each.chars for each in shared), default=0)
 
     def count_continued(self, result: ToolResult) -> int:
         """Count the letters in a row of a result that it sends in turn with earlier calls.
 
-        Each sends a part from within a line; words before it, such as `part 2 of 8:`, are left out.
+        Each sends a part of a sentence, perhaps encoded, or behind words as in `part 2 of 8:`.
         """
-        source = result.strings() if self._others else ""
-        row = own = _find_part(self.text, source)
+        source = WRAPPED.sub(" ", result.strings()) if self._others else ""
+        row = own = find_part(self.text, source)
         for text in self._others if own else ():
-            part = _find_part(text, source)
+            part = find_part(text, source)
             both = part + row, f"{part} {row}", row + part, f"{row} {part}"
             row = next((each for each in both if part and each in source), row)
         return 0 if row == own else len(letters(row))
@@ -448,13 +450,6 @@ class Call:
         return repeats and in_pieces(bare, self.torn_text)
 
 
-def _find_part(text: str, source: str) -> str:
-    """The longest line of a text that is in another one, perhaps without some words before it."""
-    lines = text[:MOST_CHARS].split("\n")
-    ends = (line.split(" ", most)[-1] for line in lines for most in range(LABEL_WORDS))
-    return next((end for end in sorted(ends, key=len, reverse=True) if end in source), "")
-
-
 def _each_once(values: Iterable[str]) -> list[str]:
     """Each value once, up to about MOST_NEEDLES."""
     ordered = [*dict.fromkeys(values)]
@@ -482,16 +477,23 @@ class Kind(NamedTuple):
 # Parts of letters: a result that shares a passage contains one.
 _PASSAGES = Kind(lambda call: [*call.readings_of_probes], ToolResult.letters)
 _DIGESTS = Kind(lambda call: find_digests(call.text), ToolResult.text)
+# Two long words, one after the other without those between them.
+_PAIRS = Kind(
+    lambda call: [
+        letters(one + other)
+        for at, one in enumerate(call.words)
+        for other in call.words[at + 1 : at + 6]
+        if len(one) >= LONG_LETTERS <= len(other)
+    ][:: len(call.words) // MOST_PAIRED + 1],
+    ToolResult.letters,
+)
 # Digests, addresses of the web, and recipients.
 _WORDS = Kind(
     lambda call: [*call.values(_DIGESTS), *find_urls(call.text), *call.recipients],
     ToolResult.text,
 )
 # Values that two texts do not share by chance.
-TOKENS = Kind(
-    lambda call: _each_once(list_tokens("\n".join(call.readings), are_telling=True)),
-    ToolResult.small,
-)
+TOKENS = Kind(lambda call: _each_once(list_tokens("\n".join(call.readings))), ToolResult.small)
 # The parts that a text written for a model mentions: rows of a few words, and names.
 ORDERED_ROWS = Kind(lambda call: _each_once(shingles(call.small)), ToolResult.addressed_part)
 ORDERED_NAMES = Kind(lambda call: [*call.names], lambda result: letters(result.addressed_part()))

@@ -98,7 +98,7 @@ def list_tables(value: JsonValue) -> Iterator[str]:
             text = "\n".join(islice(_lay_out(part, ""), MOST_LINES))[:TABLE_CHARS]
             if "</" in text or "<br" in text:
                 text = _TAG.sub(" ", _ROW_END.sub("\n", text))
-            rows = (" ".join(read_items(row)[:MOST_ITEMS]) for row in _list_rows(text))
+            rows = (" ".join(read_items(row)) for row in _list_rows(text))
             yield "\n".join(dict.fromkeys(rows))
 
 
@@ -146,7 +146,7 @@ def count_taken(
         about_people: True if each row is about a person, None if one with a mail address is; False
             if only dates of lives can tell.
     """
-    rows = [row.split(" ") for row in table.split("\n") if row]
+    rows = [row.split(" ")[:MOST_ITEMS] for row in table.split("\n") if row]
     counts = Counter(item for row in rows for item in {*row})
     years = [int(item[:4]) for item in counts if "/" in item]
     is_known = about_people or (len(years) > 1 and max(years) - min(years) >= LIFE_YEARS)

@@ -1,7 +1,5 @@
 """A text in all its readings: as it is, and its encoded parts. Knows no tools, and no rules."""
 
-import re
-from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
@@ -12,6 +10,7 @@ from pipeguard.detect.text.decoders import ENCODINGS
 from pipeguard.detect.text.word_disguises import unleet, unleet_l
 from pipeguard.firewall.budgets import DecodingBudget
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.unicode.name_words import words_of_any_script
 
 MOST_PARTS = 64  # of the first layer that are decoded once more
 
@@ -25,15 +24,16 @@ _SIGNED = {
     b"\xf3\xa0\x84": "selectors",
     b"\xe2\x80\x8c": "bits",
 }
+# The end of a line that is in a sentence, or ends one: not of an item of a list.
+WRAPPED = lazy_regex(
+    r"\n(?:(?<=[^\n]{30}\n)(?=[^\W\d_A-ZÀ-Þ])|(?<=[^\W\d_A-ZÀ-Þ][,;.!?]\n)(?=[^\W\d_]))"
+)
 # In long words.
 _RUNS = "base64", "hex", "long-run", "base32", "compressed", "wide"
 _SPELLINGS = "reversed", "rot13"
 LONG_BYTES = 12  # of a word
-OFTEN = 6  # one of so many words is none of the text itself
-# Letters, spaces, and others.
-_KINDS = re.sub(rb"[^a ]", b".", re.sub(rb"[A-Za-z\x80-\xff]", b"a", bytes(range(256))))
-_TAG = lazy_regex("<[^<>]{1,200}>")
-_WORD = lazy_regex(r"[^\W\d_]+")
+LABEL_WORDS = 6  # before a part of a text
+MOST_CHARS = 2048  # of a text that another one continues
 _LEET = lazy_regex("[A-Za-z][01345789$@]+[A-Za-z]")
 _BETWEEN_PIECES = b" \t\n\r\f\v\"',:"
 _LABELS_DOT = lazy_regex(rb"\.(?<=[0-9a-zA-Z]\.)(?=[0-9a-zA-Z])")
@@ -59,23 +59,23 @@ def list_readings(text: bytes) -> list[str]:
 
 
 def list_apart(text: str) -> list[str]:
-    """The letters of a text without what is between its words, in each way to read that.
+    """The letters of every second word of a text, and of all of them in other orders.
 
-    None if only a space is between most words, as in prose. Left out are tags, digits and words
-    that come again and again; then also every second word. Digits and signs that look like letters
-    are read as these.
+    Digits and signs that look like letters are read as these.
     """
-    data = text.encode()
-    kinds = data.translate(_KINDS)
-    if 2 * kinds.count(b"a a") > kinds.count(b"a ") + kinds.count(b"a."):
-        return []
-    words = _WORD.findall(_TAG.sub(" ", text))
-    counts = Counter(words)
-    rare = [word for word in words if counts[word] * OFTEN <= len(words)]
-    ways = ["".join(each) for each in (rare, rare[::2], rare[1::2])]
+    words = words_of_any_script(text)
+    orders = words[::2], words[1::2], words[::-1], [word[::-1] for word in words]
+    ways = [*map("".join, orders)]
     if _LEET.search(text):
-        ways += [read(data).decode() for read in (unleet, unleet_l)]
+        ways += [read(text.encode()).decode() for read in (unleet, unleet_l)]
     return [*dict.fromkeys(map(letters, ways))]
+
+
+def find_part(text: str, source: str) -> str:
+    """The longest line of a text that is in another one, perhaps encoded or behind some words."""
+    lines = "\n".join(list_readings(text[:MOST_CHARS].encode()))[:MOST_CHARS].split("\n")
+    ends = (line.split(" ", most)[-1] for line in lines for most in range(LABEL_WORDS))
+    return next((end for end in sorted(ends, key=len, reverse=True) if end in source), "")
 
 
 def _decode(text: bytes, budget: DecodingBudget) -> list[bytes]:

@@ -52,16 +52,12 @@ _OBEYED_FILES = lazy_regex(MODEL_FILES.encode())
 _AMOUNT = lazy_regex(rf"(?i){arguments.alternatives('AMOUNTS')}|\An\Z")
 
 
-def list_tokens(text: str, *, are_telling: bool = False) -> list[str]:
-    """Runs of letters and digits, with and without the signs that may be in or before a value.
+def list_tokens(text: str) -> list[str]:
+    """Runs of letters and digits that two texts do not share by chance: with a digit or an `@`.
 
-    Telephone numbers come whole.
-
-    Args:
-        text: to be read.
-        are_telling: True for those with a digit or an `@`, which two texts do not share by chance.
+    With and without the signs that may be in or before a value. Telephone numbers come whole.
     """
-    return find_phone_numbers(text) + find_tokens(text, TOKEN_CHARS, is_telling=are_telling)
+    return find_phone_numbers(text) + find_tokens(text, TOKEN_CHARS, is_telling=True)
 
 
 def find_tokens(

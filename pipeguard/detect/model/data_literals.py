@@ -183,7 +183,7 @@ _SPEAKS_TO_READER = lazy_regex(
 )
 
 
-def is_data_literal(data: bytes, start: int, end: int, kind: FileKind = FileKind.OTHER) -> bool:
+def is_data_literal(data: bytes, start: int, end: int, kind: FileKind) -> bool:
     """True if a passage is a value in source code or data that is about tests or attacks.
 
     Args:

@@ -161,22 +161,21 @@ def search_in_runs(
     return search
 
 
-def in_windows(
-    view: str, sign: str, reader: Callable[[bytes], bytes], *, in_pieces: bool = True
-) -> Decoder:
+def in_windows(view: str, sign: str, reader: Callable[[bytes], bytes]) -> Decoder:
     """A decoder for encoded characters within a text: it decodes a window around each sign.
+
+    Any part of a window can be decoded by itself.
 
     Args:
         view: the encoding, as findings name it.
         sign: a pattern for the encoded characters.
         reader: decodes a text, and leaves plain text as it is.
-        in_pieces: True if any part of the window can be decoded by itself.
     """
     pattern = lazy_regex(sign.encode())
 
     def decode(data: bytes, start: int, end: int, budget: DecodingBudget) -> list[Decoded]:
         return [
-            Decoded(reader(data[low:high]), view, low, high, reader if in_pieces else None)
+            Decoded(reader(data[low:high]), view, low, high, reader)
             for low, high in windows(pattern, data, start, end, budget)
         ]
 

@@ -79,9 +79,9 @@ def _unescape(match: re.Match[bytes]) -> bytes:
     return _unescape_run(match[0])
 
 
-def undo_repeatedly(undo: Callable[[str], str], text: str, rounds: int = ROUNDS) -> str:
+def undo_repeatedly(undo: Callable[[str], str], text: str) -> str:
     """Undo an encoding until that changes nothing, but not more often than so many times."""
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         plain = undo(text)
         if plain == text:
             break

@@ -168,6 +168,8 @@ def disguise(text: str) -> list[str]:
         "\n".join(f"{chr(ord('a') + at)}) {word}" for at, word in enumerate(words)),
         " ".join(f"{word}@in.example" for word in words),
         "\n".join(f"/tmp/{at:02}_{word}.txt" for at, word in enumerate(words)),
+        " ".join(word + f" lake{chr(97 + at)}" * (at % 4) for at, word in enumerate(words)),
+        *(" ".join(each) for each in (words[::-1], [word[::-1] for word in words])),
     ]
 
 
@@ -205,10 +207,13 @@ def test_other_words_in_disguise_and_what_goes_back_are_no_leak() -> None:
             assert find_leaks(flows, reply, {"to": "ann@in.example", "body": back}) == []
 
 
-def test_items_of_a_list_may_leave_one_by_one() -> None:
+def test_items_of_a_list_may_leave_one_by_one_and_lines_of_a_sentence_not() -> None:
     items = "renew the library card", "call the landlord", "book the train to the coast"
     flows = after(MAIL, "\n".join(items))
     assert [find_leaks(flows, POST, {"title": item}) for item in items] == [[]] * 3
+    lines = "the merger with the northern company", "closes on the fourth of November"
+    flows = after(MAIL, "\n".join(lines))
+    assert [bool(find_leaks(flows, POST, {"title": line})) for line in lines] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -217,8 +222,9 @@ def test_items_of_a_list_may_leave_one_by_one() -> None:
         [f"part {at} of 4: {WORDS[at * 23 :][:23]}" for at in range(4)],
         [WORDS[at : at + 18].replace(" ", "%20") for at in range(0, 54, 18)],
         [base64.b64encode(WORDS.encode()).decode()[at : at + 21] for at in range(0, 63, 21)],
+        [base64.b64encode(WORDS[at : at + 22].encode()).decode() for at in range(0, 66, 22)],
     ],
-    ids=["lines", "letters", "base64"],
+    ids=["lines", "letters", "base64", "base64 of each"],
 )
 def test_private_text_that_leaves_in_pieces_is_found(pieces: list[str]) -> None:
     flows = after(MAIL, WORDS)
@@ -489,9 +495,7 @@ def test_its_token_leaves_in_two_calls_and_what_follows_is_no_part_of_it() -> No
     assert find_leaks(flows, POST, {"body": "Shall we meet at noon?"}) == []
 
 
-@pytest.mark.parametrize(
-    "spelt", [VALUE, VALUE[::-1], base64.b64encode(f"{WORDS} {VALUE}".encode()).decode()]
-)
+@pytest.mark.parametrize("spelt", [VALUE, base64.b64encode(f"{WORDS} {VALUE}".encode()).decode()])
 def test_what_a_person_let_leave_is_no_piece_of_the_next_call(spelt: str) -> None:
     flows = after(ENV, f"A={VALUE} {WORDS}")
     half = len(spelt) // 2

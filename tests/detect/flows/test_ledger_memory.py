@@ -61,7 +61,7 @@ def test_nobody_gives_way_to_another_ones_many_clients() -> None:
 def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
     memory = ledger_memory.LedgerMemory(LIMIT)
     first, second = Flows(memory), Flows(memory)
-    for number in range(5):
+    for number in range(4):
         first.record_result(MAIL, mail(number), 0.0)
     small = first.size()
     assert find_leaks(first, POST, {"body": f"{TEXT} ticket-2041-2042"})  # small letters, too

@@ -51,8 +51,6 @@ def test_a_window_is_decoded_whole_and_any_part_of_it_alone() -> None:
     (whole,) = encoding.in_windows("signs", "%", decode)(b"a % b", 0, 5, budget)
     assert (whole.data, whole.view, whole.start, whole.end) == (b"a ! b", "signs", 0, 5)
     assert whole.reader is decode
-    (other,) = encoding.in_windows("signs", "%", decode, in_pieces=False)(b"a % b", 0, 5, budget)
-    assert other.reader is None
 
 
 def test_where_the_budget_is_spent_nothing_more_is_decoded() -> None:
