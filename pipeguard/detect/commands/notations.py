@@ -1,4 +1,4 @@
-"""The named values in a text: JSON, also as some parsers take it, YAML, TOML, XML and CSV.
+"""The named values in a text: JSON, also as some parsers take it, YAML, TOML, XML, CSV and forms.
 
 Has no grammar: it finds a name, a sign and a value, which is what each of these has. Knows no
 roles.
@@ -9,6 +9,7 @@ import json
 import re
 from html import unescape
 
+from pipeguard.detect.text.escapes import unpercent
 from pipeguard.detect.words import arguments as lists
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -16,6 +17,7 @@ from pipeguard.firewall.protocol import codes, strict_json
 from pipeguard.firewall.protocol.json_values import JsonValue
 
 END_CHARS = 200  # of JSON, in which its last bracket is looked for
+csv.field_size_limit(2**31 - 1)  # a field may be as long as a frame: it raises beyond its limit
 
 _SPACE = r"[\x20\t]"
 _NAME = r"[\"']?([\w.-]{1,64})[\"']?"
@@ -24,8 +26,9 @@ _BEFORE = r"(?>(?>[\s\ufeff]++|//[^\n]*+\n|\#[^\n]*+\n|/\*[^*]*+\*/|<!--[^>]*+--
 _JSON = lazy_regex(rf"{_BEFORE}[\[{{]\s*(?:[\"'\[{{/]|\w+\s*:)")
 _JSON_END = lazy_regex(r"[\]}]\s*(?:(?://|/\*)[^\n]*\s*)?\Z")
 _TABLE = lazy_regex(r"\ufeff?\w+(?:([,;\t])\w+)+\r?\n")
+_FORM = lazy_regex(r"[\w.%+\[\]-]+=[^\s&]*(?:&[^\s&]*)*\s?\Z")
 _NOTATION = lazy_regex(
-    rf"{_TABLE.pattern}|{_BEFORE}(?:<[?!]?[A-Za-z]|---\s|\[[\w.-]+\]\s"
+    rf"{_TABLE.pattern}|{_FORM.pattern}|{_BEFORE}(?:<[?!]?[A-Za-z]|---\s|\[[\w.-]+\]\s"
     rf"|(?:-[ \t]+)*{_NAME}[ \t]?(?:=[ \t]?[\"']|:\s))"
 )
 # The name of a value that is run, in any of them.
@@ -66,8 +69,9 @@ def find_members(text: str) -> JsonValue:
     if not (_NOTATION.match(text) or _JSON.match(text)):
         return []
     if table := _TABLE.match(text):
-        names, *rows = csv.reader(text.splitlines(), delimiter=table[1])
-        return [dict(zip(names, row, strict=False)) for row in rows]
+        return [*csv.DictReader(text.splitlines(), restkey="", delimiter=table[1])]
+    if _FORM.match(text):
+        text = unpercent(text.replace("&", "\n").replace("+", " "))
     return [
         {next(filter(None, each.group(*_NAMES)), ""): _unquote(each)}
         for each in _MEMBER.finditer(text)

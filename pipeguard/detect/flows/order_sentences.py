@@ -235,12 +235,10 @@ def is_in_column(text: str, place: Place) -> bool:
 def find_passage_acts(passage: str) -> ToolAct:
     """The acts that the sentences of a passage order."""
     found = ToolAct.NONE
-    at = 0
-    for first, last in [*(end.span() for end in SENTENCE_END.finditer(passage)), (None, 0)]:
-        sentence = passage[at:first][:SENTENCE_CHARS]
-        at = last
+    for sentence in SENTENCE_END.split(passage):
         for act in ToolAct:
-            if not act & found and rate_sentence(sentence, act) is OrderStrength.ASKED:
+            is_new = not act & found
+            if is_new and rate_sentence(sentence[:SENTENCE_CHARS], act) is OrderStrength.ASKED:
                 found |= act
     return found
 

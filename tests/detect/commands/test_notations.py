@@ -9,6 +9,7 @@ from tests.detect.cases import read_cases
 from tests.each import each
 
 CASES = read_cases(__file__)
+LONG = f"a,sql\n1,{'b' * 2**18}", "sql", "b" * 2**18  # of which the module csv takes half
 
 
 def lines(tool: str, name: str, text: str) -> list[str]:
@@ -17,7 +18,7 @@ def lines(tool: str, name: str, text: str) -> list[str]:
     return b"\n".join(effect.data for effect in effects).decode().split("\n")
 
 
-@each("text, name, value", CASES["a_value_has_its_name_in_each_notation"])
+@each("text, name, value", [*CASES["a_value_has_its_name_in_each_notation"], LONG])
 def test_a_value_has_its_name_in_each_notation(text: str, name: str, value: str) -> None:
     members = find_members(text)
     assert isinstance(members, list)
@@ -26,8 +27,7 @@ def test_a_value_has_its_name_in_each_notation(text: str, name: str, value: str)
 
 @each("text", CASES["prose_and_programs_have_no_members"])
 def test_prose_and_programs_have_no_members(text: str) -> None:
-    assert find_members(text) == []
-    assert not is_json(text)
+    assert (find_members(text), is_json(text)) == ([], False)
 
 
 @each("tool, name, text", CASES["what_a_tool_runs_or_requests_is_read_by_its_names"])
