@@ -34,6 +34,7 @@ _ADDRESS_SIGN = (
     r"|\.(?:com|net|org|io|dev|app|example|info|co|ai|xyz|ru|cn|de|sh)\b"
 )
 _STRONG_SIGN = rf"{_ADDRESS_SIGN}|\d{{6}}|[a-z][\w-]*\d|\d[\w-]*[a-z]"
+STRONG_CHARS = 6  # letters and digits of a value that two texts do not share by chance
 PASSED_ON_CHARS = 400  # of an order, in a message that passes on the document that it is in
 SENTENCE_CHARS = 800  # of a sentence of a passage
 SENTENCES_ABOVE = 7  # of a value, of which one may order something with it
@@ -83,6 +84,16 @@ _POINTING = lazy_regex(
     | seguente|sotto\b | seguinte|abaixo | hieronder|volgende | poniżej|następując)
     | ниже|следующ|下记|下記|以下|下面|아래|다음|أدناه|التالي|नीचे"""
 )
+# The name of one for whom something is, and the field or the cells of a row before it.
+FOR_WHOM = (
+    r"(?i:(?:\w{1,20}[\x20_-])?(?:to|with|recipients?|an|mit|à|para|aan|empfänger|destinat\w+))"
+)
+_TOLD_BESIDE = lazy_regex(
+    rf"""(?x)
+    (?<!subject)(?<!title)(?<!subject[\"'])(?<!title[\"'])[\"']?\s*[:=>]\s*[\"']?([^\s\"'<>{{}}\[\]]{{1,40}}\x20[^\"'\n<>{{}}\[\]]{{4,160}})
+      (?:[\"',\n]|</\w+>)[\s\"',<-]*+{FOR_WHOM}[\"']?\s*[:=>]\s*[\"'<(]?\Z
+    | [|,;\t]\s*{FOR_WHOM}\s*(?:[|,;\t][^\n]*)?\n(?:[^\n]+\n)*[\s\d|,;]*([^\n]+)\Z"""
+)
 _LABEL_END = lazy_regex(r"\w*\s*\)")  # of a cell or a tag that is only a name
 _CELL_END = lazy_regex(r"\||\t|[,;]")
 _PAUSES = frozenset(':,;()*"“')
@@ -96,10 +107,15 @@ class _Verbs(NamedTuple):
     stems: re.Pattern[str]
 
 
-def find_strong(text: str, *, has_ids: bool) -> Iterator[re.Match[str]]:
-    """Find the matches of STRONG: all addresses, and all ids or only some of them."""
+def find_strong(text: str, *, has_ids: bool) -> Iterator[tuple[str, bool]]:
+    """The letters and digits of each address in a text, mapped to True, and of each id."""
     sign = _STRONG_SIGN if has_ids else _ADDRESS_SIGN
-    return find_signed(STRONG, rf"\S*(?:{sign})\S*", text, after=64)  # characters
+    for match in find_signed(STRONG, rf"\S*(?:{sign})\S*", text, after=64):  # characters
+        is_address = match["address"] is not None
+        spelt = letters(plain(match[0]))
+        is_part = text.endswith("/", 0, match.start())  # of a path or a branch
+        if len(spelt) >= STRONG_CHARS and (is_address or (has_ids and not is_part)):
+            yield spelt, is_address
 
 
 @cache
@@ -144,14 +160,10 @@ def _factor(words: Iterable[Sequence[str]]) -> str:
     )
 
 
-@cache
-def _irregular() -> dict[str, str]:
-    return tables.pairs("irregular")
-
-
 def _participle(verb: str) -> str:
-    if verb in _irregular():
-        return _irregular()[verb]
+    irregular = tables.pairs("irregular")
+    if verb in irregular:
+        return irregular[verb]
     if verb.endswith("e"):
         return f"{verb}d"
     return f"{verb[:-1]}ied" if re.search("[^aeiou]y$", verb) else f"{_double(verb)}ed"
@@ -209,8 +221,12 @@ def _find_words(words: list[str], seen: set[str], wanted: frozenset[str]) -> lis
     return [at for at, word in enumerate(words) if word in wanted]
 
 
-def is_told_above(text: str, ends: Sequence[tuple[int, int]], acts: ToolAct) -> bool:
-    """True if a sentence between some ends orders an act with a value below it."""
+def is_told_above(text: str, ends: Sequence[tuple[int, int]], start: int, acts: ToolAct) -> bool:
+    """True if a sentence between some ends orders an act with a value below, or a field before."""
+    beside = _TOLD_BESIDE.search(text, max(0, start - SENTENCE_CHARS), start)
+    words = _WORDS.findall(beside[1] or beside[2]) if beside else ()
+    if rate_sentence(" ".join(words), acts) is OrderStrength.ASKED:
+        return True
     sentences = [text[first:last] for (_, first), (last, _) in pairwise(ends[-SENTENCES_ABOVE:])]
     sentences[-1] = text[ends[-2][1] : ends[-1][1]]
     return any(
@@ -227,8 +243,9 @@ def is_in_column(text: str, place: Place) -> bool:
     rest, _, below = text[start : end + SENTENCE_CHARS].partition("\n")
     rows = begin + rest, above.rpartition("\n")[2], below.partition("\n")[0]
     column = len(_CELL_END.findall(begin))
-    cells = ["".join(_CELL_END.split(row)[column : column + 1]) for row in rows]
-    own, *others = (STRONG.fullmatch(cell.strip()) for cell in cells)
+    own, *others = (
+        STRONG.fullmatch("".join(_CELL_END.split(row)[column : column + 1]).strip()) for row in rows
+    )
     return own is not None and any(others)
 
 
@@ -324,8 +341,7 @@ def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:
     is_obliged = "be" in before and tables.modals & {*before}
     if is_obliged or {"get", "have"} & {*before[-3:]} & {*words[:3]}:
         return OrderStrength.ASKED
-    is_stated = {"is", "are", "got", "gets"} & {*before}
-    return OrderStrength.STATED if is_stated else OrderStrength.NONE
+    return OrderStrength(bool({"is", "are", "got", "gets"} & {*before}))
 
 
 def _is_asked(words: Sequence[str], at: int) -> bool:

@@ -17,9 +17,19 @@ from itertools import islice
 from math import inf
 from operator import itemgetter
 
-from pipeguard.detect.flows import order_sentences
 from pipeguard.detect.flows.leak import ORDERED, Leak, OrderPassage
-from pipeguard.detect.flows.order_sentences import OrderStrength, rate_sentence
+from pipeguard.detect.flows.order_sentences import (
+    FOR_WHOM,
+    SENTENCE_END,
+    OrderStrength,
+    find_passage_acts,
+    find_strong,
+    has_words,
+    is_in_column,
+    is_quoted,
+    is_told_above,
+    rate_sentence,
+)
 from pipeguard.detect.flows.overlap import letters
 from pipeguard.detect.flows.tool_labels import ToolAct
 from pipeguard.detect.flows.tool_results import STRING_END, ToolResult
@@ -39,7 +49,6 @@ from pipeguard.unicode.name_words import name_words
 
 MOST_VALUES = 64  # of a call that are looked up
 VALUE_CHARS = 3, 160  # of one
-STRONG_CHARS = 6  # letters and digits of a value that two texts do not share by chance
 LEAST_COMMAND = 10  # characters of a command that is looked up
 MOST_STRINGS = 256  # of a call that are read
 READ_CHARS = 4096  # of one of them
@@ -136,7 +145,7 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
         where, sign, data = text.partition("?")  # one may visit the part before it without data
         has_data = bool(sign) and len(data) >= DATA_CHARS
         read = text if acts is not ToolAct.VISIT else where if has_data else ""
-        for spelt, is_address in _find_strong(read, names_it=names_it):
+        for spelt, is_address in find_strong(read[:READ_CHARS], has_ids=names_it):
             strong[spelt] = is_address and not is_prose
         if keys & _COMMANDS:
             weak |= dict.fromkeys(path[0].lower() for path in _PATH.finditer(text, 0, READ_CHARS))
@@ -151,23 +160,13 @@ def find_values(arguments: JsonValue, acts: ToolAct) -> list[Value]:
     return values[:MOST_VALUES]
 
 
-def _find_strong(text: str, *, names_it: bool) -> Iterator[tuple[str, bool]]:
-    """The letters and digits of each address in a text, mapped to True, and of each id."""
-    for match in order_sentences.find_strong(text[:READ_CHARS], has_ids=names_it):
-        is_address = match["address"] is not None
-        spelt = letters(plain(match[0]))
-        is_part = match.start() > 0 and text[match.start() - 1] == "/"  # of a path or a branch
-        if len(spelt) >= STRONG_CHARS and (is_address or (names_it and not is_part)):
-            yield spelt, is_address
-
-
 def _acting_commands(text: str) -> Iterator[str]:
     """The commands of a line that send, delete, publish or let somebody in."""
     for part in _JOINT.split(text[:READ_CHARS])[:MOST_COMMANDS]:
-        command = part.strip()
+        command = " ".join(part.split())
         is_long = LEAST_COMMAND <= len(command) <= VALUE_CHARS[1]
         if is_long and occurs(_ACTS, command) and not _DAILY.match(command):
-            yield " ".join(command.split()).lower()
+            yield command.lower()
 
 
 def _find_names(command: str) -> Iterator[str]:
@@ -260,6 +259,7 @@ _FIELD_AFTER = lazy_regex(r"[\"'>]?[ \t]*(?:[,\n\t|}\])]|\Z)")
 # An address or another value, perhaps with a name and brackets.
 _FIELD = lazy_regex(r"(?:[^<]{0,80}<)?[\s\"']*([^<>()]{1,160}?)[\s\"']*(?:[>(].{0,80})?")
 _SENDER_NAME = lazy_regex(rf"(?i){order_words.alternatives('SENDERS')}|reply[-_ ]?to")
+_CHOSEN_NAME = lazy_regex(rf"{_SENDER_NAME.pattern}|{FOR_WHOM}")
 
 
 def find_order(
@@ -287,8 +287,7 @@ def _read_fields(result: ToolResult) -> dict[str, list[list[str]]]:
     """The names on the paths of each field of a result, by what fills it."""
     fields = defaultdict[str, list[list[str]]](list)
     for path, text in result.fields():
-        field = _FIELD.fullmatch(plain(text))
-        if field:
+        if field := _FIELD.fullmatch(plain(text)):
             for spelt in {field[1].lower(), letters(field[1])}:
                 fields[spelt].append([step for step in path if isinstance(step, str)])
     return fields
@@ -308,13 +307,13 @@ def _read_around(text: str, place: Place, value: Value, acts: ToolAct) -> FoundO
         is_same = not _RECORD_END.search(string, cuts[-1].end())
         cut = start - len(string) + cuts[-1].start()
         return FoundOrder(is_certain and is_same, low, high, cut, end + PASSAGE_CHARS)
-    ends = [match.span() for match in order_sentences.SENTENCE_END.finditer(text, low, high)]
+    ends = [match.span() for match in SENTENCE_END.finditer(text, low, high)]
     before = [(low, low), (low, low), *(each for each in ends if each[1] <= start)]
     after = [*(each for each in ends if each[0] >= end), (high, high), (high, high)]
     first, last = before[-1][1], after[0][0]
     rated = acts | _BY_COMMAND if acts & ToolAct.RUN else acts
     strength = rate_sentence(text[first:last], rated)
-    if value.is_strong and not strength and order_sentences.is_told_above(text, before, rated):
+    if value.is_strong and not strength and is_told_above(text, before, start, rated):
         strength = OrderStrength.ASKED
     if strength is OrderStrength.NONE:
         beside = text[before[-2][1] : before[-1][0]], text[after[0][1] : after[1][0]]
@@ -324,7 +323,7 @@ def _read_around(text: str, place: Place, value: Value, acts: ToolAct) -> FoundO
             text.startswith(":", end)
             or _is_field(text, place)
             or _LIST_BEFORE.search(text, low, start)
-            or not order_sentences.has_words(text[first:last])
+            or not has_words(text[first:last])
         )
         if not is_near and (is_shown or not (value.is_address and is_grave)):
             return None
@@ -427,8 +426,9 @@ class ActingCall:
                 and not self._is_only_quoted(value, self._text(result).text, order)
             ):
                 return self._carry(result, order)
-        likely = [(result, order._replace(is_certain=False)) for _, result, order in found[:1]]
-        return self._carry(*likely[0]) if likely else None
+        for _, result, order in found[:1]:
+            return self._carry(result, order._replace(is_certain=False))
+        return None
 
     def _is_only_quoted(self, value: Value, text: str, order: FoundOrder) -> bool:
         """True in a message that also has the words around a value: a document is passed on."""
@@ -436,11 +436,11 @@ class ActingCall:
             return False
         around = text[order.start : order.end]
         leaves = _list_leaves(self._arguments)
-        return order_sentences.is_quoted(around, text, value.text, leaves)
+        return is_quoted(around, text, value.text, leaves)
 
     def _carry(self, result: ToolResult, order: FoundOrder) -> CarriedOrder:
         text = self._text(result).text
-        ordered = order_sentences.find_passage_acts(text[order.first : order.last])
+        ordered = find_passage_acts(text[order.first : order.last])
         passage = " ".join(text[order.start : order.end].split())
         return CarriedOrder(result, order, ordered, passage, self._acts)
 
@@ -449,8 +449,7 @@ class ActingCall:
 
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values in a result that the client had not named before it came."""
-        held = self._held_values(result)
-        return [value for value in held if not self._is_named(value, result.number)]
+        return [v for v in self._held_values(result) if not self._is_named(v, result.number)]
 
     def _is_named(self, value: Value, before: float = inf) -> bool:
         """True if the client named a value before the request or result with this number."""
@@ -487,14 +486,15 @@ class ActingCall:
         """True if a value fills a field that a program wrote.
 
         That is one of structured output, but for a title, a text or a label, or one in the text of
-        a result that does not give the order. Whoever orders something chooses who it is from.
+        a result that does not give the order: that one chooses from and for whom something is.
         """
         own = (value, result) in ordering
         names = tables.prose | tables.quantities
         lasts = [path[-1] for path in self._fields(result).get(value.text, ()) if path]
-        fields = [name for name in lasts if not (own and _SENDER_NAME.fullmatch(name))]
+        text = self._text(result)
+        places = [*value.find(text)]
+        chosen = _SENDER_NAME if places[1:] else _CHOSEN_NAME
+        fields = [name for name in lasts if not (own and chosen.fullmatch(name))]
         if any(names.isdisjoint(name_words(name)) for name in fields):
             return True
-        is_filled = order_sentences.is_in_column if own else _is_field
-        text = self._text(result)
-        return any(is_filled(text.text, place) for place in value.find(text))
+        return any((is_in_column if own else _is_field)(text.text, place) for place in places)
