@@ -76,9 +76,7 @@ class FileAccess:
         arguments = words[1:]
         if name in lists.TELL_ENVIRONMENT and arguments in ([], ["-p"], ["-x"], ["-0"]):
             self._read("ENV")
-        files = [word for word in arguments if word and not word.startswith("-")]
-        if name in lists.COPIES:
-            files = programs.drop_option_values(arguments)
+        files = [*programs.find_files(name, arguments)]
         moved = (files[:-1] or files) if name in lists.MOVES else []
         self.lines += [f"OFF {self.resolve(file)}" for file in moved]
         is_editing = name == "sed" and any(word.startswith("-i") for word in arguments)

@@ -69,7 +69,10 @@ def find_nested(name: str, words: list[str]) -> Iterator[Nested]:
         if remote:
             yield Nested(NestedKind.SCRIPT, " ".join(remote))
     if name == "find":
-        yield from _actions_of_find(words)
+        for at, word in enumerate(words):
+            if word in _ACTIONS:
+                command = takewhile(lambda word: word not in _ENDS, words[at + 1 :])
+                yield Nested(NestedKind.COMMAND, "", tuple(command))
     yield from _inner_program(words)
     if name in CLIENTS:
         yield from (Nested(NestedKind.SQL, line) for line in _client_lines(name, words))
@@ -111,14 +114,6 @@ def _client_lines(name: str, words: list[str]) -> Iterator[str]:
     else:
         for text in option_values(words, CLIENTS[name]):
             yield from sql.read_statements(text)
-
-
-def _actions_of_find(words: list[str]) -> Iterator[Nested]:
-    """Find the commands that `find` runs on its results."""
-    for at, word in enumerate(words):
-        if word in _ACTIONS:
-            command = takewhile(lambda word: word not in _ENDS, words[at + 1 :])
-            yield Nested(NestedKind.COMMAND, "", tuple(command))
 
 
 MAX_LINE = 3000  # characters

@@ -40,7 +40,7 @@ CLIENTS = {
 _WRAPPERS = {name: (value[:-2], int(value[-1])) for name, value in lists.pairs("WRAPPERS").items()}
 # Programs for which detect.commands.interpret reads more than the name and the arguments.
 _TABLES = word_set(
-    "SENDERS SHELLS READERS PATTERN_FIRST OPERANDS_LAST LAST_IS_TARGET COPIES FETCHERS RUN_IN "
+    "SENDERS SHELLS READERS PATTERN_FIRST OPERANDS_LAST LAST_IS_TARGET FETCHERS RUN_IN "
     "TELL_ENVIRONMENT ALSO_INTERPRETED"
 )
 _INTERPRETED = CLIENTS.keys() | chain.from_iterable(map(lists.in_order, _TABLES))
@@ -174,15 +174,15 @@ def find_operands(words: list[str], valued: str) -> list[str]:
     return skip_options(words, valued) or words
 
 
-def drop_option_values(words: list[str]) -> list[str]:
-    """The operands of `scp` and the like, without the values of options, such as a key file."""
-    files = []
-    skip = False
-    for word in words:
-        if not skip and not word.startswith("-"):
-            files.append(word)
-        skip = not skip and word in ("-i", "-F", "-o", "-P", "-J", "-e", "-c", "-l", "-S", "-D")
-    return files
+def find_files(name: str, words: list[str]) -> Iterator[str]:
+    """The operands of a program, without the values of options, such as a key file."""
+    valued = lists.pairs("VALUED").get(name, "--exclude").split(",")
+    left = iter(words)
+    for word in left:
+        if word in valued:
+            next(left, "")
+        elif word and not word.startswith("-"):
+            yield word
 
 
 def find_script(words: list[str]) -> str:

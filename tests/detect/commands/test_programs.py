@@ -41,9 +41,11 @@ def test_operands_stand_behind_options() -> None:
     assert programs.find_operands(words, "p") == ["host", "cat", "/etc/passwd"]
 
 
-def test_a_key_that_a_copy_logs_in_with_is_no_operand() -> None:
+def test_a_key_to_log_in_with_and_what_is_left_out_are_no_operands() -> None:
     words = ["-i", "key", "-P", "22", "a.txt", "h:/b"]
-    assert programs.drop_option_values(words) == words[-2:]
+    assert [*programs.find_files("scp", words)] == words[-2:]
+    words = ["-P", "a.txt", "--exclude", "--exclude", ".env", "h:/b"]
+    assert [*programs.find_files("rsync", words)] == ["a.txt", ".env", "h:/b"]
 
 
 @each("words, script", CASES["a_script_stands_behind_its_option"])
