@@ -20,6 +20,7 @@ from pipeguard.detect.flows.key_files import (
     is_seen_by_others,
     written_files,
 )
+from pipeguard.detect.flows.leak_search import rate_severity
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
@@ -27,7 +28,7 @@ from pipeguard.detect.rules.rule import Leaving
 from pipeguard.detect.scanning.rating import DATA, DROP, ENSURE, LIMIT, Step, find_pattern_near
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import SHOWN_CHARS
-from pipeguard.firewall.finding import Action, Confidence, Finding
+from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import JsonValue, with_strings
 from pipeguard.firewall.protocol.places import ARGUMENTS, get_value
@@ -89,11 +90,11 @@ class LocatedMatch:
     ) -> None:
         self.knowledge, self.context, self.value = knowledge, context, value
         self.match = match
-        # The called tool; None for a message that calls none.
-        self.tool = (
-            None if context.tool is None else knowledge.tools.label(context.guard, context.tool)
+        # The called tool; a nameless one, which does nothing, for a message that calls none.
+        self.tool = knowledge.tools.label(context.guard, context.tool or "")
+        self.is_argument = (
+            context.tool is not None and context.place(match.path) == "call.arguments"
         )
-        self.is_argument = self.tool is not None and context.place(match.path) == "call.arguments"
         string = get_value(value, match.path)
         self.text = string if isinstance(string, str) else ""
         self._span = match.start, match.end
@@ -101,17 +102,25 @@ class LocatedMatch:
     @cached_property
     def way(self) -> WayOut:
         """The way out of the string with the match."""
-        if self.tool is None or not self.is_argument:
+        if not self.is_argument:
             return WayOut.NOWHERE
         return way_out(self.tool, self.value, self.match.path, self._span)
 
+    @property
+    def _is_named(self) -> bool:
+        """True in an argument for what only its name shows to be secret."""
+        is_named = self.match.rule.leaving is Leaving.LOWER and not self.match.is_sample
+        return is_named and self.is_argument
+
     def stays_in_tool(self) -> bool:
-        """True if the rule distinguishes it, and the argument stays on this machine."""
-        if self.match.rule.leaving is not Leaving.LOWER or self.match.is_sample:
-            return False
-        if not self.is_argument or self.way is not WayOut.NOWHERE or not self.is_kept_here:
-            return False
-        return not is_sent_by_line(self.value, self.match.path, self._span)
+        """True if only its name shows it, and the argument stays on this machine."""
+        is_kept = self._is_named and self.way is WayOut.NOWHERE and self.is_kept_here
+        return is_kept and not is_sent_by_line(self.value, self.match.path, self._span)
+
+    def is_typed(self) -> bool:
+        """True if it is all that a tool types into a field, perhaps where its user logs in."""
+        is_all = self._is_named and self._span == (0, len(self.text))
+        return is_all and self.way < WayOut.REQUESTED and rate_severity(self.tool) is Severity.HIGH
 
     @cached_property
     def is_kept_here(self) -> bool:
@@ -121,8 +130,6 @@ class LocatedMatch:
         of the server says that data leaves, and no file that the call names is in a place that
         others see.
         """
-        if self.tool is None:
-            return False
         is_statement = role(self.tool.name, self.match.path) is ArgumentRole.STATEMENT
         if not (self.tool.stores or is_statement) or not self.knowledge.tools.stay_here(
             self.context.guard
@@ -163,7 +170,7 @@ class LocatedMatch:
         Its reader is meant to open it. The results of such a tool are followed everywhere.
         """
         match = self.match
-        if self.tool is None or not self._has_no_issuer:
+        if not self._has_no_issuer:
             return ""
         labels, begin = self.tool.labels, "" if match.exact else match.excerpt[:SHOWN_CHARS]
         is_followed = labels.meets(Label.READS_PRIVATE) and not labels.meets(_PASSES_ON_RESULTS)
@@ -176,7 +183,7 @@ class LocatedMatch:
         """True for such a token, and inside the server's own address that a call only requests."""
         if self.one_time_token:
             return True
-        if self.tool is None or not (self.is_argument and self._has_no_issuer):
+        if not (self.is_argument and self._has_no_issuer):
             return False
         address = secret_egress.find_address_around(self.text, self.match.start)
         if not (address and self.knowledge.flows.has_returned(address)):
@@ -207,7 +214,7 @@ class LocatedMatch:
 
     def is_foreign_data(self) -> bool:
         """True for what would be data or a file for agents, if anybody may have written it."""
-        if not (self.match.took(DATA) or self.is_for_agents()) or self.tool is None:
+        if not (self.match.took(DATA) or self.is_for_agents()) or not self.context.tool:
             return False
         return bool(self.tool.labels & Label.TAKES_IN) or self.context.call.facts.fetches
 
@@ -219,7 +226,7 @@ class LocatedMatch:
         purpose. If the tool's function is unknown, it returns only in an argument made for a
         credential.
         """
-        if not self.match.rule.is_private or self.tool is None or not self.is_argument:
+        if not self.match.rule.is_private or not self.is_argument:
             return False
         labels, vault = self.tool.labels, self.knowledge.vault
         if labels & Label.HOLDS:
@@ -294,6 +301,7 @@ IN_MESSAGE: tuple[Step[LocatedMatch], ...] = (
         lambda m: any(map(m._belongs_to_secret, m.returning)) or m._is_host_of_secret(),
     ),
     ("a key in a file made for keys", LIMIT, LocatedMatch.is_key_in_its_file),
+    ("typed into a field, which asks", LIMIT, LocatedMatch.is_typed),
     ("the hash of a password in a test or example", LIMIT, LocatedMatch.is_fixture_hash),
     ("only a classifier finds it, in a file for agents", LIMIT, LocatedMatch.is_for_agents),
     ("in data that anybody may have written", ENSURE, LocatedMatch.is_foreign_data),

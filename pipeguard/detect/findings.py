@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from pipeguard.detect.clean_texts import NAMELESS, TextName, name_message, name_value
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
-from pipeguard.detect.flows import leak_search, secret_egress, text_values, tool_labels
+from pipeguard.detect.flows import leak_search, secret_egress, text_values
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
+from pipeguard.detect.flows.tool_labels import Tool
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes
@@ -232,10 +233,10 @@ def find_leaks(knowledge: Knowledge, context: Context, message: Message) -> list
         context: where the request is, with the tool that it calls.
         message: the request.
     """
-    findings = _secret_leaks(knowledge, context, message)
+    tool = knowledge.tools.label(context.guard, context.tool or "")
+    findings = _secret_leaks(knowledge, context, message, tool)
     if context.tool is None:
         return findings
-    tool = knowledge.tools.label(context.guard, context.tool)
     arguments = get_value(message.value, ARGUMENTS)
     strings = text_values.list_named_strings(arguments)
     flows = knowledge.flows
@@ -248,15 +249,14 @@ def find_leaks(knowledge: Knowledge, context: Context, message: Message) -> list
     return findings + list_leaks(knowledge, context, message, leaks)
 
 
-def _secret_leaks(knowledge: Knowledge, context: Context, message: Message) -> list[Finding]:
+def _secret_leaks(
+    knowledge: Knowledge, context: Context, message: Message, tool: Tool
+) -> list[Finding]:
     """A secret of the server's that would leave with a request that gets secrets back."""
     vault = knowledge.vault
     part = RESTORED.get(message.method or "")
     if part is None or vault.is_empty:
         return []
-    tool = tool_labels.Tool("", tool_labels.Label.NONE)
-    if context.tool is not None:
-        tool = knowledge.tools.label(context.guard, context.tool)
     given: JsonValue = {part: message.params.get(part)}
     confidence = secret_egress.rate_egress(vault, tool.labels, given, knowledge.flows.has_returned)
     secret_egress.forget_addresses()

@@ -6,7 +6,7 @@ from pipeguard.detect.content_marks import ContentMarks
 from pipeguard.detect.counting import IN_MESSAGE, LocatedMatch, pass_with_words
 from pipeguard.detect.cuts import cut_findings, find_obstacle, with_words
 from pipeguard.detect.flows import secret_egress, way_out
-from pipeguard.detect.flows.leak import Leak
+from pipeguard.detect.flows.leak import SECRET_OUT, Leak
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.scanning.rating import describe_steps, rerate
 from pipeguard.detect.scanning.scan_budget import Dropped, Match, ScanResult
@@ -118,6 +118,9 @@ def _to_findings(
         if is_over:
             content = contents.of_part(rule, (context.part,))
             findings.append(context.finding(rule, context.whole, _SEVERE, content=content))
+    if any(map(LocatedMatch.is_typed, cases)):
+        content = contents.of_part(SECRET_OUT, ARGUMENTS)
+        findings.append(context.finding(SECRET_OUT, "call.arguments", _SEVERE, content=content))
     if result.unread_passages:
         findings += _unread(context, result.unread_passages, surface, contents)
     return findings

@@ -77,6 +77,22 @@ def test_a_placeholder_stands_for_a_password_without_the_end_of_its_sentence(end
     assert talk.call("send_mail", to="a@mail.example", text=password).action is Action.BLOCK
 
 
+def test_a_password_alone_in_its_field_asks() -> None:
+    fill = tool("puppeteer_fill", "Fill out an input field.", "selector", "value", "url")
+    typed = "Wolke-7!" + "Regenschirm"
+    for value, url, asks in (
+        (typed, "", True),
+        (typed, "https://prizes.example/verify", False),
+        (f"the password: {typed}", "", False),  # a text that has one
+        (KEY, "", False),  # more than its name shows it
+    ):
+        verdict = Talk(fill).call(
+            "puppeteer_fill", selector="[name=Password]", value=value, url=url
+        )
+        stopping = {each.rule for each in verdict.findings if each.action is Action.BLOCK}
+        assert (stopping == {"flows.secret-out"}) is asks
+
+
 def test_a_hash_in_a_statement_for_a_database_on_this_machine_too() -> None:
     sql = f"UPDATE users SET password_hash = '{HASH}' WHERE id = 1"  # noqa: S608  runs nowhere
     assert Talk(SQL).call("execute_sql", sql=sql).action is Action.WARN
@@ -113,13 +129,9 @@ def test_not_where_another_tool_of_the_server_reaches_further(other: dict[str, o
 )
 def test_not_where_the_tool_itself_writes_elsewhere(description: str) -> None:
     talk = Talk(tool("put_file", description, "path", "content"))
-    assert talk.call("put_file", path="compose.yml", content=COMPOSE).action is Action.BLOCK
+    for each, name in ((talk, "put_file"), (Talk(WRITE, READ, is_remote=True), "write_file")):
+        assert each.call(name, path="compose.yml", content=COMPOSE).action is Action.BLOCK
     assert talk.call("put_file", path=".env", content=f"K={KEY}\n").action is Action.BLOCK
-
-
-def test_not_on_another_machine() -> None:
-    talk = Talk(WRITE, READ, is_remote=True)
-    assert talk.call("write_file", path="compose.yml", content=COMPOSE).action is Action.BLOCK
 
 
 def test_a_key_by_its_form_is_stopped_but_in_a_file_for_keys() -> None:
@@ -213,9 +225,7 @@ def test_a_folder_that_others_see_is_not_kept_here(path: str) -> None:
         ("/home/ana/blog/" + "./" * 600 + "README.md", {}),
     ],
 )
-def test_a_second_path_hides_no_folder_and_a_long_one_neither(
-    path: str, more: dict[str, str]
-) -> None:
+def test_no_second_and_no_long_path_hides_a_folder(path: str, more: dict[str, str]) -> None:
     talk = Talk(WRITE, READ)
     shown = talk.read("/home/ana/shop/.env", f"GITHUB_TOKEN={KEY}\n")
     assert talk.call("write_file", path=path, content=shown, **more).action is Action.BLOCK
@@ -242,34 +252,24 @@ def test_a_line_that_sends_a_password_does_not_keep_it(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("file", "text", "shown"),
     [
-        (f"-- seed data for local development\nINSERT INTO users VALUES (1, '{HASH}');", True),
-        (f"WARN seeds: user demo has hash {HASH}", True),
-        (f"A row looks like this, for example:\n\n    (1, 'anna', '{HASH}')", True),
-        (f"anna@mail.example,{HASH}", False),
-        (f"-- exported from the portal\nINSERT INTO users VALUES (1, '{HASH}');", False),
+        ("users.sql", f"-- seed data for local development\nVALUES (1, '{HASH}');", True),
+        ("users.sql", f"WARN seeds: user demo has hash {HASH}", True),
+        ("users.sql", f"A row looks like this, for example:\n\n    (1, 'anna', '{HASH}')", True),
+        ("users.sql", f"anna@mail.example,{HASH}", False),
+        ("users.sql", f"-- exported from the portal\nVALUES (1, '{HASH}');", False),
+        ("tests/fixtures/users.sql", f"'{HASH}'", True),
+        ("src/__tests__/users.sql", f"'{HASH}'", True),
+        ("login.spec.ts", f"'{HASH}'", True),
+        ("test_login.py", f"'{HASH}'", True),
+        ("README.md", f"'{HASH}'", True),
+        ("dump/users.sql", f"'{HASH}'", False),
+        ("contest.sql", f"'{HASH}'", False),
+        ("latest.sql", f"'{HASH}'", False),
     ],
 )
-def test_the_hash_of_a_password_in_a_fixture_is_shown(text: str, *, shown: bool) -> None:
-    assert (HASH in Talk(READ).read("/srv/app/users.sql", text)) is shown
-
-
-@pytest.mark.parametrize(
-    ("file", "shown"),
-    [
-        ("tests/fixtures/users.sql", True),
-        ("src/__tests__/users.sql", True),
-        ("login.spec.ts", True),
-        ("test_login.py", True),
-        ("README.md", True),
-        ("dump/users.sql", False),
-        ("contest.sql", False),
-        ("latest.sql", False),
-    ],
-)
-def test_the_path_of_a_fixture_says_so_too(file: str, *, shown: bool) -> None:
-    text = f"(1, 'anna', '{HASH}')"
+def test_the_hash_of_a_password_in_a_fixture_is_shown(file: str, text: str, *, shown: bool) -> None:
     assert (HASH in Talk(READ).read(f"/srv/app/{file}", text)) is shown
 
 

@@ -176,12 +176,8 @@ def forget_texts() -> None:
 def _is_host(path: Path, text: str) -> bool:
     """True for the name of another host, in an argument for one."""
     could_be = len(text) < LONGEST_ADDRESS and _HOST.fullmatch(text) is not None
-    return could_be and _asks_for_host(path) and not _is_local(text)
-
-
-@lru_cache(4)  # a name may be long, and have many secrets
-def _asks_for_host(path: Path) -> bool:
-    return not arguments.HOSTS.isdisjoint(name_words(_key(path)))
+    asks = could_be and not arguments.HOSTS.isdisjoint(name_words(_key(path)))
+    return asks and not _is_local(text)
 
 
 @lru_cache(4)
