@@ -53,7 +53,7 @@ _NAMES = lazy_regex(
       (?:name|wide|custom-columns={_COLUMN}(?>(?>(?:,{_COLUMN}){{1,500}})*)|jsonpath=(?>(?>(?:{_IN_PATH}){{1,500}})+)){_KUBECTL_WORDS}
     | \$\x20kubectl(?:\x20(?!-o|--output|--template|\|)\S+){{1,40}}\x20(?:-o|--output)[\x20=]?
       jsonpath=\{{\.data\.[\w.\\-]+\}}(?:\x20-n\x20\S+)?
-      (?:\x20\|\x20\$\x20base64\x20(?:-d|-D|--decode))?
+      (?:\x20\|\x20\$\x20base64\x20(?:-d|-D|--decode)(?:\x20\|\x20\$\x20openssl\x20x509\x20-noout[^|]*)?)?
     | [^|]*\x20\|\x20\$\x20(?:(?:docker|podman|helm)\x20[^|]*login\x20[^|]*-stdin[^|]*
       |kubectl\x20apply\x20-f\x20-)
     | \$\x20etcdctl\x20get\x20\S+(?:\x20--prefix)?\x20--keys-only
