@@ -24,8 +24,9 @@ DEFAULT_NOTIFICATIONS = 10_000
 DEFAULT_ASK_SECONDS = 50.0
 ASKED = "policy.ask"  # the rule that finds each call of a tool of `tools.ask`
 ORDERED = "flows.ordered"
-# What a user may want: a call that a text ordered, and to log in with a password from a note.
-_PERHAPS_WANTED = (ORDERED, Severity.HIGH), ("flows.secret-out", Severity.HIGH)
+# What a user may want, at high severity: a call that a text ordered, to log in with a password from
+# a note, and a job such as a backup.
+_PERHAPS_WANTED = ORDERED, "flows.secret-out", "commands.scheduled-job"
 OWN_GUARD = "commands.own-guard"  # finds calls that change PipeGuard itself; no entry opens it
 # The rules of which a stopped call is allowed once, not for good.
 ALLOWED_BY_CALL = ("flows.", ASKED, "commands.client-servers")
@@ -320,7 +321,7 @@ def default_action(target: PolicyTarget) -> Action:
     if target.severity >= Severity.HIGH and target.confidence is Confidence.HIGH:
         if target.is_cuttable:
             return Action.CUT
-        if (target.rule, target.severity) in _PERHAPS_WANTED:
+        if target.severity is Severity.HIGH and target.rule in _PERHAPS_WANTED:
             return Action.ASK
         is_taken_out = target.surface is Surface.TO_CLIENT and is_private
         return Action.REDACT if is_taken_out else Action.BLOCK

@@ -119,7 +119,7 @@ def test_by_default_what_is_bad_and_certain_is_blocked(
     assert default_action(one) is (Action.BLOCK if certain else Action.WARN)
     assert Policy().action(one, 0.0) is default_action(one)
     is_asked = certain and severity is Severity.HIGH
-    for rule in ("flows.ordered", "flows.secret-out"):  # which a user may want
+    for rule in ("flows.ordered", "flows.secret-out", "commands.scheduled-job"):
         wanted = Policy().action(one._replace(rule=rule, is_call=True), 0.0)
         assert wanted is (Action.ASK if is_asked else default_action(one))
 
