@@ -204,8 +204,8 @@ class LocatedMatch:
 
         Not for one that leads elsewhere, that a pattern supports, or that somebody hid.
         """
-        match, is_in_file = self.match, self.context.call.facts.are_for_agents
-        is_order = is_in_file and match.rule.model and match.cuts
+        match = self.match
+        is_order = self.context.call.facts.are_for_agents and match.rule.model and match.cuts
         if not is_order or match.confidence < Confidence.HIGH:
             return False
         words = self.text[slice(*self._span)]

@@ -119,8 +119,8 @@ def _to_findings(
             content = contents.of_part(rule, (context.part,))
             findings.append(context.finding(rule, context.whole, _SEVERE, content=content))
     if any(map(LocatedMatch.is_typed, cases)):
-        content = contents.of_part(SECRET_OUT, ARGUMENTS)
-        findings.append(context.finding(SECRET_OUT, "call.arguments", _SEVERE, content=content))
+        mark = contents.of_part(SECRET_OUT, ARGUMENTS)
+        findings.append(context.finding(SECRET_OUT, "call.arguments", _SEVERE, content=mark))
     if result.unread_passages:
         findings += _unread(context, result.unread_passages, surface, contents)
     return findings

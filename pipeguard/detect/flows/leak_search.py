@@ -292,7 +292,9 @@ def _find_private(call: Call, result: ToolResult, *, has_orders: bool) -> Iterat
     confidence = _rate_secret(call, result)
     if confidence is not None:
         note = f"a value that came back from {name!r} leaves through this call"
-        yield Leak(SECRET_OUT, rate_severity(call.tool), confidence, name, note, result)
+        are_known = call.recipients and not has_orders and _stays_inside(call, result)
+        severity = Severity.HIGH if are_known else rate_severity(call.tool)
+        yield Leak(SECRET_OUT, severity, confidence, name, note, result)
     elif result.labels() & (Label.READS_PRIVATE | Label.READS_SECRET):
         rated = _rate_text(call, result, has_orders=has_orders), _rate_people(call, result)
         found = [confidence for confidence in rated if confidence is not None]
@@ -331,8 +333,8 @@ def _rate_text(call: Call, result: ToolResult, *, has_orders: bool) -> Confidenc
         covered = hidden  # a file quoted in its own place
     if covered < enough and hidden < HIDDEN_CHARS and not is_list:
         return None
-    is_sure = is_meant or hidden >= HIDDEN_CHARS or has_orders
-    return Confidence.HIGH if is_sure else Confidence.MEDIUM
+    is_meant |= hidden >= HIDDEN_CHARS or has_orders
+    return Confidence.HIGH if is_meant else Confidence.MEDIUM
 
 
 def _rate_people(call: Call, result: ToolResult) -> Confidence | None:
@@ -340,11 +342,10 @@ def _rate_people(call: Call, result: ToolResult) -> Confidence | None:
     taken = call.count_taken(result)
     if not (taken.records or taken.contacts) or _stays_inside(call, result):
         return None
-    is_public = bool(call.tool.labels & Label.OUTSIDE)
     are_sure = result.has_records() or result.tool.labels & Label.READS_PERSONAL
     enough = MANY_RECORDS if are_sure else MANY_NAMES
     is_list = taken.records >= enough or taken.contacts >= MANY_CONTACTS
-    if is_list or (taken.records and is_public and result.has_records()):
+    if is_list or (taken.records and call.tool.labels & Label.OUTSIDE and result.has_records()):
         return Confidence.HIGH
     return Confidence.MEDIUM if taken.records else None
 
@@ -368,15 +369,14 @@ def _rate_secret(call: Call, result: ToolResult) -> Confidence | None:
     """Rate how surely a secret of a result leaves; None if none does."""
     text = result.text()
     is_secret = result.looks_secret()
-    tokens = call.find_new(TOKENS, result)
-    looks_secret = any(token in text and is_secret(token) for token in tokens)
+    looks_secret = any(each in text and is_secret(each) for each in call.find_new(TOKENS, result))
     if result in call.secretive:
         if any(map(call.takes, result.one_time_secrets())):
             looks_secret = True
             if rate_severity(call.tool) is Severity.CRITICAL:
                 return Confidence.HIGH
         completed = {*filter(call.completes_new, result.secrets())}
-        looks_secret = looks_secret or bool(completed)
+        looks_secret |= bool(completed)
         if any(map(call.is_new, call.find_named(result))):
             return Confidence.HIGH
         if any(bare in completed for bare in secret_values.key_by_letters(result.named_secrets())):
@@ -398,15 +398,14 @@ def _find_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     named = call.find_held(ORDERED_NAMES, result)
     obeys = any(call.is_new(name) for letters in named for name in call.names[letters])
     if not obeys:
-        rows = call.find_new(ORDERED_ROWS, result)
-        obeys = sum(map(len, rows)) >= ORDERED_CHARS
+        obeys = sum(map(len, call.find_new(ORDERED_ROWS, result))) >= ORDERED_CHARS
     if call.tool.labels & Label.GUARDS and not obeys:
         obeys = any(word in order for word in list_long_words(call.text))
     if obeys:
         note = f"{result.tool.name!r} gave a text that tells a model to do this"
-        is_sent = bool(call.tool.labels & Label.SENDS)
         from pipeguard.detect.flows.order_sentences import is_forwarded  # for orders obeyed
 
-        is_shown = is_sent and is_forwarded(order, call.text, call.recipients)
+        sends = call.tool.labels.meets(Label.SENDS)
+        is_shown = sends and is_forwarded(order, call.text, call.recipients)
         confidence = Confidence.MEDIUM if is_shown else Confidence.HIGH
         yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.tool.name, note, result)

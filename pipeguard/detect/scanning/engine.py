@@ -35,6 +35,7 @@ from pipeguard.detect.scanning.first_look import (
     is_silent,
     may_order,
 )
+from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.readings import (
     READINGS,
     SIGNS,
@@ -175,7 +176,7 @@ class Engine(RuleLookup):
         budgets.is_exceeded = False
         scan = Scan(self, source, surface, budgets, seen)
         if is_clean:
-            scan.note_text()
+            scan.note_for_classifiers(scan.data, 0, len(scan.data), Origin(source, "text"))
             read_orders(scan)
             return scan.result()
         for reading in READINGS.values():

