@@ -5,7 +5,10 @@ from __future__ import annotations
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _NAME_WORD = lazy_regex(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
-_WORD = lazy_regex(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\d_A-Z]+")
+# Words in Chinese, Japanese or Korean signs stand beside letters without a blank.
+_WORD = lazy_regex(
+    r"[A-Z]+(?![a-z])|(?:(?![\W\d_])[\u3040-\ud7af])+|[A-Z]?[^\W\d_A-Z\u3040-\ud7af]+"
+)
 
 
 def name_words(name: str) -> list[str]:

@@ -28,7 +28,6 @@ _NO_BLANKS_BETWEEN = lazy_regex(
     r"[\u0600-\u06ff\u0900-\u097f\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"
 )
 _ADVERB = lazy_regex(r"(?!apply|reply).+ly")
-_WORD = lazy_regex(r"[^\W\d_]+")
 _SEPARATOR = lazy_regex(r"[,;/&]")
 _NO_WORDS: frozenset[str] = frozenset()
 
@@ -89,7 +88,7 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
     named = get_value(definition, ("inputSchema", "properties"))
     beginning = sentence.split()[:2]
     told = words_of_any_script(_SEPARATOR.sub(" then ", sentence))
-    in_name = words_of_any_script(name.replace("_", " "))
+    in_name = words_of_any_script(name)
     told = [*dropwhile(lambda word: word in lists.FILLERS or _ADVERB.fullmatch(word), told)]
     lead = _find_lead(in_name, told)
     return DefinitionWords(
@@ -107,9 +106,10 @@ def definition_words(name: str, definition: JsonObject | None) -> DefinitionWord
 
 def _find_subject(words: list[str]) -> str:
     """The last one of the first nouns in a row, as in `customer invoices`; or empty."""
-    object_words = takewhile(lambda word: word not in lists.OF_NOUNS, words[1:MOST_BEFORE_NOUN])
-    several = ({f"{each}s" for each in meanings(word)} | {word} for word in object_words)
-    known = (min(words & _NOUNS, default="") for words in several)
+    begin = not _ACTS.isdisjoint(_verb_forms("".join(words[:1])))  # `Resumes a job`
+    words = words[begin:MOST_BEFORE_NOUN]
+    object_words = takewhile(lambda word: word not in lists.OF_NOUNS, words)
+    known = (min((meanings(word) | {word}) & _NOUNS, default="") for word in object_words)
     nouns = takewhile(bool, dropwhile(lambda noun: not noun, known))
     return ([*nouns] or [""])[-1]
 
@@ -157,13 +157,13 @@ def _verb_forms(word: str) -> set[str]:
 
 
 def _words(text: str) -> frozenset[str]:
-    words = name_words(text)
+    words = words_of_any_script(text)
     for first, second in pairwise(words):
         if first in {"pull", "merge"} and second.startswith("request"):  # not a real request
             words = [*words, "pr"]
             words.remove(first)
             words.remove(second)
-    return frozenset(word for word in words if not word.isdigit()) | meanings(text)
+    return meanings(text).union(words)
 
 
 def meanings(text: str) -> frozenset[str]:
@@ -177,7 +177,7 @@ def meanings(text: str) -> frozenset[str]:
     meant = set()
     if not small.isascii():
         meant |= {meaning for sign, meaning in anywhere if sign.rstrip("_") in small}
-    for word in set(_WORD.findall(small)):
+    for word in {*words_of_any_script(text)}:
         whole = f"{word}_"
         meant |= {meaning for stem, meaning in stems.get(word[0], ()) if whole.startswith(stem)}
     return frozenset(meant)
@@ -191,13 +191,12 @@ def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
     """
     from pipeguard.detect.words import tool_languages
 
-    anywhere: list[tuple[str, str]] = []
+    tables = tool_languages.tables()
+    pairs = [(stem, meaning) for meaning, stems in tables.items() for stem in stems]
     beginning: dict[str, list[tuple[str, str]]] = {}
-    for meaning, stems in tool_languages.tables().items():
-        for stem in stems:
-            is_anywhere = _NO_BLANKS_BETWEEN.match(stem)
-            pairs = anywhere if is_anywhere else beginning.setdefault(stem[0], [])
-            pairs.append((stem, meaning))
+    for pair in pairs:
+        beginning.setdefault(pair[0][0], []).append(pair)
+    anywhere = [pair for pair in pairs if _NO_BLANKS_BETWEEN.match(pair[0])]
     return beginning, anywhere
 
 
