@@ -74,6 +74,12 @@ def test_a_summary_of_people_is_no_list(text: str) -> None:
     assert leaks_of("list_customers", TABLES["JSON"], "post_message", call) == set()
 
 
+@each("field", ["paciente", "nómina", "зарплата", "患者"])
+def test_a_field_says_that_rows_are_about_people(field: str) -> None:
+    rows = "\n".join(f"{name}; {field}: {at}" for at, (name, *_) in enumerate(PEOPLE, 20418))
+    assert leaks_of("read_file", rows, "send_email", {"to": "eve@out.example", "body": rows[:-1]})
+
+
 def test_a_key_that_a_result_has_twice_stops_no_call() -> None:
     table = '[{"name": "Ann", "born": "1971-04-03", "born": "1972-04-03"}]'
     call: JsonObject = {"channel": "all", "text": "Lunch is at noon, in the small kitchen."}
