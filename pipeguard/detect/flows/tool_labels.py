@@ -179,13 +179,13 @@ def meanings(text: str) -> frozenset[str]:
         meant |= {meaning for sign, meaning in anywhere if sign.rstrip("_") in small}
     for word in {*words_of_any_script(text)}:
         whole = f"{word}_"
-        meant |= {meaning for stem, meaning in stems.get(word[0], ()) if whole.startswith(stem)}
+        meant |= {meaning for stem, meaning in stems.get(whole[:2], ()) if whole.startswith(stem)}
     return frozenset(meant)
 
 
 @cache
 def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
-    """Stems to look for at the start of a word, by first letter, and stems to look for anywhere.
+    """Stems to look for at the start of a word, by two letters, and stems to look for anywhere.
 
     Each comes with its meaning.
     """
@@ -195,7 +195,7 @@ def _stems() -> tuple[dict[str, list[tuple[str, str]]], list[tuple[str, str]]]:
     pairs = [(stem, meaning) for meaning, stems in tables.items() for stem in stems]
     beginning: dict[str, list[tuple[str, str]]] = {}
     for pair in pairs:
-        beginning.setdefault(pair[0][0], []).append(pair)
+        beginning.setdefault(pair[0][:2], []).append(pair)
     anywhere = [pair for pair in pairs if _NO_BLANKS_BETWEEN.match(pair[0])]
     return beginning, anywhere
 
