@@ -281,7 +281,6 @@ def _flow_heuristics() -> Iterator[Part]:
     yield _function("flow.untrusted-run", leak_search, "_find_repeated", lambda *_: [])
     yield _function("flow.decoded-calls", outgoing_call, "list_readings", _as_it_is)
     yield _function("flow.torn-calls", Call, "follow", follow_nothing, _is_followed)
-    yield _function("flow.pieces-of-calls", Call, "_read_pieces", lambda *_: [])
     yield _function("flow.lines-of-calls", Call, "count_continued", lambda *_: 0)
     yield _function("flow.goes-back", Call, "goes_back", lambda *_: False)
 
