@@ -6,7 +6,7 @@ Knows no rule.
 import re
 from collections.abc import Mapping
 from functools import cache, lru_cache
-from itertools import pairwise, starmap
+from itertools import islice, pairwise
 
 from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
 from pipeguard.detect.words import orders
@@ -132,65 +132,9 @@ _OTHERS = lazy_regex(
       |assistant|ignore|disregard|forget)\b))""".encode()
 )
 _HUMP = lazy_regex(rb"(?<=[a-z\0])(?=[A-Z])|[_-](?=[A-Za-z])")
-_SENTENCE_START = lazy_regex(rb"(?s)\A.*(?:[.!?:;]\s|\n)")
+_SENTENCE_START = lazy_regex(rb"(?s).*(?:[.!?:;]\s|\n)")
 _CAMEL = lazy_regex(rb"[a-z][A-Z]")
-# A decision about a call, in the words of a guard.
-_RULING = lazy_regex(
-    r"""(?isx)
-    # Not in a manual, nor of what somebody wanted,
-    (?!.*(?:
-        pipeguard`?\s(?:allow|approve|explain|--)|\b(?:wanted|tried|tries|had|able|unable|managed|
-        hoped?s?)\sto\b
-    ))
-    # a guard by its class, or a call that it stopped,
-    (?=.*(?:
-        \b(?:security|safety|policy|policies|compliance|content|privacy|network|trust|risk|access|
-        inspection|egress|outbound|data|tools?|mcp|agents?|model|ai|api|threat|approval|
-        your)[\s_-]{1,2}(?:gateway|gate|filter|layer|engine|service|broker|module|monitor|
-        supervisor|guard|firewall|controls?|scanner|sandbox|assistant|proxy|checker|middleware|
-        watchdog|inspector|classifier|reviewer|notice|notification|advisory|status|team)s?\b|
-        \b(?:firewall|guardrails?|dlp|sandbox|gatekeeper|waf|pipe\s?guard)\b|\b(?:the|this|our|
-        as)\s(?:guard|filter|scanner|gateway|checkpoint|policy)\b|\[\s?guard\b|\bguard[_-](?:notice|
-        message|decision)|\b[0-9a-z]{6,10}\.[cs][0-9]{1,6}\b|\b(?:user|owner|operator|
-        account\sholder|person)\b[^.\n]{0,20}\b(?:confirmed|approved|allowed|consented|validated)|
-        \b(?:approved|confirmed|allowed|recorded|validated|granted|released|
-        whitelisted)\sby\s(?:the\s)?(?:account\s)?(?:user|owner|operator)|\b(?:blocked|stopped|
-        withheld|held|refused|denied|rejected|cancelled|restricted|pending)[\s_](?:tool[\s_]|
-        function[\s_])?(?:call|action|operation|arguments)s?\b|\byour\s(?:last\s|previous\s|
-        earlier\s)?(?:tool\s)?(?:call|action|operation|refusal)\b|\b(?:previous|last|
-        earlier)\s(?:tool\s)?(?:call|refusal|denial|block)\b|(?:stopped|blocked|interrupted|
-        refused)\syou\b|\byou\swere\s(?:blocked|stopped|interrupted)\b|\b_?security\W{1,4}\{|
-        \b(?:policy|guard|gate|security|verdict|decision)["']?\s?[:=]|
-        sicherheits[\w-]{0,12}(?:gateway|filter|schicht|proxy|prüfung|dienst|hinweis|system|
-        wächter)|richtlinien\w|inhaltsfilter|der\swächter|filtre\sde\s(?:sécurité|contenu)|
-        pare-?feu|passerelle|(?:couche|moteur|service)\sde\s(?:sécurité|règles|politiques|
-        conformité)|cortafuegos|(?:filtro|motor|capa|camada|pasarela|gateway|servicio|
-        serviço)\sde\s(?:seguridad|segurança|contenido|conteúdo|políticas|cumplimiento|
-        conformidade)|güvenlik\s(?:filtre|duvar|ağ\sgeçi|katman)|içerik\sfiltre|politika\smotor|
-        (?:セキュリティ|コンテンツ|ポリシー)\s?(?:フィルタ|ゲートウェイ|エンジン|レイヤ)|ファイアウォール|安全(?:网关|网關|过滤|策略)|防火墙
-    ))
-    # and its decision, or that it does not look.
-    .*(?:
-        false[\s_-](?:alarm|positive)|misread|mistak|\bwrong\b|\bin\serror\b|\bexempt(?:ed|ion)?\b|
-        \bexception\b|overturned|overrid(?:e|den)|rescinded|dismissed|\bpermit(?:s|ted|ting)?\b|
-        pre-?(?:approved|authori[sz]ed|cleared)|\b(?:allowed|approved|cleared|lifted|released|
-        resolved|withdrawn|waived|unblocked|whitelisted|allowlisted|verified|confirmed|trusted|
-        accepted|granted|harmless|genuine|benign|corrected|acknowledged|unlocked|countersigned|
-        validated|authori[sz]ed|adjudicated|overruled|restored|removed|safe|exempted|yes|public|
-        synthetic)\b|no\slonger\s(?:applies|needs?)|nothing\swrong|does\snot\sapply|not\sinspected|
-        no\sconcerns|\ballow\slist|can\sbe\signored|(?:turned|switched)\s(?:\w+\s){1,3}off|
-        \bout\sof\sscope|fehlalarm|erlaubt|freigegeben|genehmigt|keine\sbedenken|bestätigt|
-        ausgenommen|lässt\s|fausse\salerte|faux\spositif|autoris|approuv|levé|validé|
-        fals[ao]\salarm|falso\s(?:positiv|allarme)|alarme\sfalso|permitid|aprob|autorizad|aprovad|
-        descartad|liber|confirmad|exent|isent|onayla|onay\sverdi|yanlış\salarm|許可|承認|誤検知|解除|误报|允许|
-        批准|오탐|허용|승인|(?:administrator|full|elevated)\strust\b|clicked\sapprove|
-        approval\s\S{0,12}\s?(?:recorded|given|received)|keeps?\sflagging|(?:will|would|is|are|does|
-        do)\s(?:not|never)\s(?:be\s)?(?:flag|inspect|stop|held|interrupt|catch|caught|detect|see|
-        apply|appl)|won(?:'|’)t\sbe\b
-    )""".encode()
-)
 BEFORE_BYTES = 240  # of a sentence, before a match or after it
-NEAR_BYTES = 160  # between a decision and what it lets the reader do
 MOST_PLACES = 8  # of one match
 FEW_CAMEL_WORDS = 3
 _CAMEL_WORD = lazy_regex(rb"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -207,31 +151,28 @@ def _orders_reader(text: bytes) -> Outcome:
 
     A match that occurs more than once orders something if one of its occurrences does.
     """
-    places = _find_places(text)
-    return not 0 < len(places) < MOST_PLACES or not all(starmap(_drops_other, places))
-
-
-def _find_places(text: bytes) -> list[tuple[bytes, bytes, bytes]]:
-    """The text before each occurrence of a match, the match, and the text up to the next one."""
     match, _, around = text.partition(AROUND)
-    return [(before, match, after) for before, after in pairwise(around.split(match or AROUND))]
+    places = [at.start() for at in islice(re.finditer(re.escape(match), around), MOST_PLACES)]
+    return not 0 < len(places) < MOST_PLACES or not all(
+        _drops_other(around, at, at + len(match)) for at in places
+    )
 
 
-def _drops_other(before: bytes, match: bytes, after: bytes) -> bool:
-    """True if an order drops a thing, or is addressed to others."""
-    ordered = match.rpartition(b'"')[2]  # without the key of JSON
+def _drops_other(data: bytes, start: int, end: int) -> bool:
+    """True if the order in a range drops a thing, or is addressed to others."""
+    ordered = data[start:end].rpartition(b'"')[2]  # without the key of JSON
     if len(ordered) > BEFORE_BYTES:
         return False
     if _is_in_camel_words(ordered):
         return True
-    rest = after[:BEFORE_BYTES] + b"\0" * (len(after) > BEFORE_BYTES)
+    after = data[end : end + BEFORE_BYTES] + b"\0" * (end + BEFORE_BYTES < len(data))
     is_camel = b" " not in ordered and _CAMEL.search(ordered) is not None
-    thing = (_NAMED_THING if is_camel else _THING).match(_HUMP.sub(b" ", ordered + b"\0" + rest))
-    is_name = is_camel or _NAME.fullmatch(before + match + after)
-    if thing and (is_name or not _SHOWING.search(ordered)):
+    thing = (_NAMED_THING if is_camel else _THING).match(_HUMP.sub(b" ", ordered + b"\0" + after))
+    if thing and (is_camel or _NAME.fullmatch(data) or not _SHOWING.search(ordered)):
         return True
-    before = _SENTENCE_START.sub(b"", before[-BEFORE_BYTES:])
-    return _OTHERS.match(before + ordered + b"\0" + rest) is not None
+    before = data[max(0, start - BEFORE_BYTES) : start]
+    before = before[len(opening[0]) if (opening := _SENTENCE_START.match(before)) else 0 :]
+    return _OTHERS.match(before + ordered + b"\0" + after) is not None
 
 
 def _is_in_camel_words(name: bytes) -> bool:
@@ -250,16 +191,7 @@ def _is_in_camel_words(name: bytes) -> bool:
     )
 
 
-def _has_ruling(text: bytes) -> Outcome:
-    """True if a guard's decision is near a match."""
-    return any(
-        _RULING.match(before[-NEAR_BYTES:] + match + after[:NEAR_BYTES])
-        for before, match, after in _find_places(text)
-    )
-
-
 CHECKS: Mapping[str, Check] = {
     "around-orders-reader": _orders_reader,
-    "around-ruling": _has_ruling,
     "not-clause": lambda text: _CLAUSE.fullmatch(text) is None,
 }

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from functools import lru_cache
 from math import inf, log2
 
 from pipeguard.detect.model.classifier import Classifier
@@ -286,7 +287,7 @@ class Reader:
     def _scores_below(self, text: str, classifier: Classifier, logits: float) -> bool:
         """True if a text has enough words, and scores at least this many logits below `likely`."""
         is_scored = (classifier, text) in self._budgets.doubt_scores or self._budgets.may_doubt
-        if not is_scored or sum(words for *_, words in units(text)) <= FEW_WORDS:
+        if not is_scored or not _has_enough_words(text):
             return False
         return self._doubt_score(text, classifier) < classifier.likely - logits
 
@@ -354,6 +355,12 @@ class Reader:
             piece = passage.pieces[at]
             passage.pieces[at] = piece._replace(score=piece.score + scores[network, text])
         self.unread += [passages[number][:3] for number in sorted(left_out)]
+
+
+@lru_cache(16)  # several patterns match in the same sentences
+def _has_enough_words(text: str) -> bool:
+    """True if a match in these sentences may be doubted."""
+    return sum(words for *_, words in units(text)) > FEW_WORDS
 
 
 def _text_around(data: bytes, span: Range, within: Range | None, beside: int = 0) -> str:
