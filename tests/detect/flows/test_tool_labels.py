@@ -66,7 +66,7 @@ def test_what_sends_is_known(name: str) -> None:
 
 
 def test_english_has_no_meaning_in_another_language() -> None:
-    for text in ("get_weather", "list the archives", "parameters of a page", "run tests"):
+    for text in ("get_weather", "list the archives", "parameters of a page", "kinder born maas"):
         assert not meanings(text), text
 
 
