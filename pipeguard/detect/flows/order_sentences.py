@@ -84,15 +84,20 @@ _POINTING = lazy_regex(
     | seguente|sotto\b | seguinte|abaixo | hieronder|volgende | poniżej|następując)
     | ниже|следующ|下记|下記|以下|下面|아래|다음|أدناه|التالي|नीचे"""
 )
-# The name of one for whom something is, and the field or the cells of a row before it.
+# The name of one for whom something is, but for a state, and the field or the row before it. No
+# order is in what is called so, such as the subject of a mail or the name of a job.
 FOR_WHOM = (
-    r"(?i:(?:\w{1,20}[\x20_-])?(?:to|with|recipients?|an|mit|à|para|aan|empfänger|destinat\w+))"
+    r"(?i:(?!(?:\w*ed|reply|sent)[\x20_-])(?:\w{1,20}[\x20_-])?"
+    r"(?:to|with|recipients?|an|mit|à|para|aan|empfänger|destinat\w+))"
 )
+_CALLED = r"(?i:subject|betreff|objet|ass?unto|oggetto|onderwerp|summary|title|description|name)"
 _TOLD_BESIDE = lazy_regex(
     rf"""(?x)
-    (?<!subject)(?<!title)(?<!subject[\"'])(?<!title[\"'])[\"']?\s*[:=>]\s*[\"']?([^\s\"'<>{{}}\[\]]{{1,40}}\x20[^\"'\n<>{{}}\[\]]{{4,160}})
+    (?:^|[\n<{{]|(?<![:=])(?<![:=]\x20)(?:\"|(?<!\w)'))(?![^\n:=>\"'<{{]*{_CALLED}[\"']?\s*[:=>])
+      [^\n:=>\"'<{{]{{1,40}}[\"']?\s*[:=>]\s*[\"']?([^\s\"'<>{{}}\[\]]{{1,40}}\x20[^\"'\n<>{{}}\[\]]{{4,160}})
       (?:[\"',\n]|</\w+>)[\s\"',<-]*+{FOR_WHOM}[\"']?\s*[:=>]\s*[\"'<(]?\Z
-    | [|,;\t]\s*{FOR_WHOM}\s*(?:[|,;\t][^\n]*)?\n(?:[^\n]+\n)*[\s\d|,;]*([^\n]+)\Z"""
+    | (?:^|\n)(?![^\n]*\b{_CALLED}\b)[^\n]*[|,;\t]
+      \s*{FOR_WHOM}\s*(?:[|,;\t][^\n]*)?\n(?:[^\n]+\n)*[\s\d|,;]*([^\n]+)\Z"""
 )
 _LABEL_END = lazy_regex(r"\w*\s*\)")  # of a cell or a tag that is only a name
 _CELL_END = lazy_regex(r"\||\t|[,;]")
