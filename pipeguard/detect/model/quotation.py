@@ -25,8 +25,12 @@ FEW_TOPICS, MANY_TOPICS = 2, 3  # different words of the topic
 
 _FENCE = lazy_regex(rb"(?m)^[ \t]{0,3}(?:```|~~~)")
 _EXAMPLE_LINE = lazy_regex(
-    rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++(?:[\"'`]|\[(?![ xX]\]))|\\item|[\"'`]"
-    rb"|\+?+[ \t]*+[\"'`(\[{]|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
+    rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++(?:[\"'`]"
+    # A title that is a link, and all of its line: it has capitals, no address and no such verb.
+    rb"|\[(?:(?!\b(?:(?!against\b)[a-z]\w{5}|(?i:send|forward|e?-?mail|post|upload|share|pay|reply)"
+    rb"\b))[ !-.0-?A-Z^-~]|\xe2\x80.)++\]\([^\s()]++\)\W*(?:\n|\Z))"
+    rb"|\\item|[\"'`]|\+?+[ \t]*+[\"'`(\[{]"
+    rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
     rb"|\w++[ \t]*+[=(:][ \t]*+[\"'`\[(])"
 )
 FEW_LEGAL, MANY_LEGAL = 2, 4  # different ones in a stretch, and with those around it
@@ -48,10 +52,11 @@ _ATTACKS = alternatives(
     schadhaft\w* attaqu\w+ exemples? escroqu\w* hameçonnage victimes?\b chercheu\w+
     vulnérabilit\w+ faux\x20positifs? malveillant\w* empoisonn\w+ pirat(?:e|es|age)\b filtres?\b
     jeux?\x20de\x20données ataques? atacante\w* ejemplos? exemplos? estafa\w* golpes?\b
-    v(?:í|i)ctimas?\b v(?:í|i)timas?\b iny\w{0,2}ecci\w+ injeç\w+ investigador\w* pesquisador\w*
-    envenen\w+ malicios\w+ falsos?\x20positivos? fraude\w* attacch?[io]\b attaccant\w+ esemp[io]
-    iniezion\w+ truff\w+ vittim[ae]\b ricercator\w+ атак злоумышлен уязвим исследовател инъек
-    пример мошен жертв 攻击 注入 攻撃 示例 例如 例えば 詐欺 诈骗 インジェクション 研究者
+    v(?:í|i)ctimas?\b v(?:í|i)timas?\b iny\w{0,2}ecci\w+ injeç(?:ão|ões) investigador\w*
+    pesquisador\w* envenen\w+ malicios\w+ falsos?\x20positivos? fraude\w* attacch?[io]\b
+    attaccant\w+ esemp[io] iniezion\w+ truff\w+ vittim[ae]\b ricercator\w+ атак злоумышлен уязвим
+    исследовател инъек пример мошен жертв 攻击 注入 攻撃 示例 例如 例えば 詐欺 诈骗 インジェクション
+    研究者
     研究人员 漏洞 脆弱性 受害 被害 공격 인젝션 주입 예시 사기 연구 취약 피해 هجوم حقن مثال
     احتيال الباحث ثغر ضحي हमले इंजेक्शन उदाहरण धोख शोधकर्ता हमलावर शिकार pentest\w*
     penetration\x20test \bfooled\b \bcvss\b regression\x20tests?
@@ -64,20 +69,26 @@ _ATTACKS = alternatives(
     渗透测试 越狱 误报 检测 复盘 红队 钓鱼 隠し文字 白文字 検知 脱獄 演習 レッドチーム
     フィッシング 숨겨진 흰\x20글씨 탐지 오탐 탈옥 모의 레드팀 피싱 تصيد اختراق توعية छिपा
     फ़िशिंग
-    aanval\w* voorbeeld\w* \w*injectie slachtoffer\w* oplicht\w* kwaadaardig\w* kwetsba\w+
-    onderzoeker\w* sald(?:ı|i)r enjeksiyon\w* örnek örneğ kurban\w* doland(?:ı|i)r zararl(?:ı|i)
-    hyökkä \w*injektio\w* esimerk\w+ uhri\w* huijau\w* haavoittuv\w+ angre[bp]\w* angrip\w*
-    e(?:x|ks)empel\w* svindel\w* bedräg bedrager\w* sårba atak\w* przykład wstrzyk oszust\w*
-    ofiar\w* złośliw podatno útok útoč příklad príklad podvod\w* obět obeť zraniteľ zraniteln\w*
-    škodliv\w* приклад зловмис шахра вразлив дослідник нападател измам Атак Пример Приклад Злоумышл
-    Уязвим Исследоват Жертв Мошен Инъек Örnek Örneğ Útok Útoč \batac\w* exemplu\w* victim\w+
-    înșel injecci támad péld áldozat\w* csalás csaló sebezhet επίθεσ επιθέσ Επίθεσ παράδειγμα
-    Παράδειγμα θύμα ευπάθει απάτ tấn\x20công Tấn\x20công ví\x20dụ Ví\x20dụ nạn\x20nhân
-    lừa\x20đảo serangan\w* penyerang\w* contoh\w* korban\w* penipuan\w* kerentanan\w* injeksi\w*
-    התקפ תקיפ דוגמ הזרק קורבן حمله مهاجم تزریق قربانی โจมตี ตัวอย่าง เหยื่อ
+    \baanval\w* \bvoorbeeld\w* \w*injectie \bslachtoffer\w* \boplicht\w* \bkwaadaardig\w*
+    \bkwetsba\w+ \bonderzoeker\w* \bsald(?:ı|i)r \benjeksiyon\w* \Börnek\b \Börneğ \bkurbanı
+    \bdoland(?:ı|i)r \bzararl(?:ı|i) \bhyökkä \w*injektio\w* \besimerk\w+ \buhrien\b \buhreja\b
+    \bhuijau\w* \bhaavoittuv\w+ \bangre[bp]\w* \bangrip\w* \be(?:x|ks)empel\w* \bsvindel\w*
+    \bbedräger \bbedrägar \bbedrager\w* \bsårbarhe \batak(?:u|i|iem)?\b \batakuj \bprzykład
+    \bwstrzyk \boszust\w* \bofiara\w* \bofiary\b \bzłośliw \bpodatnoś \Bútok(?:u|y|em)?\b \Bútočn
+    \bpříklad(?:u|y|em)?\b \bpríklad(?:u|y|om)?\b \bpodvod(?:u|y|em|om)?\b \bpodvodn(?:í|i)k
+    \bobětem \bobeťami \bzraniteľ \bzraniteln\w* \Bškodliv\w* приклад зловмис шахрай вразлив
+    дослідник нападател измам Атак Пример Приклад Злоумышл Уязвим Исследоват Жертв Мошен Инъек
+    \BÖrnek\b \BÖrneğ \BÚtok(?:u|y|em)?\b \BÚtočn \batacul\w* \batacuri\w* \batacator\w*
+    \bexemplu\w* \bvictim\w+ \Bînșelăc \Bînșelăto \binjecci \btámadás \btámadó
+    \bpéldák \bpéldája \bpéldát \Báldozat\w*
+    \bcsalás \bcsalók \bsebezhet επίθεσ επιθέσ Επίθεσ παράδειγμα Παράδειγμα θύματα ευπάθει εξαπάτ
+    \btấn\x20công\b \bTấn\x20công\b \blỗ\x20hổng\b \bnạn\x20nhân\b \blừa\x20đảo\b \bserangan\w*
+    \bpenyerang\w* \bcontoh\w* \bkorban\w* \bpenipuan\w* \bkerentanan\w* \binjeksi\w* התקפ תקיפ דוגמ
+    הזרק קורבן حمله مهاجم تزریق قربانی โจมตี ตัวอย่าง เหยื่อ
     """
 )
-_ATTACKS += f"|{fold(_ATTACKS.encode())[0].decode()}"  # as they are in that reading
+# The same as they are in the folded reading, where a word begins with a plain letter.
+_ATTACKS += rf"|{fold(_ATTACKS.encode())[0].decode()}".replace(r"\B", r"\b")
 # Words of licences, contracts and statutes, which tell their reader in every sentence what to do.
 _LAW = alternatives(
     r"""
@@ -151,13 +162,13 @@ def _topic_words(block: bytes) -> list[tuple[int, int, bytes]]:
 
 
 def is_shown_as_example(data: bytes, start: int) -> bool:
-    """True if the text from here is in a fence, a table, a list of quotes or a literal."""
-    before = data.rfind(b"\n", max(0, start - LINE_STEP_BYTES), start)
-    first = before + 1
-    if before < 0 and start > LINE_STEP_BYTES:  # a very long line, which may have many examples
+    """True if the text from here is in a fence, table, literal, or list of quotes or titles."""
+    first = data.rfind(b"\n", max(0, start - LINE_STEP_BYTES), start) + 1
+    if not first and start > LINE_STEP_BYTES:  # a very long line, which may have many examples
         first = _far_line_start(data, start - start % LINE_STEP_BYTES)
-    line = data[first : min(first + QUOTE_BYTES, start + 16)]
-    return _EXAMPLE_LINE.match(line) is not None or _is_fenced(data, start)
+    return _EXAMPLE_LINE.match(data[first : first + QUOTE_BYTES]) is not None or _is_fenced(
+        data, start
+    )
 
 
 @lru_cache(2)

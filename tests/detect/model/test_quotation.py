@@ -27,12 +27,11 @@ def around(before: bytes, after: bytes = b"") -> tuple[bytes, int, int]:
 @pytest.mark.parametrize(
     ("before", "count"),
     [
-        (b"The library opens at nine. ", 0),
+        ("Autocomplete katakana at Hôtel Insel, injectable, bedrag: podvodní. ".encode(), 0),
         (b"A prompt injection is an attack, for example: ", 3),
         (b"attack attacks attacked: ", 1),
         ("这是一个提示注入攻击的示例: ".encode(), 3),
-        ("Это пример атаки: ".encode(), 2),
-        ("Een voorbeeld van een aanval. Örnek bir saldırı. Příklad útoku: ".encode(), 6),
+        ("Это пример атаки. Een voorbeeld: aanval. Örnek saldırı. Příklad útoku: ".encode(), 8),
     ],
 )
 def test_different_words_tell_what_a_text_is_about(before: bytes, count: int) -> None:
@@ -104,10 +103,11 @@ def test_the_beginning_of_a_line_is_found_from_any_distance(steps: int, rest: in
 
 
 def test_an_example_stands_in_a_quote_a_table_a_literal_or_a_fence_and_in_no_sentence() -> None:
-    shown = b"> ", b"| ", b'- "', b"- [", b"```\n", b"assert ", b'payload = "', b"  'x': \""
-    for before in (*shown, b"", b"Now ", b"```\nx\n```\n", b"- [ ] "):
+    shown = b"> ", b"| ", b'- "', b"```\n", b"assert ", b'payload = "', b"  'x': \""
+    for before in (*shown, b"", b"Now ", b"```\nx\n```\n", b"- [a](x) "):
         assert is_shown_as_example(around(before)[0], len(before)) is (before in shown), before
 
+    assert is_shown_as_example(b"- [Ignore Previous Prompt: Attacks](https://x.example)\n", 3)
     assert not is_shown_as_example(*around(b"```\n" + b"x\n" * FENCE_BYTES)[:2])
 
 
