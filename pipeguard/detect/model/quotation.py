@@ -28,7 +28,7 @@ _EXAMPLE_LINE = lazy_regex(
     rb"^[ \t]*+(?:\||>|(?:[-*+]|[0-9]{1,2}[.)])[ \t]++(?:[\"'`]"
     # A title that is a link, and all of its line: it has capitals, no address and no such verb.
     rb"|\[(?:(?!\b(?:(?!against\b)[a-z]\w{5}|(?i:send|forward|e?-?mail|post|upload|share|pay|reply)"
-    rb"\b))[ !-.0-?A-Z^-~]|\xe2\x80.)++\]\([^\s()]++\)\W*(?:\n|\Z))"
+    rb"\b))[ !-.0-?A-Z^-~]|\xe2\x80.){1,200}\]\([^\s()]++\)\W*(?:\n|\Z))"
     rb"|\\item|[\"'`]|\+?+[ \t]*+[\"'`(\[{]"
     rb"|(?:assert|expect|const|let|var|def|return|yield|it|test|describe)\b"
     rb"|\w++[ \t]*+[=(:][ \t]*+[\"'`\[(])"
