@@ -29,13 +29,11 @@ from pipeguard.firewall.protocol import json_values, pending
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import (
-    CallEvent,
     Context,
     Guard,
     PreparedMessage,
-    SentCall,
-    SettledCall,
 )
+from pipeguard.firewall.session.memory import CallEvent, SentCall, SettledCall
 from pipeguard.firewall.session.rewrite import cut_line, placeholder
 from pipeguard.records import NamedTuple
 
@@ -90,6 +88,11 @@ class Detection:
 
     def __init__(self, knowledge: Knowledge) -> None:
         self.knowledge = knowledge
+
+    @property
+    def ledger(self) -> ledger.Flows:
+        """The ledger of the server's client."""
+        return self.knowledge.flows
 
     def look(self, direction: Direction, frame: bytes) -> plain.OutlinedFrame | None:
         """Look at a short tool call, or a result; None for any frame that needs its value."""
@@ -166,7 +169,7 @@ class Detection:
         flows, tools = knowledge.flows, knowledge.tools
         if isinstance(event, SentCall):
             if not event.is_granted:  # an order from a text does not count as the client's word
-                flows.record_request(event.frame)
+                flows.record_request(event.frame, tools.label(guard, event.tool))
             is_private = bool(event.findings) and have_private(event.findings)
             flows.record_passed(tools.label(guard, event.tool), b"" if is_private else event.frame)
         elif isinstance(event, SettledCall):

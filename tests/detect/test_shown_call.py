@@ -120,7 +120,11 @@ def test_the_source_of_text_that_leaves_is_shown(place: Path) -> None:
     words = "The offer for the Lindqvist works is 4.7 million, and the plant takes over its orders."
     talk = Conversation(place, inbox=f"Hello. {'Lunch. ' * 99} Confidential: {words} Bye.")
     (found,) = talk.order({**CALL, "body": f"They said: {words}"}).findings
-    assert (found.source, found.source_age, found.marked) == ("get_inbox", "1.0", "Confidential")
+    assert (found.source, found.source_age, found.marked) == (
+        "get_inbox of mail",
+        "1.0",
+        "Confidential",
+    )
     assert "The offer for the Lindqvist works" in found.excerpt
 
 

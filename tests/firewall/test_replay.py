@@ -6,10 +6,14 @@ from multiprocessing import get_context
 from random import Random
 
 from pipeguard import Action, Direction, Frame, Session, Verdict, make_guard
+from pipeguard.detect.flows.notes import note_request, note_result
+from pipeguard.detect.flows.tool_labels import make_tool
+from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.policy import Layer, Limits, Policy
 from pipeguard.firewall.session import client_headers, decisions, lifecycle, own_frames
 from pipeguard.firewall.session import events as shared
 from pipeguard.firewall.session.guard import RepeatedCall
+from pipeguard.firewall.session.memory import Note
 from pipeguard.firewall.session.session import Event
 from tests.firewall.session import talk
 from tests.fuzz.rulebook import engines
@@ -24,6 +28,15 @@ OPENING: list[Event] = [
     Frame(Direction.TO_SERVER, talk.frame(id=9, method="initialize", params=OPENED), 0.0),
     Frame(Direction.TO_CLIENT, talk.frame(id=9, result=OPENED), 0.0),
     shared.OwnQuestion(OURS, 0.0),
+]
+
+
+NOTES = [
+    note_result(
+        ToolResult(make_tool("read_mail", None), talk.answer(1, talk.KEY), 0.0, frozenset())
+    ),
+    note_request(make_tool("send", None), talk.call(1, "hello", "send")),
+    Note("other", ["broken"], b""),
 ]
 
 
@@ -66,6 +79,7 @@ def make_event(dice: Random, now: float, stopped: list[Verdict]) -> Event:
         lambda: own_frames.ListsChanged(frozenset({"tool"}), now),
         lambda: shared.OwnQuestion(OURS, now),
         lambda: own_frames.QuestionClosed('"ours"', now),
+        lambda: shared.Learned(dice.choice(NOTES), now),
         lambda: client_headers.HeadersSent([("X-A", dice.choice(["a", talk.KEY]))], now, "RUN.h1"),
     ]
     about: list[Callable[[], Event]] = [
@@ -104,6 +118,6 @@ def test_a_list_of_events_gives_the_same_verdicts_in_another_process() -> None:
     assert again == [*verdicts]
     seen = [verdict for each in verdicts for verdict in each]
     assert {verdict.action for verdict in seen} == {*Action} - {Action.CUT}
-    assert len({type(event) for each in events for event in each}) == 15, "all of them"
+    assert len({type(event) for each in events for event in each}) == 16, "all of them"
     used = zip(*((v.grant, v.own, v.question, v.kinds, v.pins) for v in seen), strict=True)
     assert all(map(any, used))

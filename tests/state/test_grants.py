@@ -286,7 +286,7 @@ def test_it_goes_on_once_it_is_granted_and_is_blocked_once_its_time_is_over(
     why = f"nobody allowed it within 58 s while it waited as event {held.event}"
     assert why in blocked.findings[0].note
     assert why.encode() in (blocked.reply or b"")
-    assert b"a text in a result of 'get_inbox' says to do this" in (blocked.reply or b"")
+    assert b"a text in a result of 'get_inbox of" in (blocked.reply or b"")
     room, asking.session.waiting_room = asking.session.waiting_room, None
     stopped = asking.order()
     assert stopped.action is Action.BLOCK, "nobody can be asked"

@@ -3,7 +3,7 @@
 A tool is labelled by the abilities in its definition. Input for a tool that sends out, runs, keeps
 or undoes something is looked up in the results of others, as it is and decoded.
 
-It cannot detect paraphrase, or data that crosses from one wrapped server to another.
+It cannot detect paraphrase.
 """
 
 from collections.abc import Iterator, Sequence
@@ -273,7 +273,7 @@ def rate_results(
         if result in obeyed:
             yield from _find_obeyed(call, result)
         elif result in repeated and call.shares(result, mentions=False).chars >= ACTED_CHARS:
-            name = result.tool.name
+            name = result.source
             note = f"text from {name!r}, which anybody may have written, is run or kept"
             confidence = Confidence.HIGH if labels & Label.GUARDS else Confidence.MEDIUM
             yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, name, note, result)
@@ -287,7 +287,7 @@ def _find_private(call: Call, result: ToolResult, *, has_orders: bool) -> Iterat
         result: the result.
         has_orders: True if some result tells a model what to do.
     """
-    name = result.tool.name
+    name = result.source
     call = call.without(filter(result.has_address, call.opened))
     confidence = _rate_secret(call, result)
     if confidence is not None:
@@ -402,7 +402,7 @@ def _find_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
     if call.tool.labels & Label.GUARDS and not obeys:
         obeys = any(word in order for word in list_long_words(call.text))
     if obeys:
-        note = f"{result.tool.name!r} gave a text that tells a model to do this"
+        note = f"{result.source!r} gave a text that tells a model to do this"
         from pipeguard.detect.flows.order_sentences import is_forwarded  # for orders obeyed
 
         sends = call.tool.labels.meets(Label.SENDS)

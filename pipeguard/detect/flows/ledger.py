@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from pipeguard.detect.flows import (
     leak,
     ledger_memory,
+    notes,
     overlap,
     passages,
     secret_values,
@@ -27,6 +28,7 @@ from pipeguard.detect.flows import (
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.detect.flows.tool_results import ForgottenResults, ToolResult
 from pipeguard.firewall.protocol.strict_json import without_value
+from pipeguard.firewall.session.memory import ClientMemory, Note
 
 if TYPE_CHECKING:
     from pipeguard.detect.flows.orders import CarriedOrder, ClientWords
@@ -52,10 +54,17 @@ class Flows:
     Attributes:
         owner: the same name.
         passages: those that were cut out of the results.
+        client: the memory of its client's ledgers; None if it is the only one.
     """
 
-    def __init__(self, memory: ledger_memory.LedgerMemory | None = None, owner: str = "") -> None:
+    def __init__(
+        self,
+        memory: ledger_memory.LedgerMemory | None = None,
+        owner: str = "",
+        client: ClientMemory | None = None,
+    ) -> None:
         self.owner = owner
+        self.client = client
         self.passages = passages.Passages()
         self._memory = ledger_memory.LedgerMemory() if memory is None else memory
         self._lock = Lock()
@@ -65,6 +74,7 @@ class Flows:
         self._numbers = count()  # of requests and results, in the order in which they came
         self._orders: deque[CarriedOrder] = deque(maxlen=MOST_ORDERS)
         self._derived_bytes = 0  # of texts, as of the last count
+        self._notes: list[Note] = []  # for the client's other ledgers
 
     def part(self) -> Flows:
         """An empty ledger in the same memory."""
@@ -88,15 +98,51 @@ class Flows:
             return
         result = ToolResult(tool, frame, now, about)
         with self._lock:
-            result.number = next(self._numbers)
-            self._results.add(result, now)
-            self._drop_orders()
+            self._add_result(result, now)
+            if self.client is not None:
+                self._notes.append(notes.note_result(result))
         self._memory.note(self)
 
-    def record_request(self, frame: bytes) -> None:
-        """Remember a request that was forwarded: its content came from the client's side."""
+    def _add_result(self, result: ToolResult, now: float) -> None:
+        """Remember a result; under the lock."""
+        result.number = next(self._numbers)
+        self._results.add(result, now, shares=1 if self.client is None else 2)
+        self._drop_orders()
+
+    def record_request(self, frame: bytes, tool: Tool | None = None) -> None:
+        """Remember a request that was forwarded: its content came from the client's side.
+
+        Args:
+            frame: the request.
+            tool: that it calls, for the client's other ledgers; None to keep it from them.
+        """
+        frame = without_value(frame)
         with self._lock:
-            self._calls.add(next(self._numbers), without_value(frame))
+            self._calls.add(next(self._numbers), frame)
+            if tool is not None and self.client is not None and len(frame) <= REQUEST_BYTES:
+                self._notes.append(notes.note_request(tool, frame))
+
+    def take_notes(self) -> list[Note]:
+        """Take what is noted for the client's other ledgers."""
+        with self._lock:
+            taken, self._notes = self._notes, []
+        return taken
+
+    def learn(self, note: Note, now: float) -> None:
+        """Remember the note of another ledger of the client.
+
+        Args:
+            note: the note.
+            now: seconds on the session's clock.
+        """
+        is_result, result = notes.read_note(note, now)
+        if is_result:
+            with self._lock:
+                self._add_result(result, now)
+            self._memory.note(self)
+        else:
+            self.record_request(note.frame)
+            self.record_sent("", result.tool, tool_results.join_request(note.frame))
 
     def record_passed(self, tool: Tool, frame: bytes) -> None:
         """Remember a forwarded call of a tool of consequence; empty if it holds a secret."""

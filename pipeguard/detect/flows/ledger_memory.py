@@ -157,15 +157,21 @@ class RememberedResults(dict[ToolResult, bytes]):
         """True if a result comes from a tool other than this."""
         return len(self._keys) > (own in self._keys)
 
-    def add(self, result: ToolResult, now: float) -> None:
-        """Remember a result; forget the ones that no longer matter or fit."""
+    def add(self, result: ToolResult, now: float, shares: int = 1) -> None:
+        """Remember a result; forget the ones that no longer matter or fit.
+
+        Args:
+            result: the result.
+            now: seconds on the session's clock.
+            shares: 2 if what other ledgers returned has as much room as the own results.
+        """
         self[result] = b""
         self._note(result, 1)
         while self and now - (oldest := next(iter(self))).since > self._seconds:
             self._drop(oldest)
-        while self.bytes > self._most_bytes:
+        while self.bytes > shares * self._most_bytes:
             self._drop_oldest(self._sizes)
-        while len(self) > self._most:
+        while len(self) > shares * self._most:
             self._drop_oldest(self._counts)
 
     def clear(self) -> None:

@@ -353,7 +353,7 @@ class CarriedOrder(NamedTuple):
 
     def leak(self) -> Leak:
         """The report to the policy."""
-        name = self.result.tool.name
+        name = self.result.source
         note = (
             f"a text in a result of {name!r} says to do this, and the client had not named this"
             " value. Ask the user whether to do what the text says"

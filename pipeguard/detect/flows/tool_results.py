@@ -281,6 +281,11 @@ class ToolResult:
         is_addressed = self.takes_in and find_addressed(text) != ""
         return b"-" if form is None else form.index_rows(data), is_addressed
 
+    @property
+    def source(self) -> str:
+        """The name of its tool, and that of the server."""
+        return f"{self.tool.name} of {self.tool.server}"
+
     def strings(self) -> str:
         """Its strings, with `STRING_END` between two; not cached, because few calls need them."""
         value = read_json(self.frame)

@@ -20,6 +20,7 @@ from pipeguard.firewall.pins import fingerprint, store
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes, framing, pending
 from pipeguard.firewall.session.guard import Obstacles
+from pipeguard.firewall.session.memory import Note
 from pipeguard.firewall.session.refuse import answer_request, refuse
 from pipeguard.firewall.session.session import Session
 from pipeguard.records import NamedTuple
@@ -98,6 +99,18 @@ class PolicyChanged(NamedTuple):
     def happen(self, session: Session) -> Verdict:
         """Adopt it; the verdict has the kinds that changed."""
         return NOTHING._replace(kinds=session.guard.adopt(self.policy))
+
+
+class Learned(NamedTuple):
+    """Another ledger of the client has put a note."""
+
+    note: Note
+    now: float
+
+    def happen(self, session: Session) -> Verdict:
+        """Remember it."""
+        session.guard.detector.ledger.learn(self.note, self.now)
+        return NOTHING
 
 
 class OwnQuestion(NamedTuple):

@@ -19,8 +19,9 @@ from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message, PlainOutline
-from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, Targets
+from pipeguard.firewall.protocol.pending import NO_CALL, Targets
 from pipeguard.firewall.protocol.places import HTTP_HEADER, Surface, name_place, pointer
+from pipeguard.firewall.session.memory import CallEvent, SharingLedger
 from pipeguard.records import NamedTuple
 
 __all__ = ("Context", "Detector", "Guard", "PinKey")
@@ -181,33 +182,6 @@ class PreparedMessage(NamedTuple):
     values: frozenset[str] = frozenset()
 
 
-class SentCall(NamedTuple):
-    """A call that is forwarded; `is_granted` if a person allowed it."""
-
-    tool: str
-    frame: bytes
-    findings: Sequence[Finding]
-    is_granted: bool
-
-
-class SettledCall(NamedTuple):
-    """A judged call, by the event of its verdict; `is_sent` unless its receiver never got it."""
-
-    event: str
-    is_sent: bool
-
-
-class ReturnedResult(NamedTuple):
-    """The result of a request, even if it was blocked."""
-
-    request: PendingRequest
-    frame: bytes
-    now: float
-
-
-CallEvent = SentCall | SettledCall | ReturnedResult
-
-
 class FrameLook(Protocol):
     """A look at the bytes of a short tool call, or of a result.
 
@@ -231,6 +205,10 @@ class Detector(Protocol):
 
     It serves the two threads of one client's pump. Its answers depend on earlier messages.
     """
+
+    @property
+    def ledger(self) -> SharingLedger:
+        """The ledger of its client."""
 
     def look(self, direction: Direction, frame: bytes) -> FrameLook | None:
         """Look at a short tool call, or a result, that `prepare` and `restore` do not change."""

@@ -31,9 +31,8 @@ from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
 from pipeguard.firewall.session.guard import (
     PreparedMessage,
-    ReturnedResult,
-    SettledCall,
 )
+from pipeguard.firewall.session.memory import ReturnedResult, SettledCall
 from pipeguard.firewall.session.settle import make_verdict, record_call, settle
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -19,7 +19,8 @@ from pipeguard.firewall.protocol.message import Message, parse, with_id
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.case import Case
-from pipeguard.firewall.session.guard import FrameLook, ReturnedResult
+from pipeguard.firewall.session.guard import FrameLook
+from pipeguard.firewall.session.memory import ReturnedResult
 from pipeguard.firewall.session.settle import make_verdict, record_call
 
 CALL = "tools/call"

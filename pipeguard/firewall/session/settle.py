@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol import codes, pending
 from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.session import find, refuse, replies, rewrite
 from pipeguard.firewall.session.case import Case
-from pipeguard.firewall.session.guard import SentCall
+from pipeguard.firewall.session.memory import SentCall
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 _NOTHING_LEFT = "what remained after the cut could not pass either"

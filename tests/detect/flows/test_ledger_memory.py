@@ -2,15 +2,17 @@
 
 import gc
 import weakref
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from pipeguard.detect.flows import ledger_memory
 from pipeguard.detect.flows.leak import PRIVATE_OUT
 from pipeguard.detect.flows.leak_search import find_leaks
-from pipeguard.detect.flows.ledger import DERIVED_BYTES, REQUEST_BYTES, Flows
+from pipeguard.detect.flows.ledger import DERIVED_BYTES, REQUEST_BYTES, RESULT_BYTES, Flows
 from pipeguard.detect.flows.tool_labels import make_tool
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.session.memory import Note
 
 MAIL, POST = make_tool("read_mail", None), make_tool("http_post", None)
 LIMIT = 200_000
@@ -71,7 +73,7 @@ def test_what_can_be_worked_out_again_goes_before_anything_is_lost() -> None:
     second.record_result(MAIL, mail(0), 0.0)
     assert small <= first.size() < 2 * small
     assert {leak.note for leak in find_leaks(first, POST, {"body": TEXT})} == {
-        "text that came back from 'read_mail' leaves through this call"
+        "text that came back from 'read_mail of ' leaves through this call"
     }
     next(iter(first._results)).derived = DERIVED_BYTES + 1
     first.bound_derived()
@@ -182,3 +184,25 @@ def test_what_is_remembered_of_a_frame_is_without_its_value() -> None:
     flows.record_passed(POST, frame)
     del frame, word
     assert gone() is None
+
+
+def test_what_other_ledgers_returned_displaces_no_result_that_fits_alone() -> None:
+    class Memory:
+        def put(self, notes: Sequence[Note]) -> None:
+            """Take them."""
+
+        def read_new(self) -> list[Note]:
+            return []
+
+    def read(flows: Flows, server: str, count: int) -> None:
+        for number in range(count):
+            page = mail(number, RESULT_BYTES // 8 // len(TEXT))
+            flows.record_result(MAIL._replace(server=server), page, float(number))
+
+    flows, other = Flows(client=Memory()), Flows(client=Memory())
+    read(flows, "own", 6)
+    read(other, "other", 6)
+    for note in other.take_notes():
+        flows.learn(note, 9.0)
+    found = [result.tool.server for result in flows.find_likely(["northern"])]
+    assert found == ["own"] * 6 + ["other"] * 6

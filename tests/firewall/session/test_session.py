@@ -19,6 +19,7 @@ from pipeguard.firewall.session import (
     own_frames,
 )
 from pipeguard.firewall.session.events import Frame, OwnQuestion
+from pipeguard.firewall.session.memory import Note
 from pipeguard.firewall.session.own_frames import QuestionClosed, ServerGone
 from pipeguard.firewall.session.session import Event
 from tests.firewall.session.talk import (
@@ -78,6 +79,7 @@ def breaking_events(held: Verdict) -> list[tuple[str, Event, list[int]]]:
         ("guard.Guard.repin", events.PinsChanged({}, 1.0), []),
         ("guard.Guard.adopt", events.PolicyChanged(Policy(), 1.0), []),
         ("events.framing.legible_id", OwnQuestion(frame(id="q", method="ping"), 1.0), []),
+        ("events.framing.legible_id", events.Learned(Note("other", [], b""), 1.0), []),
         ("own_frames._make_error", ServerGone(1.0), [1, 2]),
         (f"{state}.expire", own_frames.Tick(1000.0), []),
         (f"{state}.announcements", own_frames.ListsChanged(frozenset(), 1.0), []),
@@ -91,7 +93,7 @@ def breaking_events(held: Verdict) -> list[tuple[str, Event, list[int]]]:
     ]
 
 
-@pytest.mark.parametrize("number", range(15))
+@pytest.mark.parametrize("number", range(16))
 def test_an_event_on_which_a_part_breaks_lets_nothing_pass(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

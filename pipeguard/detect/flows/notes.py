@@ -1,0 +1,35 @@
+"""Notes about results and requests, for the other ledgers of a client."""
+
+from pipeguard.detect.flows.tool_labels import PRIVATE, Label, Tool, ToolAct
+from pipeguard.detect.flows.tool_results import ToolResult
+from pipeguard.firewall.session.memory import Note
+
+_READS = PRIVATE | Label.TAKES_IN
+
+
+def note_result(result: ToolResult) -> Note:
+    """Note a result, which the others need before the client has it if its tool reads."""
+    tool = result.tool
+    fields = True, *_list_fields(tool), *result.about
+    return Note(tool.server, fields, result.frame, tool.labels.meets(_READS))
+
+
+def note_request(tool: Tool, frame: bytes) -> Note:
+    """Note a request that was forwarded."""
+    return Note(tool.server, (False, *_list_fields(tool)), frame)
+
+
+def _list_fields(tool: Tool) -> tuple[object, ...]:
+    return tool.name, tool.labels.value, tool.stores, tool.reaches_out, tool.acts.value, tool.looks
+
+
+def read_note(note: Note, now: float) -> tuple[bool, ToolResult]:
+    """Read a note: true and a result, or false and a request in the place of one.
+
+    Args:
+        note: the note.
+        now: seconds on the session's clock.
+    """
+    is_result, name, labels, stores, reaches_out, acts, looks, *about = note.fields
+    tool = Tool(name, Label(labels), note.server, stores, reaches_out, ToolAct(acts), looks)
+    return is_result, ToolResult(tool, note.frame, now - note.age_seconds, frozenset(about))
