@@ -165,6 +165,7 @@ def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
             project.ask_in_client or InClient.FORM,  # which asks for most
             key=[*InClient].index,
         ),
+        follows_client=bool(project.follows_client or user.follows_client is not False),
     )
 
 

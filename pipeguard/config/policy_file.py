@@ -89,6 +89,7 @@ class PolicyFile(NamedTuple):
         stop_without_audit: as in Policy.
         audit_keep_days: as in Policy.
         ask_in_client: as in Policy.
+        follows_client: as in Policy.
         isolate: the isolated servers, and the grants of each.
         egress_proxy: the proxy of the user's network: a URL, a reference to one, or `none`.
         notes: for a person, as an exception that has expired.
@@ -102,6 +103,7 @@ class PolicyFile(NamedTuple):
     stop_without_audit: bool | None = None
     audit_keep_days: int | None = None
     ask_in_client: InClient | None = None
+    follows_client: bool | None = None
     isolate: IsolateEntries = ()
     egress_proxy: str | None = None
     notes: tuple[str, ...] = ()
@@ -223,7 +225,7 @@ def written_exceptions(
 
 POLICY_KEYS = (
     *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
-    *("isolate", "egress", "ask_in_client"),
+    *("isolate", "egress", "ask_in_client", "flows"),
 )
 _ELSEWHERE = dict.fromkeys(
     ("servers", "mcpServers", "management"), "pipeguard.yaml, the file of `pipeguard serve`"
@@ -307,6 +309,9 @@ class _PolicyReader:
             audit_keep_days=self._keep_days(audit.get("keep")),
             ask_in_client=self._choice(
                 keys.get("ask_in_client"), _words(InClient), loose=InClient.FORM
+            ),
+            follows_client=self._choice(
+                keys.get("flows"), {"client": True, "server": False}, loose=False
             ),
             isolate=isolate_entries(self._own(keys.get("isolate"))),
             egress_proxy=egress_proxy(self._own(keys.get("egress"))),

@@ -218,6 +218,7 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         "timeout": policy.limits.timeout_seconds,
         "ask": policy.limits.ask_seconds,
         "asked_in_client": policy.ask_in_client.value,
+        "flows": "client" if policy.follows_client else "server",
         "audit_kept": policy.audit_keep_days or None,
         "without_audit": "stop" if policy.stop_without_audit else "continue",
     }

@@ -221,6 +221,7 @@ class Policy(NamedTuple):
     stop_without_audit: bool = False
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
     ask_in_client: InClient = InClient.URL
+    follows_client: bool = True  # through all its servers, or else through each alone
 
     def action(self, target: PolicyTarget, now: float) -> Action:
         """The action for a finding; in `observe` at most WARN."""

@@ -32,7 +32,7 @@ from pipeguard.isolation.view import (
     filter_environment,
 )
 from pipeguard.launch.child import Child, Command
-from pipeguard.state.paths import state_folder_text
+from pipeguard.state.paths import clients_folder, state_folder_text
 
 if TYPE_CHECKING:
     import socket
@@ -306,7 +306,8 @@ def this_host() -> SandboxUser:
 
     home = home_folder()
     uid = os.getuid()
-    own = (config_folder(), state_folder_text(), cache_folder(), *session_sockets(uid))
+    folders = config_folder(), state_folder_text(), cache_folder(), clients_folder()
+    own = (*folders, *session_sockets(uid))
     sensitive = sensitive_paths(home, own)
     try:
         known = pwd.getpwuid(uid)

@@ -6,16 +6,20 @@ it is. A process is refused in a shell that an agent marks as its own, below a g
 """
 
 import os
-import socket
-import struct
 import sys
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.launch.child import GUARD_NAME
 from pipeguard.launch.environment import read_status, read_variables
+from pipeguard.launch.feeders import (
+    find_other_end,
+    find_process,
+    find_stdin,
+    list_ancestors,
+    list_links,
+)
 
 # Variables that agents set in the shells in which they run commands.
 AGENT_VARIABLES = (
@@ -35,13 +39,7 @@ AGENT_VARIABLES = (
     "OPENCODE_CLIENT",
     "QWEN_CODE",
 )
-_MANAGERS = {"systemd", "init", "launchd"}  # ancestors of agents and people alike
 _FORWARDERS = {"sshd", "sshd-session"}  # their connections are those of `ssh -L`
-_ENDED = frozenset("ZX")  # a process that is a zombie, or dead (proc(5), `stat`)
-_EXITING = 0x4  # a flag of a process that is closing its files (linux/sched.h)
-# A question for the other end of a UNIX socket, and the fields of the answer (sock_diag(7)).
-_QUESTION, _ANSWER = struct.Struct("=IHH8xB3xIIIq"), struct.Struct("=4xH30xI")
-_BY_FAMILY, _ANY = 20, 0xFFFFFFFF
 _LISTENS = "0A"  # a state in /proc/net/tcp (linux/net/tcp_states.h)
 _OWN_TERMINAL = "Only a person may decide this: run it in a terminal of your own."
 NO_TERMINAL = f"there is no terminal to ask on.\n  {_OWN_TERMINAL}"
@@ -82,13 +80,13 @@ def _client_above(process: int) -> str:
     """
     if sys.platform != "linux":
         return ""
-    above = dict(_ancestors(process))
-    descriptors = {process: _links(process) for process in above}
+    above = dict(list_ancestors(process))
+    descriptors = {process: list_links(process) for process in above}
     numbers = (int(folder.name) for folder in Path("/proc").iterdir() if folder.name.isdigit())
-    processes = {number: _process(number) for number in numbers}
+    processes = {number: find_process(number) for number in numbers}
     for guard in (number for number, (name, _) in processes.items() if name == GUARD_NAME):
         clients = {guard} & above.keys() or _clients(guard, descriptors, processes)
-        if clients and _process(guard)[0] == GUARD_NAME:  # it has not ended as we looked
+        if clients and find_process(guard)[0] == GUARD_NAME:  # it has not ended as we looked
             return above[clients.pop()]
     return ""
 
@@ -111,54 +109,36 @@ def _clients(
         clients = _writers(reader, descriptors)
         # A feeder of a program that started the reader is no client: an editor feeds the program
         # that starts its servers, and starts the person's shells as well.
-        seen |= {reader, *(above for above, _ in _ancestors(reader))}
-        if end := _find_other_end(reader):
-            own = {_stdin(reader), ""}
+        seen |= {reader, *(above for above, _ in list_ancestors(reader))}
+        if end := find_other_end(reader):
+            own = {find_stdin(reader), ""}
             readers += [
                 process
                 for process, (_, parent) in processes.items()
                 if parent in seen and process not in seen
-                if end in _links(process) and _stdin(process) not in own
+                if end in list_links(process) and find_stdin(process) not in own
             ]
     return clients
 
 
 def _writers(reader: int, descriptors: dict[int, set[str]]) -> set[int]:
     """Find the processes that write to a guard, or to a program that feeds one."""
-    stdin = _stdin(reader)
-    end = _find_other_end(reader)
+    stdin = find_stdin(reader)
+    end = find_other_end(reader)
     connections = _connections(reader)
     clients = {
         process
         for process, links in descriptors.items()
         if (end and end in links)
-        or (connections & links and _process(process)[0] not in _FORWARDERS)
+        or (connections & links and find_process(process)[0] not in _FORWARDERS)
     }
     # Some processes hide their descriptors. Then the client is who started the reader: the first
     # above it that has another standard input.
-    starter = next((above for above, _ in _ancestors(reader) if _stdin(above) != stdin), 0)
+    starter = next((above for above, _ in list_ancestors(reader) if find_stdin(above) != stdin), 0)
     is_hidden = end is None or (end and not descriptors.get(starter))
     if starter in descriptors and is_hidden:
         clients.add(starter)
     return clients
-
-
-def _find_other_end(reader: int) -> str | None:
-    """Return how descriptors name the end that is written to for a program's standard input.
-
-    Returns:
-        That of a pipe is named as the end that is read. Empty for what is neither a pipe nor a
-        socket; None if it is not known.
-    """
-    stdin = _stdin(reader)
-    if not stdin.startswith("socket:"):
-        return (stdin if _is_pipe(reader) else "") if stdin else None
-    question = (_QUESTION.size, _BY_FAMILY, 1, socket.AF_UNIX, _ANY, int(stdin[8:-1]), 4, -1)
-    with suppress(OSError), socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 4) as asked:
-        asked.send(_QUESTION.pack(*question))
-        kind, peer = _ANSWER.unpack(asked.recv(4096)[: _ANSWER.size])
-        return f"socket:[{peer}]" if kind == _BY_FAMILY else None
-    return None
 
 
 def _connections(guard: int) -> set[str]:
@@ -168,7 +148,7 @@ def _connections(guard: int) -> set[str]:
         with suppress(OSError):  # no IPv6 here
             lines = Path("/proc/net", name).read_text().splitlines()
             rows += (line.split() for line in lines[1:])
-    own = _links(guard)
+    own = list_links(guard)
     ours = [row for row in rows if _socket(row) in own]
     ports = {row[1][-4:] for row in ours if row[3] == _LISTENS}
     # An IPv4 address ends an IPv6 one that stands for it: eight digits, a colon, and the port's.
@@ -179,50 +159,6 @@ def _connections(guard: int) -> set[str]:
 def _socket(row: list[str]) -> str:
     """The link of a descriptor of a socket in /proc/net/tcp."""
     return f"socket:[{row[9]}]"
-
-
-def _links(process: int) -> set[str]:
-    """List the targets of a process's descriptors; empty if we may not look."""
-    with suppress(OSError):
-        return {read_link(path) for path in Path(f"/proc/{process}/fd").iterdir()}
-    return set()
-
-
-def _stdin(process: int) -> str:
-    return read_link(Path(f"/proc/{process}/fd/0"))
-
-
-def _is_pipe(process: int) -> bool:
-    """True if a process reads its standard input from a pipe, with or without a name."""
-    with suppress(OSError):
-        return Path(f"/proc/{process}/fd/0").is_fifo()
-    return False
-
-
-def read_link(path: Path) -> str:
-    """Return the target of a link; empty if it was closed, or we may not look."""
-    with suppress(OSError):
-        return str(path.readlink())
-    return ""
-
-
-def _ancestors(process: int) -> Iterator[tuple[int, str]]:
-    """Yield the ancestors of a process, with their names, from its parent on; no managers."""
-    seen = {0}
-    process = _process(process)[1]
-    while process not in seen:
-        seen.add(process)
-        name, parent = _process(process)
-        if name not in _MANAGERS:
-            yield process, name
-        process = parent
-
-
-def _process(number: int) -> tuple[str, int]:
-    """Return the name of a process, empty once it ends, and the id of its parent."""
-    name, fields = read_status(number)
-    ends = fields[0] in _ENDED or int(fields[6]) & _EXITING
-    return "" if ends else name, int(fields[1])
 
 
 def find_terminal(process: int) -> int:

@@ -19,9 +19,9 @@ from pipeguard.launch.agents import (
     NO_TERMINAL,
     NotAPersonError,
     find_terminal,
-    read_link,
     refuse_agent,
 )
+from pipeguard.launch.feeders import read_link
 
 TOKEN_VARIABLE = "PIPEGUARD_APPROVAL_TOKEN"  # noqa: S105  its name
 TOKEN_FILE = "approval-token"  # noqa: S105  in the folder of the user's policy: its SHA-256 in hex
@@ -97,7 +97,7 @@ class Person(NamedTuple):
         refuse_agent(process)
         path = Path(f"/proc/{process}/fd/0")
         with suppress(OSError):
-            name = read_link(path)
+            name = read_link(str(path))
             terminal = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK)
             if os.isatty(terminal) and os.fstat(terminal).st_rdev == find_terminal(process):
                 return cls(terminal=name), terminal

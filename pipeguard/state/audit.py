@@ -133,6 +133,7 @@ class Chain(NamedTuple):
 
 
 LOOSENED = "audit.loosened"  # of a run whose new policy stops less than the one before
+UNSHARED = "audit.unshared"  # of a run that follows only its own flows: a file failed
 
 
 class AuditFilter(NamedTuple):

@@ -89,6 +89,19 @@ def store_file() -> str:
     return os.path.join(state_folder_text(), STORE_NAME)
 
 
+def clients_folder() -> str:
+    """The folder of what the guards of one client share; it need not exist yet.
+
+    In the user's runtime folder (XDG base directory specification), which is memory, if there is
+    one.
+    """
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    is_there = os.path.isabs(runtime) and os.path.isdir(runtime)
+    if is_there and os.stat(runtime).st_uid == os.getuid():
+        return os.path.join(runtime, "pipeguard")
+    return os.path.join(_folder_path(), "clients")
+
+
 def note_own_paths(options: WrapOptions) -> None:
     """Add the paths of PipeGuard's files in this process to those that no call may change.
 
@@ -100,8 +113,8 @@ def note_own_paths(options: WrapOptions) -> None:
     roots = [options.values.get("--cwd") or os.curdir, *options.command]
     folders = [os.path.join(os.path.realpath(os.path.expanduser(root)), "") for root in roots]
     program = os.path.join(sys.prefix, "bin", "pipeguard")
-    own = config_folder(), cache_folder(), _folder_path(), program, *wrap_policy_paths(options)
-    for path in own:
+    own = config_folder(), cache_folder(), _folder_path(), clients_folder(), program
+    for path in (*own, *wrap_policy_paths(options)):
         names = {path, path.replace(os.path.expanduser("~"), "~", 1)}
         names.update(f"\n{path.removeprefix(f)}" for f in folders if path.startswith(f))
         OWN_NAMES.update(names)
