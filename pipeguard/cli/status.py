@@ -57,7 +57,7 @@ def _find_status() -> Fields:
         status["policy_problem"] = str(error)
     status["clients"], status["unread"] = _clients()
     status |= {"servers": [], "renamed": [], "waits": 0, "proposed": [], "asking": [], "logins": []}
-    status |= {"gaps": 0, "blocked": None, "loosened": "", "noted": 0}
+    status |= {"gaps": 0, "unshared": 0, "blocked": None, "loosened": "", "noted": 0}
     path = existing_store()
     if path is not None:
         from pipeguard.state.missing import read_notes
@@ -74,13 +74,16 @@ def _find_status() -> Fields:
 def _read_audit(store: Store) -> Fields:
     """Read what happened in 7 days, a looser policy, and the newest blocked event not pending."""
     from pipeguard.firewall.session.remedies import is_held
-    from pipeguard.state.audit import AuditFilter, find_loosened, rows
+    from pipeguard.state.audit import UNSHARED, AuditFilter, find_loosened, rows
     from pipeguard.state.dismissals import find_noted
     from pipeguard.state.exceptions import decisive, stopping, to_event
     from pipeguard.state.timestamps import to_utc_text
 
     since = to_utc_text(time.time() - 7 * 86_400)
-    gaps = sum(1 for _ in rows(store, AuditFilter(rule="audit.gap", since=since)))
+    gaps, unshared = (
+        sum(1 for _ in rows(store, AuditFilter(rule=rule, since=since)))
+        for rule in ("audit.gap", UNSHARED)
+    )
     wanted = AuditFilter(action="block", since=since, limit=MOST_BLOCKED)
     blocked = None
     for row in rows(store, wanted, by_time=True):
@@ -94,7 +97,13 @@ def _read_audit(store: Store) -> Fields:
                 "rule": decisive(stopped),
             }
     noted = sum(count for _, _, _, count, *_ in find_noted(store))
-    return {"gaps": gaps, "blocked": blocked, "loosened": find_loosened(store), "noted": noted}
+    return {
+        "gaps": gaps,
+        "unshared": unshared,
+        "blocked": blocked,
+        "loosened": find_loosened(store),
+        "noted": noted,
+    }
 
 
 def _read_store(store: Store) -> Fields:
@@ -270,4 +279,9 @@ def _list_waiting(status: Fields) -> list[str]:
         )
     if status["gaps"]:
         steps.append(f"{pluralize(status['gaps'], 'gap')} of the audit in 7 days")
+    if status["unshared"]:
+        steps.append(
+            f"{pluralize(status['unshared'], 'run')} in 7 days did not learn what other servers"
+            " returned:  pipeguard audit list --rule audit.unshared"
+        )
     return steps

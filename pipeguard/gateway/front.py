@@ -124,6 +124,10 @@ class FrontJudge(Judge):
         self._refused += 1
         self._recorder.refuse(finding, client, f"{self.run}.e{self._refused}")
 
+    def notice(self, finding: Finding) -> None:
+        """Record a finding that concerns no single message."""
+        self._recorder.notice(finding, f"{self.run}.n1")
+
     def close(self) -> None:
         """Write the pending records."""
         self._recorder.close()

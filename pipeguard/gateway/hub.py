@@ -2,13 +2,15 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Hashable
+from collections.abc import Callable, Collection, Hashable
 from typing import Protocol
+from weakref import WeakValueDictionary
 
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.lifecycle import WaitingRoom
+from pipeguard.firewall.session.memory import ClientMemory
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
@@ -55,6 +57,7 @@ class Hub:
         telemetry: gets traces and metrics.
         server_names: of all servers.
         conversations: of the clients, with their flows.
+        find_memory: finds the memory of a token's client; the name may be empty.
         silences: until when servers are not asked for a list, by server and method.
     """
 
@@ -67,13 +70,19 @@ class Hub:
         self.mode = mode
         self.server_names: Collection[str] = ()
         self.conversations: dict[ClientConversation, Flows] = {}
+        self._shared = WeakValueDictionary[str, Flows]()
+        self.find_memory: Callable[[str], ClientMemory | None] = lambda _token: None
         self._has_lost_rows = False
         self.silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
     def join(self, conversation: ClientConversation) -> None:
         """Add a client, to be notified of changes."""
         if conversation not in self.conversations:
-            self.conversations[conversation] = Flows(self.ledgers, conversation.token)
+            token = conversation.token
+            flows = Flows(self.ledgers, token, self.find_memory(token))
+            if flows.client is not None:  # all conversations of a token know the same
+                flows = self._shared.setdefault(token, flows)
+            self.conversations[conversation] = flows
 
     def was_silent(self, server: str, method: str) -> None:
         """Note that a server did not answer a list in time."""

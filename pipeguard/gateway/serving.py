@@ -35,6 +35,7 @@ from pipeguard.runtime.endpoints import is_own_address
 from pipeguard.runtime.loop import ending_on_signals, new_loop, prepare_threads, tune_process
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
+from pipeguard.state.client_notes import ClientNotes
 from pipeguard.state.paths import existing_store, store_file
 from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenReader, TokenScope
@@ -131,29 +132,26 @@ class _Serving:
         file = options.sources.read(os.environ)
         engines = wait_for_engines()
         judge = FrontJudge(self._log)
-        guard = front_guard(engines, policy)
         if client_fd is None:
             self._tokens = TokenReader(open_store(), say)
         mode = options.mode or file.mode
-        self._gateway = Gateway(engines, mode, options.common(), self._find_scope)
-        self._gateway.is_read_only = options.is_read_only
-        self._gateway.limits = file.limits
-        transport = "tcp" if client_fd is None else "pipe"
-        self._gateway.telemetry = open_telemetry(os.environ, self._log, transport)
-        self._gateway.telemetry.watch(self._gateway.figures)
-        sessions = FrontSessions(guard, judge.run, self._gateway.find_definition)
+        self._gateway = gateway = Gateway(engines, mode, options.common(), self._find_scope)
+        gateway.is_read_only = options.is_read_only
+        gateway.limits = file.limits
+        notes = ClientNotes(judge.notice, is_used=policy.follows_client)
+        gateway.find_memory = notes.of_token if client_fd is None else notes.of_process
+        gateway.telemetry = open_telemetry(
+            os.environ, self._log, "tcp" if client_fd is None else "pipe"
+        )
+        gateway.telemetry.watch(gateway.figures)
+        sessions = FrontSessions(front_guard(engines, policy), judge.run, gateway.find_definition)
         if self._tokens is not None:
             from pipeguard.gateway.listening import GatewayListener  # with an HTTP library
 
             if self._tokens.are_required() and not self._tokens.valid():
                 say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
             self._listener = GatewayListener(
-                options.wrap,
-                self._gateway,
-                sessions,
-                judge=judge,
-                stored=self._tokens,
-                page=self._page,
+                options.wrap, gateway, sessions, judge=judge, stored=self._tokens, page=self._page
             )
         with ending_on_signals(loop, ended):
             await self._apply(file)
@@ -164,6 +162,7 @@ class _Serving:
                 elif self._listener is not None:
                     await self._listener.run(ended)
             finally:
+                notes.close()
                 watching.cancel()
                 await self._gateway.close()
                 await asyncio.to_thread(self._gateway.telemetry.close)

@@ -71,6 +71,7 @@ class _ListeningServer:
         place = ListeningPlace(options, run.guard.policy.limits.frame_bytes)
         self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)
         self._sessions.name_token, self._sessions.record = run.name_token, self._record
+        self._sessions.find_memory = run.notes.of_token
         run.on_loss = lambda: loop.call_soon_threadsafe(self._tell_loss)
         self._questions = questions = Questions(run)
         run.on_stopped, run.guard.questions = self._ask_user, lambda: questions

@@ -44,6 +44,7 @@ from pipeguard.runtime.policy_watch import PolicyWatch, loosens
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.audit import LOOSENED
+from pipeguard.state.client_notes import ClientNotes
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import note_own_paths, store_file
@@ -112,6 +113,7 @@ class Run:
         clean_names: hashes of texts found clean in earlier runs, with which runs begin.
         name: of the run: events begin with it.
         store: the file of pins and audit.
+        notes: that its ledgers share with others of their clients.
         over: set once the run ends.
         on_stopped: takes each verdict that stops something, if it has a row in the audit.
         on_answer: takes each verdict on an answer to a question of PipeGuard's own.
@@ -179,7 +181,7 @@ class Run:
         self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # the names of clients' tokens, by the same
-        self.over = Event()
+        self.over, self.notes = Event(), ClientNotes(self.notice, is_used=policy.follows_client)
         self._tally, self.asked_in_results, self._loads_late = _RunTally(), dict[str, None](), False
         self._refused = self._noticed = self._connected = 0
         self.on_stopped: Callable[[Verdict], object] = lambda _: None
@@ -353,6 +355,7 @@ class Run:
     def close(self) -> None:
         """Write all records."""
         self.over.set()
+        self.notes.close()
         self._recorder.close()
         with suppress(OSError):  # the next run reads the texts again
             self.clean_names.save()

@@ -189,14 +189,13 @@ class GuardedServer:
         Raises:
             PipeGuardError: rules, policy or store do not load.
         """
-        self._target = server
+        self._target, self._last_seconds = server, LAST_SECONDS
         self._grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
-        self._last_seconds = LAST_SECONDS
         self._run = Run(launched, options, self._relist)
         self._run.on_loss = lambda: self._asking.append(start_thread("loss", self._tell_loss))
+        self._run.guard.detector.ledger.client = self._run.notes.of_process()
         server.attach(self._run)
-        self._session = self._run.session
-        self._run.on_stopped = self._ask_user
+        self._session, self._run.on_stopped = self._run.session, self._ask_user
         self._questions: Questions | None = None
         self._questions_lock = threading.Lock()
         self._run.guard.questions = self._load_questions
@@ -230,6 +229,7 @@ class GuardedServer:
             start_thread("expire", self._expire)
         self._run.begin()
         first = self._first_event()
+        self._run.notes.close()  # soon after it left, a client may kill us
         self._ending = "PipeGuard was told to stop" if first is _Event.SIGNAL else ""
         self._drain_or_hurry(first)
         start_thread("end", self._end_child)

@@ -12,11 +12,11 @@ from functools import partial
 from time import monotonic
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.finding import TO_SERVER, Action, Direction, Verdict
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.decisions import Granted, Repeated, Waited, WaitEnded
-from pipeguard.firewall.session.events import CALL, Frame
+from pipeguard.firewall.session.events import CALL, Frame, Learned
 from pipeguard.firewall.session.session import Event, Session
 from pipeguard.transports.both_ways import run_alone
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
@@ -100,7 +100,14 @@ def take_event(session: Session, event: Event, record: Record = lambda _: None) 
         record: takes the verdicts on PipeGuard's own frames. Who carries the frame that the event
             is about records the verdict on it.
     """
+    ledger = session.guard.detector.ledger
+    client = ledger.client
+    if client is not None and isinstance(event, Frame) and event.direction is TO_SERVER:
+        for note in client.read_new():
+            take_event(session, Learned(note, event.now), record)
     verdict = session.take(event)
+    if client is not None and (notes := ledger.take_notes()):
+        client.put(notes)
     if verdict.own:
         with suppress(PipeGuardError, ChannelClosed):  # they are owed even if nothing may pass
             for own in verdict.own:

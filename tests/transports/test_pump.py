@@ -40,7 +40,10 @@ class Listed:
 class Judge:
     """A Session that judges by the frame's first letter."""
 
-    guard = SimpleNamespace(shared=SimpleNamespace(obstacles=None))
+    guard = SimpleNamespace(
+        shared=SimpleNamespace(obstacles=None),
+        detector=SimpleNamespace(ledger=SimpleNamespace(client=None)),
+    )
 
     def __init__(self, diary: list[str]) -> None:
         self.diary = diary

@@ -20,6 +20,7 @@ from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
+from pipeguard.firewall.session.memory import ClientMemory
 from pipeguard.firewall.session.own_frames import ListsChanged
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import ChannelClosed
@@ -102,9 +103,11 @@ class Sessions:
         waiting_room: of calls in any of them that wait for a person.
         name_token: called with the name of a Session's run and that of its client's token, if any.
         record: takes the verdicts on frames that no client or server sent.
+        find_memory: finds the memory of a token's client.
     """
 
     name_token: Callable[[str, str], None] | None = None
+    find_memory: Callable[[str], ClientMemory | None] = staticmethod(lambda _: None)
     record: Callable[[Verdict], object] = staticmethod(lambda _: None)
 
     def __init__(
@@ -138,7 +141,8 @@ class Sessions:
         """
         self._count += 1
         if who not in self._guards:
-            self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
+            guard = self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
+            guard.detector.ledger.client = self.find_memory(who)
         run, version = f"{self._run}.{self._count}", version or DEFAULT_REVISION
         session = Session(self._guards[who], run, version, self.waiting_room)
         if who and self.name_token is not None:
