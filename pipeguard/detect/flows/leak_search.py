@@ -408,4 +408,4 @@ def _find_obeyed(call: Call, result: ToolResult) -> Iterator[Leak]:
         sends = call.tool.labels.meets(Label.SENDS)
         is_shown = sends and is_forwarded(order, call.text, call.recipients)
         confidence = Confidence.MEDIUM if is_shown else Confidence.HIGH
-        yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.tool.name, note, result)
+        yield Leak(UNTRUSTED_ACTS, Severity.HIGH, confidence, result.source, note, result)
