@@ -22,11 +22,11 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_126,
-    ("firewall",): 44_249,
-    ("detect",): 149_351,
+    ("firewall",): 44_247,
+    ("detect",): 149_342,
     ("rulebook",): 10_525,
     ("identity",): 5_981,
-    ("config", "state", "auth"): 60_217,
+    ("config", "state", "auth"): 60_213,
     ("transports",): 47_144,
     ("launch", "isolation"): 70_563,
     ("runtime",): 16_901,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 28_664,
     ("cli",): 38_370,
 }
-TOKENS_CAP = 597_936  # of all rooms
+TOKENS_CAP = 597_921  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 70_221
 C_CAP = 4_700

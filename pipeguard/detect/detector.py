@@ -28,11 +28,7 @@ from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import json_values, pending
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.firewall.session.guard import (
-    Context,
-    Guard,
-    PreparedMessage,
-)
+from pipeguard.firewall.session.guard import Context, Guard, PreparedMessage
 from pipeguard.firewall.session.memory import CallEvent, SentCall, SettledCall
 from pipeguard.firewall.session.rewrite import cut_line, placeholder
 from pipeguard.records import NamedTuple
@@ -168,10 +164,11 @@ class Detection:
         knowledge = self.knowledge
         flows, tools = knowledge.flows, knowledge.tools
         if isinstance(event, SentCall):
+            tool = tools.label(guard, event.tool)
             if not event.is_granted:  # an order from a text does not count as the client's word
-                flows.record_request(event.frame, tools.label(guard, event.tool))
+                flows.record_request(event.frame, tool)
             is_private = bool(event.findings) and have_private(event.findings)
-            flows.record_passed(tools.label(guard, event.tool), b"" if is_private else event.frame)
+            flows.record_passed(tool, b"" if is_private else event.frame)
         elif isinstance(event, SettledCall):
             flows.settle(event.event, went_on=event.is_sent)
         else:

@@ -1,8 +1,8 @@
 """The folder of what one client's guards share: there while any of them runs.
 
-Each process that uses one has locked it together with others (flock(2)); who can
-lock it alone removes it. That is the last one to leave, or, if that was killed, whoever enters one
-next. Linux and macOS.
+Each process that uses it holds a shared lock on it (flock(2)). A process that gets an exclusive
+lock removes it: the last to leave, or, if that one was killed, the next process to enter any such
+folder. Linux and macOS.
 """
 
 from __future__ import annotations
@@ -78,11 +78,10 @@ def leave(path: str, folder: int) -> None:
 
     with suppress(OSError):  # others use it, and this process has given up its lock
         flock(folder, LOCK_EX | LOCK_NB)
-        is_there = os.path.samestat(os.lstat(path), os.fstat(folder))
-        for name in os.listdir(folder) if is_there else ():  # nobody else can replace it now
-            if name.startswith(FILE):
+        if os.path.samestat(os.lstat(path), os.fstat(folder)):  # nobody can replace it now
+            for name in [name for name in os.listdir(folder) if name.startswith(FILE)]:
                 os.unlink(name, dir_fd=folder)
-        os.rmdir(path if is_there else "")
+            os.rmdir(path)
     os.close(folder)
 
 

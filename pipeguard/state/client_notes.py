@@ -73,7 +73,7 @@ class StoredNotes:
             return []
         now = time.time()
         connection.execute("BEGIN")
-        with connection:  # while it lasts, nobody counts on
+        with connection:  # nobody else can change the counter until it ends
             rows = connection.execute(_READ, (self._ledger, self._last, now - RESULT_SECONDS))
             found = rows.fetchall()
             self._changes = self._file.read_counter()

@@ -24,11 +24,14 @@ def _list_fields(tool: Tool) -> tuple[object, ...]:
 
 
 def read_note(note: Note, now: float) -> tuple[bool, ToolResult]:
-    """Read a note: true and a result, or false and a request in the place of one.
+    """Read a note.
 
     Args:
         note: the note.
         now: seconds on the session's clock.
+
+    Returns:
+        True and the result that it is about; or False, and the request in place of a result.
     """
     is_result, name, labels, stores, reaches_out, acts, looks, *about = note.fields
     tool = Tool(name, Label(labels), note.server, stores, reaches_out, ToolAct(acts), looks)

@@ -29,9 +29,7 @@ from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
 from pipeguard.firewall.session import definitions, look, refuse, replies, waiting
 from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
-from pipeguard.firewall.session.guard import (
-    PreparedMessage,
-)
+from pipeguard.firewall.session.guard import PreparedMessage
 from pipeguard.firewall.session.memory import ReturnedResult, SettledCall
 from pipeguard.firewall.session.settle import make_verdict, record_call, settle
 

@@ -48,7 +48,7 @@ class Note(NamedTuple):
         server: that it is about.
         fields: what only ledgers read: texts, whole numbers and truth values.
         frame: a whole answer or request.
-        is_due: True if the others need it before the frame goes on.
+        is_due: True if the others must be able to read it before the frame is forwarded.
         age_seconds: for how long they could have read it.
     """
 
