@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from benchmarks.documents.corpus import existing_folder
@@ -115,7 +116,7 @@ def run(bench: Bench, options: argparse.Namespace) -> dict[str, object]:
     measure.open_once(bench)
     parts: dict[str, Callable[[], dict[str, object]]] = {
         "start": partial(measure_start, bench, wrappers),
-        "trips": partial(measure_trips, bench, daily, wrappers),
+        "trips": partial(measure_trips, bench, daily, options, wrappers),
         "conversation": partial(measure_conversation, bench, wrappers),
         "flight": partial(measure_flight, bench),
         "documents": partial(measure_documents, bench, options),
@@ -141,16 +142,22 @@ def measure_start(bench: Bench, wrappers: Sequence[str]) -> dict[str, object]:
 
 
 def measure_trips(
-    bench: Bench, daily: Sequence[measure.Workload], wrappers: Sequence[str]
+    bench: Bench,
+    daily: Sequence[measure.Workload],
+    options: argparse.Namespace,
+    wrappers: Sequence[str],
 ) -> dict[str, object]:
     """Round trips of everyday frames."""
-    results = [each for each in daily if each.name.startswith("result ")]
-    arguments = [each for each in daily if each not in results]
+    new = measure.new_texts(bench.folder, bench.rounds, options.folder)
+    if options.quick:
+        new = [workload for workload in new if "100KB" not in workload.name]
     others = measure.write_others(bench.folder)
-    trips = [
-        *measure.round_trips(bench, results, bench.rounds),
-        *measure.round_trips(bench, arguments, bench.rounds, others),
-    ]
+    trips = []
+    for some in (daily, new):
+        results = [each for each in some if "result " in each.name]
+        arguments = [each for each in some if each not in results]
+        trips += measure.round_trips(bench, results, bench.rounds)
+        trips += measure.round_trips(bench, arguments, bench.rounds, others)
     show_times("Round trip on one CPU, µs", trips, wrappers)
     return {"round_trip_us": [row.as_json() for row in trips]}
 
@@ -164,7 +171,10 @@ def measure_conversation(bench: Bench, wrappers: Sequence[str]) -> dict[str, obj
 
 def measure_flight(bench: Bench) -> dict[str, object]:
     """Many calls at once."""
-    flight = {role: measure.in_flight(bench, role) for role in measure.TOOLS}
+    flight = {
+        f"{age}, {role}": measure.in_flight(bench, role, is_new=age == "new")
+        for age, role in product(("known", "new"), measure.TOOLS)
+    }
     for times, cpu in flight.values():
         show_rates(times, cpu)
     return {

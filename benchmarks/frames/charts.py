@@ -25,7 +25,14 @@ DOCUMENT_ROWS = {
     "CPU of 10 KB": ("cpu_ms",),
 }
 WIDTH, LABEL, BAR = 880, 210, 12  # pixels
-SHOWN = ("200B", "10KB", "1MB")
+SHOWN = ("200B", "10KB", "100KB", "1MB")
+DRAWN = re.compile("result, .*(200|10 K|1 M)B")
+SIDES = {
+    "result": "result, known",
+    "new-result": "result, new",
+    "arguments": "arguments, known",
+    "new-arguments": "arguments, new",
+}
 KIND_NAMES = {"json": "JSON"}
 LOWEST, DECADES = 0.01, 6  # milliseconds at the left edge; powers of ten to the right one
 
@@ -59,7 +66,7 @@ def trips(figures: Any) -> dict[str, dict[str, dict[tuple[str, str], float]]]:
     for row in figures["round_trip_us"]:
         side, size, kind, form, role = row["name"].split()
         if form == "text" and size in SHOWN:
-            kinds = rows.setdefault(f"{side}, {_spaced(size)}", {})
+            kinds = rows.setdefault(f"{SIDES[side]}, {_spaced(size)}", {})
             cells = kinds.setdefault(KIND_NAMES.get(kind, kind), {})
             for name in wrappers(figures):
                 cells[name, role] = row["contenders"][name]["added_median"] / 1000
@@ -85,8 +92,10 @@ def tables(figures: Any) -> Iterator[str]:
         added = ([kind[column] for kind in kinds.values()] for column in each_way)
         yield _row(name, (_cell(times) for times in added))
     flight = figures["in_flight_us_a_call"]
-    rates = (1e6 / flight[role]["contenders"][name]["median"] for name, role in each_way)
-    yield _row("calls a second, 64 in flight", (f"{rate:,.0f}" for rate in rates))
+    for age in ("known", "new"):
+        rows = ((flight[f"{age}, {role}"]["contenders"][name]) for name, role in each_way)
+        rates = (f"{1e6 / row['median']:,.0f}" for row in rows)
+        yield _row(f"calls a second, 64 in flight, {age}", rates)
     documents = [figures["documents"][role][name] for name, role in each_way]
     yield _row(f"*{len(documents[0]['added_ms']):,} real documents*", ("" for _ in documents))
     for title, keys in DOCUMENT_ROWS.items():
@@ -129,6 +138,7 @@ def drawing(figures: Any) -> Iterator[str]:
         (f"{name} of {kind}", added)
         for name, kinds in trips(figures).items()
         for kind, added in kinds.items()
+        if DRAWN.match(name)
     ]
     step = BAR * len(bars) + 10
     height = 70 + step * len(rows)

@@ -23,11 +23,7 @@ INITIALIZE = (
     b'"capabilities":{},"clientInfo":{"name":"frames","version":"1"}}}\n'
 )
 INITIALIZED = b'{"jsonrpc":"2.0","method":"notifications/initialized"}\n'
-# The number in `_meta` tells each frame from all others, as in a conversation, where few repeat.
-CALL = (
-    b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b","arguments":%b,'
-    b'"_meta":{"call":%d}}}\n'
-)
+CALL = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"%b","arguments":%b}}\n'
 QUERY = b'{"ref":"%b","query":"what is new in part %d of the guide"}'
 READS, ACTS = "lookup", "update_record"  # the server's tools, which do the same
 EXIT_SECONDS = 10
@@ -146,26 +142,31 @@ class Connection:
         self.answer()
 
     def call(self, name: str = READS, arguments: bytes = b"{}") -> tuple[int, bytes]:
-        """Call a tool; returns the nanoseconds that it took, and the answer without numbers."""
+        """Call a tool; returns the nanoseconds that it took, and the answer without its id."""
         self.last_id += 1
-        frame = CALL % (self.last_id, name.encode(), arguments, self.last_id)
+        frame = CALL % (self.last_id, name.encode(), arguments)
         start = perf_counter_ns()
         self.send(frame)
         answer = self.answer()
         taken = perf_counter_ns() - start
-        plain = answer.replace(b":%d," % self.last_id, b":0,", 1)
-        return taken, plain.replace(b'"call":%d}' % self.last_id, b'"call":0}', 1)
+        return taken, answer.replace(b":%d," % self.last_id, b":0,", 1)
 
-    def keep_in_flight(self, tool: str, refs: Sequence[str], calls: int, window: int) -> int:
+    def keep_in_flight(
+        self, tool: str, refs: Sequence[str], calls: int, window: int, *, is_known: bool = False
+    ) -> int:
         """Call a tool, with a window of calls unanswered; returns the nanoseconds.
 
-        The results take turns. No two calls have the same arguments, so that no one can be told by
-        the last one.
+        The results take turns. No two calls have the same arguments, unless they are to be known.
         """
-        names, first = [ref.encode() for ref in refs], self.last_id + 1
+        first = self.last_id + 1
+        refs = [refs[number % len(refs)] for number in range(calls)]
+        asked = [
+            ask(ref) if is_known else QUERY % (ref.encode(), number)
+            for number, ref in enumerate(refs, first)
+        ]
         frames = [
-            CALL % (number, tool.encode(), QUERY % (names[number % len(names)], number), number)
-            for number in range(first, first + calls)
+            CALL % (number, tool.encode(), arguments)
+            for number, arguments in enumerate(asked, first)
         ]
         self.last_id += calls
         start = perf_counter_ns()

@@ -94,6 +94,25 @@ def in_each_size(folders: Iterable[Path]) -> dict[str, list[str]]:
     return {name: pieces(texts, size, PIECES[name]) for name, size in SIZES.items()}
 
 
+def new_texts(kind: str, size_bytes: int, number: int, texts: Sequence[str]) -> Iterator[str]:
+    """Texts of a kind and size of which no two are alike, and none is one of `realistic`.
+
+    Args:
+        kind: `prose`, `code` or `json`.
+        size_bytes: of each.
+        number: of texts.
+        texts: the prose.
+    """
+    if kind == "json":
+        for first in range(number):
+            yield json.dumps([{"number": first}, *cut_records(size_bytes)])
+    else:
+        whole = "\n".join(texts) if kind == "prose" else code()
+        step = max(1, min(size_bytes, (len(whole) - size_bytes) // (number + 1)))
+        for first in range(1, number + 1):
+            yield cut(whole[first * step :][:size_bytes], size_bytes)
+
+
 def realistic(kind: str, shape: str, size_bytes: int, text: str | None = None) -> dict[str, object]:
     """A tool's result of about this size: one text block, or structured items.
 

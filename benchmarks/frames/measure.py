@@ -9,10 +9,10 @@ import json
 import os
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import cycle, product, starmap
+from itertools import cycle, islice, product, starmap
 from pathlib import Path
 from typing import IO
 
@@ -73,7 +73,7 @@ class Workload:
 
     Attributes:
         name: of the row.
-        asked: the tools with their arguments.
+        asked: the tools with their arguments; more than the calls of one round if none comes twice.
         calls: in one round.
     """
 
@@ -107,6 +107,42 @@ def results_and_arguments(folder: Path, folders: Sequence[Path] = ()) -> list[Wo
     return workloads
 
 
+def new_texts(folder: Path, rounds: int, folders: Sequence[Path] = ()) -> list[Workload]:
+    """Texts of which none comes twice, in each size; writes the server's answers.
+
+    Args:
+        folder: for the answers.
+        rounds: that are measured, behind one that warms up.
+        folders: as in `results_and_arguments`.
+    """
+    workloads = []
+    prose = corpus.prose_of(tuple(folders))
+    each_way = [*product(("result", "arguments"), TOOLS)]
+    for (size, size_bytes), kind in product(corpus.SIZES.items(), KINDS):
+        calls = CALLS_A_ROUND[size]
+        many = calls * (rounds + 1)
+        texts = corpus.new_texts(kind, size_bytes, many * len(each_way), prose)
+        for direction, role in each_way:
+            name = f"{direction}-{role}-{kind}-{size}"
+            bodies = [as_result(text) for text in islice(texts, many)]
+            asked = [(TOOLS[role], body) for body in bodies]
+            if direction == "result":
+                refs = write_results(folder, name, bodies)
+                asked = [(TOOLS[role], ask(ref)) for ref in refs]
+            row = f"new-{direction} {size} {kind} text {role}"
+            workloads.append(Workload(row, asked, calls))
+    return workloads
+
+
+def write_results(folder: Path, name: str, bodies: Iterable[bytes]) -> list[str]:
+    """Write results under names that have one as their beginning; returns the names."""
+    names = []
+    for number, body in enumerate(bodies):
+        names.append(f"{name}-{number}")
+        (folder / f"{names[-1]}.json").write_bytes(body)
+    return names
+
+
 def kinds(folder: Path, folders: Sequence[Path] = ()) -> list[Workload]:
     """A megabyte of each kind in both directions; writes the server's answers."""
     workloads = []
@@ -133,11 +169,13 @@ def write_others(folder: Path) -> list[str]:
     """Write results that have none of the texts of arguments; returns their names."""
     size = corpus.SIZES["10KB"]
     text = corpus.code()[-RESULTS * size :]
-    names = [f"other-{number}" for number in range(RESULTS)]
-    for number, name in enumerate(names):
-        body = corpus.text_result(corpus.cut(text[number * size :], size))
-        (folder / f"{name}.json").write_bytes(corpus.compact(body))
-    return names
+    pieces = (corpus.cut(text[number * size :], size) for number in range(RESULTS))
+    return write_results(folder, "other", (as_result(piece) for piece in pieces))
+
+
+def as_result(text: str) -> bytes:
+    """The bytes of a result of one text."""
+    return corpus.compact(corpus.text_result(text))
 
 
 def conversation(bench: Bench) -> list[Row]:
@@ -184,7 +222,7 @@ def _alternate(connections: Sequence[Connection], workload: Workload, rounds: in
     samples: dict[str, list[float]] = {each.contender.name: [] for each in connections}
     answers: dict[str, list[bytes]] = {each.contender.name: [] for each in connections}
     for turn, connection in product(range(rounds + 1), connections):
-        for number in range(workload.calls):
+        for number in range(turn * workload.calls, (turn + 1) * workload.calls):
             taken, answer = connection.call(*workload.asked[number % len(workload.asked)])
             if turn:  # the first round warms up
                 samples[connection.contender.name].append(taken / MICROSECOND)
@@ -211,23 +249,31 @@ def fate_of(answer: bytes, direct: bytes) -> str:
     return "re-written" if equal else "changed"
 
 
-def in_flight(bench: Bench, role: str) -> tuple[Row, Row]:
+def in_flight(bench: Bench, role: str, *, is_new: bool) -> tuple[Row, Row]:
     """Microseconds, and those of the wrapper's CPU, for each of many calls on all CPUs.
 
-    With 64 unanswered at any time, by a tool that acts or one that reads.
+    With 64 unanswered at any time, by a tool that acts or one that reads. Results of 200 B of prose
+    come again and again, or none comes twice.
     """
     names = sorted(path.stem for path in bench.folder.glob("prose-text-200B*.json"))
+    size, prose = corpus.SIZES["200B"], corpus.prose_of()
+    texts = corpus.new_texts("prose", size, CALLS_IN_FLIGHT * (bench.rounds + 1), prose)
+    name = f"{WINDOW} in flight, {'new' if is_new else 'known'}, {role}"
     times, used = defaultdict[str, list[float]](list), defaultdict[str, list[float]](list)
     with bench.connections(os.sched_getaffinity(0)) as connections:
         clocks = [(each, cpu_clock(each)) for each in connections]
         for turn, (connection, clock) in product(range(bench.rounds + 1), clocks):
+            if is_new and connection is connections[0]:
+                bodies = map(as_result, islice(texts, CALLS_IN_FLIGHT))
+                names = write_results(bench.folder, f"flight-{role}-{turn}", bodies)
             before = clock()
-            taken = connection.keep_in_flight(TOOLS[role], names, CALLS_IN_FLIGHT, WINDOW)
+            taken = connection.keep_in_flight(
+                TOOLS[role], names, CALLS_IN_FLIGHT, WINDOW, is_known=not is_new
+            )
             if turn:
-                name = connection.contender.name
-                times[name].append(taken / CALLS_IN_FLIGHT / MICROSECOND)
-                used[name].append((clock() - before) * 1e6 / CALLS_IN_FLIGHT)
-    return _row(f"{WINDOW} in flight, {role}", times), _row(f"{WINDOW} in flight, {role}", used)
+                times[connection.contender.name].append(taken / CALLS_IN_FLIGHT / MICROSECOND)
+                used[connection.contender.name].append((clock() - before) * 1e6 / CALLS_IN_FLIGHT)
+    return _row(name, times), _row(name, used)
 
 
 def _row(

@@ -3,20 +3,20 @@
 Two tools do the same, one by a name that reads and one by a name that acts: called with `{"ref":
 NAME}` they answer with the bytes of FOLDER/NAME.json, otherwise with a short result. The tool `pid`
 answers with this process's id. The server reads no more of a request than it must: this benchmark's
-client writes the id first, and the name before the arguments. Each result also has the id, so that
-no two are alike.
+client writes the id first, and the name before the arguments.
 """
 
 import json
 import os
 import re
 import sys
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 ID = b'{"jsonrpc":"2.0","id":'
 NAME = re.compile(rb'"name"\s*:\s*"(\w+)"')
 REF = re.compile(rb'"ref"\s*:\s*"([^"]+)"')
+KEPT = 300  # answers, more than come again and again
 HEAD_BYTES = 300  # of a request, in which both are
 SHORT = b'{"content":[{"type":"text","text":"ok"}]}'
 TOOLS = {
@@ -45,7 +45,7 @@ def main(folder: Path) -> None:
     own_pid = b'{"content":[{"type":"text","text":"%d"}]}' % os.getpid()
     listed = tools()
 
-    @cache
+    @lru_cache(KEPT)
     def stored(ref: bytes) -> bytes:
         return (folder / f"{ref.decode()}.json").read_bytes()
 
@@ -61,7 +61,7 @@ def main(folder: Path) -> None:
                 result = stored(ref[1]) if ref else own_pid if is_pid else SHORT
             else:
                 result = INITIALIZED if b'"initialize"' in line[:HEAD_BYTES] else listed
-            answer = b'%b%b,"result":{"_meta":{"call":%b},%b}\n' % (ID, number, number, result[1:])
+            answer = b'%b%b,"result":%b}\n' % (ID, number, result)
             while answer:
                 answer = answer[os.write(1, answer) :]
 
