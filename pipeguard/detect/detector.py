@@ -142,7 +142,7 @@ class Detection:
     def restore(self, verdict: Verdict) -> Verdict:
         """Put secrets back into a message to the server that they came from."""
         vault = self.knowledge.vault
-        is_sent = verdict.direction is Direction.TO_SERVER and not vault.is_empty
+        is_sent = verdict.direction is Direction.TO_SERVER
         return restoring.put_back(vault, verdict) if is_sent else verdict
 
     def show(

@@ -92,11 +92,16 @@ class SecretCover:
         for engine in self._knowledge.scanners[Surface.TO_SERVER]:
             for start, end, rule in engine.find_secrets(text, ACCOUNT):
                 hidden[find_reason(rule)].append((start, end))
-        secrets = {*self._located, *secret_values.find_named_secrets(text)}
-        ends = {text[at : at + outgoing_call.CODE_CHARS] for at in range(len(text))}
-        secrets.update(each for each in self._returned if each[-outgoing_call.CODE_CHARS :] in ends)
-        secrets.update(self._knowledge.known_secrets.find_secrets(text))
-        secrets.update(self._knowledge.vault.find_secrets(text))
+        secrets = {
+            *self._located,
+            *secret_values.find_named_secrets(text),
+            *self._knowledge.known_secrets.find_secrets(text),
+            *self._knowledge.vault.find_secrets(text),
+        }
+        if self._returned:
+            size = outgoing_call.CODE_CHARS
+            ends = {text[at : at + size] for at in range(len(text))}
+            secrets.update(each for each in self._returned if each[-size:] in ends)
         for secret in secrets:
             hidden[Reason.SECRET] += [m.span() for m in re.finditer(re.escape(secret), text)]
         for token in _TOKEN.finditer(_dot(text, hidden[Reason.SECRET] + hidden[Reason.PERSON])):

@@ -90,13 +90,14 @@ def look_at_frame(knowledge: Knowledge, direction: Direction, frame: bytes) -> O
     fields = NATIVE.outline_frame(frame, is_call, NAME_READERS)
     if fields is None:
         return None
-    vault = knowledge.vault
+    outline, vault = _make(PlainOutline, fields), knowledge.vault
     if is_call:
-        needs_value = may_hold_placeholder(frame) or _CUT_SIGN in frame or not vault.is_empty
+        may_restore = may_hold_placeholder(frame) or _CUT_SIGN in outline.data
+        needs_value = may_restore or vault.find_secrets(outline.data.decode()) != []
     else:
         may_mask = may_hold_name(frame) or knowledge.known_secrets.may_occur(frame)
         needs_value = may_mask or vault.sent_secrets() != {}
-    return None if needs_value else OutlinedFrame(knowledge, frame, _make(PlainOutline, fields))
+    return None if needs_value else OutlinedFrame(knowledge, frame, outline)
 
 
 NATIVE = find_native("detect._outline")

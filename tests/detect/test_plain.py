@@ -242,21 +242,19 @@ def test_a_result_that_needs_its_value_is_not_outlined(result: object) -> None:
 
 def test_what_could_be_put_back_into_a_call_needs_its_value() -> None:
     detection = DetectionSource(engines, b"k" * 32).detector
+    detection.knowledge.vault.placeholder("secrets.x", "a name:a sécret\nline")
     assert outline(CALL, keyed=True, detection=detection) is not None
-    held = CALL.replace(b"{}", b'{"text":"[secret:x:1:%b]"}' % (b"01234567" * 2))
-    assert outline(held, keyed=True, detection=detection) is None
-    detection.knowledge.vault.placeholder("secrets.x", "a secret")
-    assert outline(CALL, keyed=True, detection=detection) is None
+    texts = b"[secret:x:1:%b]|\\u005bPipeGuard cut " % (b"01234567" * 2)
+    texts += b"|a s\xc3\xa9cret\\nline.|\\u0061 s\\u00e9cret\\u000aline"
+    for text in texts.split(b"|"):
+        held = CALL.replace(b"{}", b'{"list":["%b"]}' % text)
+        assert outline(held, keyed=True, detection=detection) is None, text
 
 
 @pytest.mark.parametrize(
     ("text", "secrets"),
-    [
-        (b"o\\u006b", []),
-        (b"PipeGuard", []),
-        (b"known/secret", ["known/secret"]),
-        (b"known\\/secret", ["known/secret"]),
-    ],
+    [(b"o\\u006b", []), (b"PipeGuard", [])]
+    + [(b"known%b/secret" % escape, ["known/secret"]) for escape in (b"", b"\\")],
 )
 def test_what_could_be_taken_out_of_a_result_needs_its_value(
     text: bytes, secrets: list[str]

@@ -119,17 +119,15 @@ class _Sending:
             return True
         if MARK in text:
             self._files.update(filter(None, targets))
-            self._scripts += filter(None, map(_inner_script, pipeline))
+            for command in pipeline:
+                words = unwrap_command(command.words)[0]
+                is_shell = words and program_name(words[0]) in lists.SHELLS
+                if is_shell and (script := find_script(words)):
+                    self._scripts.append(script)
             if talks:
                 confidence = _confidence_of_sent(text, self._logs_in)
                 self._surest = max(self._surest or confidence, confidence)
         return False
-
-
-def _inner_script(command: shell_command.ShellCommand) -> str:
-    """The script given to a shell; empty without one."""
-    words = unwrap_command(command.words)[0]
-    return find_script(words) if words and program_name(words[0]) in lists.SHELLS else ""
 
 
 def _talks(words: list[str]) -> bool:

@@ -266,7 +266,7 @@ class RememberedCalls:
     @property
     def has_begun_key(self) -> bool:
         """True if the end of a recent call may begin a key."""
-        return bool(self._begun_keys) and any(part.text for part in self._begun_keys)
+        return any(part.text for part in self._begun_keys)
 
     def clear(self) -> None:
         """Forget all."""

@@ -207,7 +207,11 @@ def rate_sentence(sentence: str, acts: ToolAct) -> OrderStrength:
     for act in acts:
         verbs = _verbs(act)
         asked = [at for at in _find_words(words, seen, verbs.base) if _is_asked(words, at)]
-        if not all(_is_offer(words, at) for at in asked):
+        # "contact us at …" and "write to …" give nobody anything.
+        if not all(
+            words[at] in tables.reaching and _REACHED.match(" ".join(words[at + 1 : at + 10]))
+            for at in asked
+        ):
             return OrderStrength.ASKED
         if asked:
             found = max(found, OrderStrength.STATED)
@@ -331,12 +335,6 @@ def is_forwarded(order: str, sent: str, recipients: Iterable[str]) -> bool:
 def has_words(sentence: str) -> bool:
     """True for a sentence with words next to its values."""
     return len(_WORDS.findall(_read(sentence)[0])) >= LEAST_WORDS
-
-
-def _is_offer(words: Sequence[str], at: int) -> bool:
-    """True for "contact us at …" and "write to …", which give nobody anything."""
-    following = " ".join(words[at + 1 : at + 10])
-    return words[at] in tables.reaching and bool(_REACHED.match(following))
 
 
 def _rate_passive(words: Sequence[str], at: int) -> OrderStrength:

@@ -74,10 +74,7 @@ def rate_egress(
     if labels & Label.HOLDS:
         return None
     strings = list_named_strings(arguments)
-    whole = "\n".join([text for _, text in strings])
-    returned = vault.find_secrets(whole)
-    if "[secret:" not in whole and not returned:
-        return None  # before each string is examined
+    returned = vault.find_secrets("\n".join([text for _, text in strings]))
     secrets = [
         (key, text, at) for key, text in strings for at in _find_secrets(vault, returned, text)
     ]

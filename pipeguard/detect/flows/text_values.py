@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
 from itertools import repeat
 
 from pipeguard.detect.checks.credential_names import is_credential_name
@@ -224,7 +223,7 @@ def add_short_value(key: str, value: str, values: set[str]) -> None:
 
 def has_amount_name(key: str) -> bool:
     """True for the name of an amount, such as a limit or a size."""
-    return _is_amount(key[:SHORT_CHARS])
+    return _AMOUNT.search(key[:SHORT_CHARS]) is not None
 
 
 def _describe_name(name: str) -> int:
@@ -234,11 +233,6 @@ def _describe_name(name: str) -> int:
 
 
 NAME_READERS = _describe_name, add_short_value
-
-
-@lru_cache(1024)
-def _is_amount(key: str) -> bool:
-    return _AMOUNT.search(key) is not None
 
 
 def without_credentials(value: JsonValue) -> JsonValue:

@@ -51,6 +51,7 @@ class Vault:
         self._bytes = self._sent_bytes = 0
         self._count = 0
         self._names: dict[tuple[str, str], str] = {}
+        self._credentials: list[str] | None = []  # None until they are listed again
         self._sent_secrets: OrderedDict[str, str] = OrderedDict()
         self._lock = Lock()  # one thread takes secrets out, another puts them back
 
@@ -65,6 +66,7 @@ class Vault:
             if existing is not None:
                 self._secrets.move_to_end(existing)
                 return existing
+            self._credentials = None
             self._count += 1
             head = f"{kind}:{name}:{self._count}"
             placeholder = f"[{head}:{self.tag(head, secret)}]"
@@ -84,23 +86,26 @@ class Vault:
 
     def knows(self, text: str) -> bool:
         """True for a secret that was taken out of the server's messages, or a part of one."""
-        if len(text) < MIN_ECHO:
-            return False
         with self._lock:
             secrets = list(self._secrets.values())
-        return any(text in secret for _, secret in secrets)
+        return len(text) >= MIN_ECHO and any(text in secret for _, secret in secrets)
 
     def find_secrets(self, text: str) -> list[str]:
         """The credentials among the secrets that are in a text unchanged.
 
         Of a name and its password, the password is enough.
         """
+        return [secret for secret in self._list_credentials() if secret in text]
+
+    def _list_credentials(self) -> list[str]:
         with self._lock:
-            pairs = list(self._secrets.items())
-        secrets = [secret for made, (_, secret) in pairs if made.startswith("[secret:")]
-        passwords = (secret.rpartition(":")[2] for secret in secrets)
-        wanted = dict.fromkeys([*secrets, *passwords])
-        return [secret for secret in wanted if len(secret) >= MIN_ECHO and secret in text]
+            if self._credentials is None:
+                pairs = self._secrets.items()
+                secrets = [secret for made, (_, secret) in pairs if made.startswith("[secret:")]
+                passwords = (secret.rpartition(":")[2] for secret in secrets)
+                wanted = dict.fromkeys([*secrets, *passwords])
+                self._credentials = [secret for secret in wanted if len(secret) >= MIN_ECHO]
+            return self._credentials
 
     def sign(self, text: str) -> str:
         """Sign a line that PipeGuard writes; empty without a key."""
