@@ -4,7 +4,7 @@ Agents ask for the same again and again, and get the same. All messages of one n
 strings in the same places; their ids and progress tokens, which no rule reads, may differ.
 """
 
-from hashlib import blake2b
+from hashlib import sha256
 from typing import Protocol
 
 from pipeguard.detect.text.layouts import MIN_NUMBER_DIGITS
@@ -132,7 +132,7 @@ def _is_unread(id_token: str) -> bool:
 
 
 def _hash(text: bytes) -> bytes:
-    return blake2b(text, digest_size=32).digest()
+    return sha256(text).digest()  # most processors compute it twice as fast as blake2b
 
 
 def _without_id(frame: bytes, id_token: str) -> bytes:
