@@ -30,7 +30,7 @@ def compiles(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(compilation, "compile_rules", counting)
     # They take most of the time, and say nothing here.
     for signs in ("SIGNS", "SIGNS_TO_SERVER", "SQUEEZED_SIGNS"):
-        simple = {name: f"[~][~] no sign {name}" for name in getattr(engine, signs)}
+        simple = {name: f"[~][!] no sign {name}" for name in getattr(engine, signs)}
         monkeypatch.setattr(engine, signs, simple)
     monkeypatch.setattr(sys, "executable", "")
     return folders

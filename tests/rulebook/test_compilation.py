@@ -25,9 +25,9 @@ from pipeguard.detect.scanning import engine
 from pipeguard.rulebook import compiler, compiler_process
 
 folder = Path({folder!r})
-engine.SIGNS = {{name: f"[~][~] no sign {{name}}" for name in engine.SIGNS}}
-engine.SIGNS_TO_SERVER = {{name: f"[~][~] no sign {{name}}" for name in engine.SIGNS_TO_SERVER}}
-engine.SQUEEZED_SIGNS = {{name: f"[~][~] no sign {{name}}" for name in engine.SQUEEZED_SIGNS}}
+engine.SIGNS = {{name: f"[~][!] no sign {{name}}" for name in engine.SIGNS}}
+engine.SIGNS_TO_SERVER = {{name: f"[~][!] no sign {{name}}" for name in engine.SIGNS_TO_SERVER}}
+engine.SQUEEZED_SIGNS = {{name: f"[~][!] no sign {{name}}" for name in engine.SQUEEZED_SIGNS}}
 compile_rules = compiler.compile_rules
 
 def held_up(*arguments):

@@ -9,8 +9,7 @@
 #include "../../_python.h"
 #include <string.h>
 
-#define WORDS 4         /* these three as in native_tables.py */
-#define HASH_BITS 16
+#define HASH_BITS 16 /* this and the factor as in native_tables.py */
 #define WORD_TABLE (1 << HASH_BITS >> 3) /* bytes; no tables of rows have as many */
 #define HASH_FACTOR 0x9E3779B97F4A7C15u
 #define PHRASE_WORDS 10 /* of twelve: the first and the last may be part of a longer word */
@@ -18,46 +17,54 @@
 #define LONGEST_WORD 8
 #define LEAST_PHRASE (PHRASE_WORDS * (LEAST_WORD + 1) - 1)
 
-/* The tables of rows: by byte, the states that it may begin, and those in which it may stay; where
- * each row begins; and the last states of each sign. */
-enum { BEGUN = 0, KEPT = 256, FIRST = 512, LAST = 513 };
+/* The tables of rows, of 64 bits each. By byte: the states that it may begin, those in which it may
+ * stay, and the lanes of the rows of one class that it is in. Then where the rows begin, where the
+ * lanes do, and for each sign its last states and the end of its lane. */
+enum { BEGUN = 0, KEPT = 256, WITHIN = 512, FIRST = 768, EMPTY = 769, LAST = 770 };
+
+#define EACH_LANE 0x0001000100010001u
+#define FULL_LANE 0x8000800080008000u /* a lane counts up to this */
 
 typedef struct {
     const uint8_t *text, *tables;
     Py_ssize_t size, table_bytes;
 } Search;
 
-static uint64_t table_at(const uint8_t *tables, Py_ssize_t number, int word)
+typedef struct {
+    uint64_t states, lanes;
+} Seen;
+
+static uint64_t table_at(const uint8_t *tables, Py_ssize_t number)
 {
-    uint64_t states;
-    memcpy(&states, tables + (number * WORDS + word) * sizeof states, sizeof states);
-    return states;
+    uint64_t entry;
+    memcpy(&entry, tables + number * (Py_ssize_t)sizeof entry, sizeof entry);
+    return entry;
 }
 
-/* Follows all rows at once (shift-and, Baeza-Yates and Gonnet 1992). */
-static void follow_rows(const Search *search, uint64_t *seen)
+/* Follows all rows at once (shift-and, Baeza-Yates and Gonnet 1992), and counts the bytes in a row
+ * that are of one class. */
+static Seen follow_rows(const Search *search)
 {
     const uint8_t *at = search->text, *end = at + search->size, *tables = search->tables;
-    uint64_t state[WORDS] = {0}, found[WORDS] = {0}, first[WORDS];
-    for (int word = 0; word < WORDS; word++)
-        first[word] = table_at(tables, FIRST, word);
+    uint64_t first = table_at(tables, FIRST), empty = table_at(tables, EMPTY);
+    uint64_t state = 0, counts = empty;
+    Seen seen = {0, 0};
     for (; at < end; at++) {
-        for (int word = 0; word < WORDS; word++) {
-            uint64_t next = state[word] << 1 | first[word];
-            state[word] = (next & table_at(tables, BEGUN + *at, word)) |
-                          (state[word] & table_at(tables, KEPT + *at, word));
-            found[word] |= state[word];
-        }
+        uint64_t begun = table_at(tables, BEGUN + *at), kept = table_at(tables, KEPT + *at);
+        uint64_t within = table_at(tables, WITHIN + *at);
+        state = (state << 1 & begun) | ((state & kept) | (first & begun)); /* three steps long, */
+        counts += EACH_LANE;                                               /* as are these */
+        seen.states |= state;
+        seen.lanes |= counts & within;
+        counts = (counts & (within & ~FULL_LANE)) | (empty & ~within);
     }
-    memcpy(seen, found, sizeof found);
+    return seen;
 }
 
-static int is_seen(const Search *search, const uint64_t *seen, Py_ssize_t sign)
+static int is_seen(const Search *search, Seen seen, Py_ssize_t sign)
 {
-    uint64_t ended = 0;
-    for (int word = 0; word < WORDS; word++)
-        ended |= seen[word] & table_at(search->tables, LAST + sign, word);
-    return ended != 0;
+    return (seen.states & table_at(search->tables, LAST + 2 * sign)) != 0 ||
+           (seen.lanes & table_at(search->tables, LAST + 2 * sign + 1)) != 0;
 }
 
 /* --- seed phrases ------------------------------------------------------------------------- */
@@ -122,16 +129,16 @@ static PyObject *find(PyObject *Py_UNUSED(self), PyObject *arguments)
 {
     Search search;
     PyObject *on_match, *flags, *context, *ids;
-    uint64_t seen[WORDS];
+    Seen seen = {0, 0};
     if (!PyArg_ParseTuple(arguments, "y#OOO(O!y#)", &search.text, &search.size, &on_match, &flags,
                           &context, &PyTuple_Type, &ids, &search.tables, &search.table_bytes))
         return NULL;
     Py_ssize_t count = PyTuple_Size(ids);
     int are_words = search.table_bytes == WORD_TABLE, hit = are_words && has_phrase(&search);
-    if (!are_words && search.table_bytes != (LAST + count) * WORDS * 8)
+    if (!are_words && search.table_bytes != (LAST + 2 * count) * 8)
         return PyErr_Format(PyExc_ValueError, "no tables of signs");
     if (!are_words)
-        follow_rows(&search, seen);
+        seen = follow_rows(&search);
     for (Py_ssize_t sign = 0; sign < count; sign++) {
         if (!(are_words ? hit : is_seen(&search, seen, sign)))
             continue;

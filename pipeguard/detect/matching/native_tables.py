@@ -1,13 +1,13 @@
 """The tables from which C finds signs (_signs.c), made when the rules are compiled."""
 
 import re
+from array import array
 from collections.abc import Iterable
-from struct import pack
 
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-WORDS = 4  # of 64 states; these three as in _signs.c
-HASH_BITS, HASH_FACTOR = 16, 0x9E3779B97F4A7C15
+HASH_BITS, HASH_FACTOR = 16, 0x9E3779B97F4A7C15  # as in _signs.c
+LANE_BITS = 16
 
 _REPEATED = lazy_regex(r"\(\?:([^()]*)\)\{(\d+)\}")
 _PART = lazy_regex(r"(\[(?:\\.|[^]\\])*\])(?:(\+)|\{(\d+)\})?|(\|)")
@@ -16,30 +16,37 @@ _PART = lazy_regex(r"(\[(?:\\.|[^]\\])*\])(?:(\+)|\{(\d+)\})?|(\|)")
 def make_rows(patterns: Iterable[str]) -> bytes:
     """The tables for patterns that are rows of classes, or several such rows.
 
-    Each letter of a row is a state. None is repeated but by its count, or by `+`.
+    Each letter of a row is a state. None is repeated but by its count, or by `+`. The letters of a
+    row of one class are counted in a lane, which is full with the highest bit.
+
+    Raises:
+        OverflowError: there are more than 64 states, or than four lanes.
     """
-    letters: list[tuple[int, tuple[frozenset[int], bool]]] = []  # each with its state
-    first, ends, state = 0, list[int](), 0
+    begun, kept, within = ([0] * 256 for _ in range(3))
+    first = empty = state = lane = 0
+    ends = list[int]()
     for pattern in patterns:
-        ends.append(0)
+        last = full = 0
         for row in _rows(pattern):
-            if state % 64 + len(row) > 64:  # no row begins in one word and ends in another
-                state += -state % 64
+            if len({*row}) == 1:
+                _add(within, row[0][0], 0xFFFF << lane)
+                lane += LANE_BITS
+                full |= 1 << lane - 1
+                empty += (1 << lane - 1) - (len(row) << lane - LANE_BITS)
+                continue
             first |= 1 << state
-            letters += enumerate(row, state)
-            state += len(row)
-            ends[-1] |= 1 << state - 1
-    if state > 64 * WORDS:
-        raise ValueError("too many letters")
-    tables = [
-        sum(1 << at for at, (members, stays) in letters if byte in members and (stays or not kept))
-        for kept in (False, True)
-        for byte in range(256)
-    ]
-    each_word = (
-        each >> 64 * n & 2**64 - 1 for each in (*tables, first, *ends) for n in range(WORDS)
-    )
-    return b"".join(pack("=Q", word) for word in each_word)
+            for members, stays in row:
+                _add(begun, members, 1 << state)
+                _add(kept, members, stays << state)
+                state += 1
+            last |= 1 << state - 1
+        ends += last, full
+    return array("Q", (*begun, *kept, *within, first, empty, *ends)).tobytes()
+
+
+def _add(table: list[int], members: Iterable[int], bits: int) -> None:
+    for byte in members:
+        table[byte] |= bits
 
 
 def _rows(pattern: str) -> list[list[tuple[frozenset[int], bool]]]:

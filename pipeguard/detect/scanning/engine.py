@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -169,7 +169,7 @@ class Engine(RuleLookup):
             budgets.grow(len(text.data))
         if has_nothing:
             return NOTHING_FOUND  # most texts
-        source = self._source(text, cache(place_of), call)
+        source = self._source(text, place_of, call)
         is_clean = seen is not None and is_plainly_clean(self, source, surface, seen)
         if seen is not None and is_clean and not may_order(self, seen, surface):
             return NOTHING_FOUND
