@@ -16,7 +16,7 @@ from typing import NamedTuple
 import click
 import numpy as np
 
-from pipeguard.detect.model.classifier import Classifier
+from pipeguard.detect.model.classifier import Classifier, unpack_classifier
 from pipeguard.detect.model.network import Network
 from training.corpus import RULES, Text, definitions_of, texts_of
 from training.opener import Fitted, Window, features_of, fitted_rows
@@ -108,7 +108,7 @@ def fitted_to(labels: Iterable[Label]) -> Fitted:
 
 def labelled(texts: Sequence[Text], *, is_attack: bool) -> Iterator[Label]:
     """The likeliest pieces of texts, as the shipped classifier and network take them."""
-    document = json.loads((RULES / f"{NAME}.model").read_text("utf-8"))
+    document = unpack_classifier((RULES / f"{NAME}.model").read_bytes())
     document.pop("ranker", None)
     network = Network((RULES / document["second"]["network"]).read_bytes())
     classifier = Classifier(document | {"likely": ALL_SCORES}, lambda _: network)

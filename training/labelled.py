@@ -6,7 +6,6 @@ to the model by nature.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Iterator
 from heapq import nlargest
@@ -14,7 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeguard.detect.model.classifier import Classifier
+from pipeguard.detect.model.classifier import Classifier, unpack_classifier
 from pipeguard.detect.model.sentences import Piece
 from training.corpus import Text, definitions_of, read, texts_of
 
@@ -54,7 +53,7 @@ def guards() -> list[Classifier]:
     """The classifiers without the network, which report whatever is not clear."""
     classifiers = []
     for name in OUTPUTS:
-        document = json.loads((RULES / f"{name}.model").read_text("utf-8"))
+        document = unpack_classifier((RULES / f"{name}.model").read_bytes())
         document.pop("second", None)
         classifiers.append(Classifier(document | {"likely": DOUBTFUL}))
     return classifiers

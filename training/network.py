@@ -25,6 +25,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeguard.detect.model.classifier import unpack_classifier
 from pipeguard.detect.model.network import tokens
 from pipeguard.detect.model.network_sums import Vocabulary
 from pipeguard.detect.model.network_weights import INSIDE, KERNEL, NUMBER, PADDING
@@ -172,7 +173,7 @@ def main(
     (RULES / NETWORK).write_bytes(content)
     click.echo(f"{len(content)} bytes, sha256 {sha256(content).hexdigest()}")
     for name in OUTPUTS:
-        write(name, json.loads((RULES / f"{name}.model").read_text("utf-8")))
+        write(name, unpack_classifier((RULES / f"{name}.model").read_bytes()))
 
 
 def _line(label: LabelledText) -> str:

@@ -1,4 +1,4 @@
-"""Writes the files of the models that detection reads: those of the network and of the opener."""
+"""Writes the files of the models that detection reads (pipeguard.detect.model.model_file)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import struct
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
-from pipeguard.detect.model import network_weights, opener_weights
+from pipeguard.detect.model import classifier, network_weights, opener_weights
+from pipeguard.detect.model.features import LEAST_LETTERS, StemTable
 from pipeguard.detect.model.network_weights import NUMBER, NUMBER_BITS
 from pipeguard.detect.model.opener_weights import Weights
+from pipeguard.detect.model.sentences import IDEOGRAPH
 
 _SPREAD, _WORD = 0x9E3779B1, (1 << 32) - 1
 
@@ -19,6 +22,32 @@ def pack_opener(weights: Weights) -> bytes:
     words, grams, scale, bias, threshold = weights
     header = {"scale": scale, "bias": bias, "threshold": threshold}
     return b"".join((opener_weights.MAGIC, json.dumps(header).encode(), b"\n", words, grams))
+
+
+def pack_stems(stems: dict[str, list[int]]) -> StemTable:
+    """StemTable as a classifier's file has them; `Lexicon` explains how they are written."""
+    bits: dict[str, int] = {}
+    for stem, numbers in stems.items():
+        key = stem.strip()
+        if " " not in key and not IDEOGRAPH.match(key):
+            if stem.endswith(" "):
+                key += "\n"
+            elif len(key) < LEAST_LETTERS:
+                continue
+        for number in numbers:
+            bits[key] = bits.get(key, 0) | 1 << number
+    keys = sorted(key for key in bits if "\0" not in key)  # as UTF-8 sorts, too
+    words = "".join(f"{key}\0" for key in keys).encode("utf-8", "surrogatepass")
+    return StemTable(words, struct.pack(f"<{len(keys)}Q", *(bits[key] for key in keys)))
+
+
+def pack_classifier(document: dict[str, Any]) -> bytes:
+    """The content of a classifier's file, of the members that `unpack_classifier` returns."""
+    tables = *document["stems"], document["weights"]
+    header = {key: document[key] for key in document if key not in {"stems", "weights"}}
+    header["tables"] = [*map(len, tables)]
+    line = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    return b"".join((classifier.MAGIC, line, b"\n", *tables))
 
 
 def pack_network(

@@ -8,7 +8,6 @@ training.train.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 from collections import defaultdict
@@ -18,6 +17,7 @@ from pathlib import Path
 import click
 
 from benchmarks.documents.corpus import Document, candidates, is_learned
+from pipeguard.detect.model.classifier import unpack_classifier
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.opener_sums import TextFeatures
 from pipeguard.detect.model.opener_weights import Weights
@@ -53,7 +53,7 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, labels: Path
     target = RULES / f"{name}.ranker"
     target.write_bytes(content)
     click.echo(f"{target.name}: {len(content)} bytes")
-    write(name, json.loads((RULES / f"{name}.model").read_text("utf-8")))
+    write(name, unpack_classifier((RULES / f"{name}.model").read_bytes()))
 
 
 def of_results(folders: Sequence[Path]) -> Fitted:

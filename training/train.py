@@ -6,8 +6,6 @@ Needs scikit-learn, which PipeGuard itself does not.
 
 from __future__ import annotations
 
-import base64
-import json
 import random
 import re
 import sys
@@ -40,6 +38,7 @@ from training.corpus import (
     texts_of,
     with_other_words,
 )
+from training.packing import pack_classifier, pack_stems
 
 Scores: TypeAlias = "np.ndarray[Any, np.dtype[np.float64]]"
 warnings.filterwarnings("ignore")  # of the solver's options, which are the fastest
@@ -116,12 +115,12 @@ def fit(examples: Examples, strength: float) -> LogisticRegression:
 
 
 def weights_of(model: LogisticRegression) -> dict[str, Any]:
-    """The weights as one byte each, the value of one step, and the bias."""
+    """The weights as one byte each, greater by 128; the value of one step; and the bias."""
     weights = model.coef_[0]
     scale = float(np.abs(weights).max() / 127)
-    steps = np.round(weights / scale).astype(np.int8).tobytes()
+    steps = (np.round(weights / scale) + 128).astype(np.uint8).tobytes()
     bias = round(float(model.intercept_[0]), 4)
-    return {"bias": bias, "scale": scale, "weights": base64.b64encode(steps).decode()}
+    return {"bias": bias, "scale": scale, "weights": steps}
 
 
 natural_option = click.option(
@@ -167,7 +166,7 @@ def main(name: str, folders: tuple[Path, ...], served: Path | None, *, report: b
         "likely": round(float(np.quantile(worst, 1 - SHARES[name][0])), 3),
         "sure": round(float(np.quantile(worst, 1 - SHARES[name][1])), 3),
         "families": families,
-        "stems": stems,
+        "stems": pack_stems(stems),
         "opener": {"file": opener.name, "sha256": sha256(opener.read_bytes()).hexdigest()},
     }
     first = weights_of(fit(examples, STRENGTH[name]))
@@ -238,7 +237,7 @@ def write(name: str, document: dict[str, Any]) -> None:
     if ranker.exists():
         digest = sha256(ranker.read_bytes()).hexdigest()
         document |= {"ranker": Ranking(ranker.name, digest, *RANKED[name])._asdict()}
-    content = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+    content = pack_classifier(document)
     digest = sha256(content).hexdigest()
     target.write_bytes(content)
     pack = target.with_suffix(".yaml")

@@ -270,7 +270,7 @@ static PyObject *lexicon(PyObject *Py_UNUSED(self), PyObject *arguments)
     if (!PyArg_ParseTuple(arguments, "y*y*i", &stems, &families, &model))
         return NULL;
     Letters text = {stems.buf, (const uint8_t *)stems.buf + stems.len};
-    size_t count = (size_t)families.len / sizeof(uint64_t), ends = 0;
+    size_t count = (size_t)families.len / FAMILIES_BYTES, ends = 0;
     for (const uint8_t *at = text.start; at < text.end; at++)
         ends += !*at;
     int is_right = ends == count && (uint64_t)stems.len < UINT32_MAX && (!count || !text.end[-1]);

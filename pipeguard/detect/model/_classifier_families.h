@@ -4,6 +4,7 @@
  * several words has spaces in it, as lines of words have.
  */
 
+#define FAMILIES_BYTES 8    /* of a stem in a file */
 #define REACH 6             /* words between two families whose order is a feature */
 #define LETTERS_A_WORD 2.5  /* of ideographs, on average */
 #define ADDRESS_WORDS 8     /* fewer than these address somebody */
@@ -72,7 +73,7 @@ static void free_lexicon(Lexicon *lexicon)
 }
 
 /* The lexicon of stems that each end in a zero, with as many families; NULL without memory. */
-static Lexicon *make_lexicon(Letters text, const void *families, size_t count)
+static Lexicon *make_lexicon(Letters text, const uint8_t *families, size_t count)
 {
     size_t most = (size_t)(text.end - text.start) + 1, found = 0;
     Lexicon *lexicon = calloc(1, sizeof *lexicon);
@@ -87,8 +88,9 @@ static Lexicon *make_lexicon(Letters text, const void *families, size_t count)
         free_lexicon(lexicon);
         lexicon = NULL;
     } else {
-        if (count)
-            memcpy(lexicon->families + 1, families, count * sizeof *lexicon->families);
+        for (size_t i = 0; i < FAMILIES_BYTES * count; i++) /* the lowest first */
+            lexicon->families[1 + i / FAMILIES_BYTES] |=
+                (uint64_t)families[i] << 8 * (i % FAMILIES_BYTES);
         for (const uint8_t *at = text.start; found < count; found++, at += strlen((const char *)at) + 1)
             stems[found] = at;
         Node *nodes = lexicon->nodes;

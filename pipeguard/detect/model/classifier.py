@@ -7,12 +7,12 @@ policy.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Sequence
 from heapq import nlargest
 from typing import TYPE_CHECKING, Any
 
-from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS, shared_lexicon
+from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS, StemTable, shared_lexicon
+from pipeguard.detect.model.model_file import cut_tables, read_header
 from pipeguard.detect.model.sentences import Piece, find_best
 from pipeguard.records import NamedTuple
 
@@ -73,8 +73,18 @@ class Rescoring(NamedTuple):
     most: int
 
 
-# Signed bytes, -128 to 127, become unsigned ones that are greater by 128.
-_ABOVE_ZERO = bytes((number + 128) % 256 for number in range(256))
+MAGIC = b"pipeguard classifier 1\n"
+
+
+def unpack_classifier(content: bytes | memoryview) -> dict[str, Any]:
+    """The members of a file that training.packing wrote; its tables are parts of it, not copies.
+
+    Raises:
+        ValueError, KeyError, TypeError: it is not a classifier.
+    """
+    header, tables = read_header(content, MAGIC)
+    words, families, weights = cut_tables(tables, header.pop("tables"))
+    return {**header, "stems": StemTable(words, families), "weights": weights}
 
 
 class Classifier:
@@ -96,17 +106,13 @@ class Classifier:
         """Load the output of training/train.py.
 
         Args:
-            document: the content of a classifier's file.
+            document: from `unpack_classifier`.
             network: loads the network that the file names; None to do without it.
             ranker: loads the ranker that the file names; None to do without it.
         """
-        weights = base64.b64decode(document["weights"], validate=True)
-        self._weights = weights.translate(_ABOVE_ZERO)
+        self._weights: memoryview = document["weights"]
         if len(self._weights) != WEIGHTS or len(document["families"]) > MAX_FAMILIES:
             raise ValueError("weights of another form")
-        numbers = [number for listed in document["stems"].values() for number in listed]
-        if max(numbers, default=0) >= len(document["families"]) or min(numbers, default=0) < 0:
-            raise ValueError("a stem of no family")
         self._scale: float = document["scale"]
         self._bias: float = document["bias"]
         self.opener = OpenerFile(**document["opener"])

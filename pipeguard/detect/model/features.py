@@ -10,11 +10,11 @@ A. Strehl, "Vowpal Wabbit", hashed linear models (2007).
 from __future__ import annotations
 
 import math
-from array import array
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
 from hashlib import sha256
-from itertools import chain, combinations, pairwise
+from itertools import combinations, pairwise
 from operator import or_
 from typing import TypeAlias
 from zlib import crc32
@@ -127,58 +127,67 @@ class Lexicon:
         return [*_means(text, self, scoring)]
 
 
+class StemTable(NamedTuple):
+    """The stems of a classifier's file, sorted.
+
+    Attributes:
+        words: each with a zero behind it; a line end follows a whole word.
+        families: of each, the bits of its families, in eight bytes, the lowest first.
+    """
+
+    words: bytes | memoryview
+    families: bytes | memoryview
+
+
 class CompiledLexicon:
     """A Lexicon in C, which reads texts there."""
 
-    def __init__(self, families: Sequence[str], stems: dict[str, list[int]]) -> None:
-        """Take the arguments of `Lexicon`.
+    def __init__(self, families: Sequence[str], stems: StemTable) -> None:
+        """Use the stems of a classifier's file.
 
         Raises:
             ImportError: the form in C was not built.
         """
         from pipeguard.detect.model import _classifier
 
-        bits: dict[str, int] = {}  # of each stem, as C has it: a line end follows a whole word
-        for stem, numbers in stems.items():
-            key = stem.strip()
-            if " " not in key and (key < FIRST_IDEOGRAPH or not IDEOGRAPH.match(key)):
-                if stem.endswith(" "):
-                    key += "\n"
-                elif len(key) < LEAST_LETTERS:
-                    continue
-            for number in numbers:
-                bits[key] = bits.get(key, 0) | 1 << number
-        keys = sorted(key for key in bits if "\0" not in key)  # as UTF-8 sorts, too
         self._form = _classifier
-        self._lexicon = _classifier.lexicon(
-            "".join(f"{key}\0" for key in keys).encode("utf-8", "surrogatepass"),
-            array("Q", [bits[key] for key in keys]),
-            families.index("ai") if "ai" in families else -1,
-        )
+        model = families.index("ai") if "ai" in families else -1
+        self._lexicon = _classifier.lexicon(stems.words, stems.families, model)
 
     def text_families(self, text: str) -> frozenset[int]:
         """All families of a few words."""
         bits = self._form.families(text, self._lexicon)
-        return frozenset(number for number in range(bits.bit_length()) if bits >> number & 1)
+        return frozenset(_list_bits(bits))
 
     def means(self, text: str, scoring: Scoring) -> list[Mean]:
         """The means of the sentences of a text, in C."""
         return self._form.means(text, clean, self._lexicon, scoring)
 
 
-def shared_lexicon(families: list[str], stems: dict[str, list[int]]) -> Lexicon | CompiledLexicon:
+def shared_lexicon(families: Sequence[str], stems: StemTable) -> Lexicon | CompiledLexicon:
     """The lexicon of these stems: that of the last call if the stems are the same.
 
     Classifiers have theirs in their own files. It takes a megabyte, and they are the same.
     """
-    named = "\0".join((*families, "", *stems)).encode("utf-8", "surrogatepass")
-    numbers = bytes(chain.from_iterable(stems.values()))
-    digest = sha256(named + bytes(map(len, stems.values())) + numbers).digest()
+    digest = sha256(b"".join(("\0".join(families).encode(), b"\0", *stems))).digest()
     if digest not in _last_lexicon:
-        made = (native() or Lexicon)(families, stems)
+        form = native()
+        made = form(families, stems) if form else Lexicon(families, list_stems(stems))
         _last_lexicon.clear()
         _last_lexicon[digest] = made
     return _last_lexicon[digest]
+
+
+def list_stems(stems: StemTable) -> dict[str, list[int]]:
+    """The families of each stem, as `Lexicon` takes them."""
+    words = bytes(stems.words).decode("utf-8", "surrogatepass").split("\0")
+    bits = struct.unpack(f"<{len(words) - 1}Q", stems.families)
+    by_word = zip(words, map(_list_bits, bits), strict=False)  # the last word is empty
+    return {word.replace("\n", " "): numbers for word, numbers in by_word}
+
+
+def _list_bits(bits: int) -> list[int]:
+    return [number for number in range(bits.bit_length()) if bits >> number & 1]
 
 
 # At most one, by the digest of its stems.
@@ -256,7 +265,7 @@ class Features(NamedTuple):
 
 # The scoring of sentences: weights, one unsigned byte each, greater by 128; a scale of their means
 # and a bias; the score that sentences must be able to reach, to be scored together.
-Scoring: TypeAlias = tuple[bytes, float, float, float]
+Scoring: TypeAlias = tuple[bytes | memoryview, float, float, float]
 # The mean of adjacent sentences; their first character, the end, and the number of their words.
 Mean: TypeAlias = tuple[float, int, int, int]
 
@@ -313,7 +322,7 @@ def _means(text: str, lexicon: Lexicon, scoring: Scoring) -> Iterator[Mean]:
         yield mean, sentences[first][0], sentences[last][1], count
 
 
-def _weight(kind: frozenset[int], weights: bytes) -> int:
+def _weight(kind: frozenset[int], weights: bytes | memoryview) -> int:
     above: int = sum(map(weights.__getitem__, kind))
     return above - 128 * len(kind)
 

@@ -1,7 +1,6 @@
 """The network's file: the parts of words, a table that finds them, and weights of a byte each.
 
-detect.model.network explains them; `_network.c` reads the same form. The file is mapped: it stays
-as it is in memory, shared by all processes. Numbers of several bytes have the lowest first.
+detect.model.network explains them; `_network.c` reads the same form (detect.model.model_file).
 
 - A line of JSON: sizes, the names of outputs, and of each tensor the step (the value of 1).
 - Slots: 4 bytes each, a power of two of them, at least five for four parts. A slot has the number
@@ -12,13 +11,12 @@ as it is in memory, shared by all processes. Numbers of several bytes have the l
 - The tensors: embeddings, of each layer weights and bias, then those of the outputs.
 """
 
-import json
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from math import isfinite
 
+from pipeguard.detect.model.model_file import cut_tables, read_header
 from pipeguard.records import NamedTuple
 
 MAX_PARTS = 80  # of a text; the rest is not read
@@ -85,23 +83,15 @@ def unpack_network(content: bytes | memoryview) -> NetworkWeights:
     Raises:
         ValueError, KeyError, TypeError: it is not a network.
     """
-    content = memoryview(content)
-    if content[: len(MAGIC)] != MAGIC:
-        raise ValueError("no network, or of another version")
-    line = bytes(content[: 1 << 16]).split(b"\n", 2)[1]
-    header = json.loads(line)
+    header, tables = read_header(content, MAGIC)
     outputs = tuple(map(str, header["outputs"]))
     parts, row, width, layers = (int(header[name]) for name in ("parts", "row", "width", "layers"))
     sizes = Sizes(parts, row, width, layers, len(outputs))
     slots, steps = int(header["slots"]), array("f", header["steps"])
     _check(sizes, slots, steps)
     values = sum(rows * columns for rows, columns in sizes.shapes())
-    bounds = [len(MAGIC) + len(line) + 1]
-    for size in (_SLOT_BYTES * slots, _SLOT_BYTES * parts, int(header["letters"]), values):
-        bounds.append(bounds[-1] + size)
-    if bounds[-1] != len(content) or sorted(bounds) != bounds:
-        raise ValueError("more or fewer weights than are described")
-    table, ends, letters, tensors = (content[start:end] for start, end in pairwise(bounds))
+    numbers = _SLOT_BYTES * slots, _SLOT_BYTES * parts, int(header["letters"]), values
+    table, ends, letters, tensors = cut_tables(tables, numbers)
     return NetworkWeights(table, ends, letters, tensors, steps.tobytes(), sizes, outputs)
 
 

@@ -3,8 +3,7 @@
 detect.model.opener explains them; `_opener.c` has the same numbers.
 """
 
-import json
-
+from pipeguard.detect.model.model_file import cut_tables, read_header
 from pipeguard.records import NamedTuple
 
 WORD_BITS, GRAM_BITS = 19, 17
@@ -40,12 +39,7 @@ def unpack_opener(content: bytes | memoryview) -> Weights:
     Raises:
         ValueError, KeyError: it is not an opener.
     """
-    tables = (1 << WORD_BITS) + (1 << GRAM_BITS)
-    start = len(content) - tables
-    if start < len(MAGIC) or content[: len(MAGIC)] != MAGIC:
-        raise ValueError("no opener, or of another version")
-    content = memoryview(content)
-    header = json.loads(bytes(content[len(MAGIC) : start]))
-    middle = start + (1 << WORD_BITS)
+    header, tables = read_header(content, MAGIC)
+    words, grams = cut_tables(tables, (1 << WORD_BITS, 1 << GRAM_BITS))
     numbers = (float(header[name]) for name in ("scale", "bias", "threshold"))
-    return Weights(content[start:middle], content[middle:], *numbers)
+    return Weights(words, grams, *numbers)

@@ -7,7 +7,6 @@ its texts and their places.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -24,7 +23,13 @@ from pipeguard.detect.matching.pattern_set import (
     compile_group,
     group_patterns,
 )
-from pipeguard.detect.model.classifier import Classifier, OpenerFile, Ranking, Rescoring
+from pipeguard.detect.model.classifier import (
+    Classifier,
+    OpenerFile,
+    Ranking,
+    Rescoring,
+    unpack_classifier,
+)
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.first_look import (
@@ -325,7 +330,8 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
     content = _read_file(f"{rule.id}: {rule.model}", rule.model, rule.sha256, models, "the rule")
     with _parsing(f"{rule.id}: {rule.model} is no classifier"):
         ranker = partial(make_opener, models=models)
-        return Classifier(json.loads(bytes(content)), partial(_network, rule, models), ranker)
+        document = unpack_classifier(content)
+        return Classifier(document, partial(_network, rule, models), ranker)
 
 
 def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:

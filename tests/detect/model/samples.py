@@ -1,18 +1,18 @@
 """Texts, orders, and the shipped models, for the tests of classifiers."""
 
-import json
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import strategies as st
 
-from pipeguard.detect.model.classifier import Classifier, Rescoring
-from pipeguard.detect.model.features import Lexicon
+from pipeguard.detect.model.classifier import Classifier, Rescoring, unpack_classifier
+from pipeguard.detect.model.features import Lexicon, list_stems
 from pipeguard.detect.model.network import Network
 from pipeguard.detect.scanning.engine import Engine
 from pipeguard.detect.scanning.scan_budget import Match
@@ -48,9 +48,12 @@ def samples(name: str) -> list[str]:
     return [sample for sample in RULE_OF[name].matches if isinstance(sample, str)]
 
 
+def document(name: str) -> dict[str, Any]:
+    return unpack_classifier(model(f"{name}.model"))
+
+
 def stems_of(name: str) -> tuple[list[str], dict[str, list[int]]]:
-    found = json.loads(model(f"{name}.model"))
-    return found["families"], found["stems"]
+    return document(name)["families"], list_stems(document(name)["stems"])
 
 
 @cache
@@ -64,7 +67,7 @@ both = pytest.mark.parametrize("name", NAMES)
 
 def read_classifier(name: str, network: Callable[[Rescoring], Network] | None = None) -> Classifier:
     """Read a shipped classifier that no other test uses."""
-    return Classifier(json.loads(model(f"{name}.model")), network)
+    return Classifier(document(name), network)
 
 
 shipped = cache(read_classifier)

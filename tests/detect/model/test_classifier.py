@@ -1,6 +1,5 @@
 """The classifier: any text is read, the same way each time, in bounded work, or nothing passes."""
 
-import base64
 import json
 import math
 from collections.abc import Callable
@@ -13,8 +12,14 @@ import pytest
 from hypothesis import given
 
 from pipeguard import Action, Direction, Engines, Frame, Policy, Session, Verdict, make_guard
-from pipeguard.detect.model.classifier import Classifier, Ranking, Rescoring
-from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS
+from pipeguard.detect.model.classifier import (
+    MAGIC,
+    Classifier,
+    Ranking,
+    Rescoring,
+    unpack_classifier,
+)
+from pipeguard.detect.model.features import MAX_FAMILIES, WEIGHTS, StemTable, list_stems
 from pipeguard.detect.model.opener import Opener
 from pipeguard.detect.model.sentences import MAX_UNITS, units
 from pipeguard.detect.rules.rule import Rule, load_pack
@@ -29,6 +34,7 @@ from tests.detect.model.samples import (
     RULE_OF,
     any_texts,
     both,
+    document,
     engine_of,
     matches,
     read_classifier,
@@ -37,13 +43,7 @@ from tests.detect.model.samples import (
 )
 from tests.each import each
 from tests.fuzz.budget import tried
-
-
-@cache
-def document(name: str) -> dict[str, object]:
-    found: dict[str, object] = json.loads(model(f"{name}.model"))
-    return found
-
+from training.packing import pack_classifier
 
 # --- any text is read --------------------------------------------------------------------------
 
@@ -135,14 +135,15 @@ def test_a_shipped_model_is_the_file_that_its_rule_names(name: str) -> None:
 
 @both
 def test_a_shipped_model_has_the_form_that_its_page_tells(name: str) -> None:
-    found = json.loads(model(f"{name}.model"), parse_constant=pytest.fail)
+    found = document(name)
+    assert pack_classifier(found) == model(f"{name}.model")
     assert set(found) - {"second", "ranker"} == {
         *("about", "bias", "families", "likely", "opener", "scale", "stems", "sure", "weights")
     }
     assert 0 < len(found["families"]) <= MAX_FAMILIES
-    assert all(
-        stem and max(numbers) < len(found["families"]) for stem, numbers in found["stems"].items()
-    )
+    stems = list_stems(found["stems"])
+    assert all(stems)
+    assert max(map(max, stems.values())) < len(found["families"])
     assert found["likely"] <= found["sure"]
     assert found["scale"] > 0
     assert sha256(model(found["opener"]["file"])).hexdigest() == found["opener"]["sha256"]
@@ -152,11 +153,7 @@ def written(**changes: object) -> bytes:
     """Make a valid model except for some members; None leaves one out."""
     without = {"second": None, "ranker": None}
     whole: dict[str, object] = {**document("injection"), **without, **changes}
-    return json.dumps({key: value for key, value in whole.items() if value is not None}).encode()
-
-
-def encoded(size: int) -> str:
-    return base64.b64encode(bytes(size)).decode()
+    return pack_classifier({key: value for key, value in whole.items() if value is not None})
 
 
 RESCORING = Rescoring("mine.network", "0" * 64, "mine", 1.0, 1.0, 1)._asdict()
@@ -164,12 +161,13 @@ RANKING = Ranking("mine.ranker", "0" * 64, -2.0, -1.0, 1.0)._asdict()
 
 WRONG: dict[str, bytes] = {
     "nothing": b"",
-    "no JSON": b"weights",
-    "a list": b"[]",
+    "no JSON": MAGIC + b"weights",
+    "a list": MAGIC + b"[]",
+    "an older file": written().replace(b" 1\n", b" 0\n", 1),
     "cut short": written()[:-1000],
-    "too few weights": written(weights=encoded(WEIGHTS - 1)),
-    "no weight at all": written(weights=""),
-    "weights of another type": written(weights=[0] * WEIGHTS),
+    "tables of other names": written().replace(b'"tables"', b'"others"'),
+    "too few weights": written(weights=bytes(WEIGHTS - 1)),
+    "fewer families than stems": written(stems=StemTable(b"a\0b\0", bytes(8))),
     "too many families": written(families=["x"] * (MAX_FAMILIES + 1)),
     "an opener without a hash": written(opener={"file": "injection.opener"}),
     "a network without a hash": written(
@@ -181,13 +179,10 @@ WRONG: dict[str, bytes] = {
     ),
     **{
         f"no {key}": written(**{key: None})
-        for key in ("weights", "families", "stems", "opener", "scale", "bias", "likely", "sure")
+        for key in ("families", "opener", "scale", "bias", "likely", "sure")
     },
 }
-WRONG_NUMBERS = {
-    f"wrong {key}": json.dumps({**document("injection"), key: value}).encode()
-    for key, value in (("scale", "big"), ("likely", "unlikely"), ("stems", {"assist": ["x"]}))
-}
+WRONG_NUMBERS = {"wrong scale": written(scale="big"), "wrong likely": written(likely="no")}
 
 PACK = """\
 pack: mine
@@ -259,7 +254,7 @@ def is_refused(verdict: Verdict) -> bool:
 @each("content", WRONG)
 def test_a_file_that_is_no_model_is_an_error(content: bytes) -> None:
     with pytest.raises((ValueError, KeyError, TypeError, AttributeError)):
-        Classifier(json.loads(content))
+        Classifier(unpack_classifier(content))
 
 
 @pytest.mark.parametrize("kind", ["nothing", "no scale"])
@@ -296,16 +291,18 @@ class Levelled(Opener):
 
 
 def test_a_stretch_below_the_least_score_of_the_ranker_is_not_worth_reading() -> None:
-    ranked = Classifier(json.loads(written(ranker=RANKING | {"least": 1.0})), ranker=Levelled)
+    content = written(ranker=RANKING | {"least": 1.0})
+    ranked = Classifier(unpack_classifier(content), ranker=Levelled)
     assert [ranked.rank(b"x" * length) for length in (99, 100, 250)] == [None, 1.0, 2.5]
-    assert Classifier(json.loads(written())).rank(b"") == 0.0
+    assert Classifier(unpack_classifier(written())).rank(b"") == 0.0
 
 
 def test_what_the_ranker_takes_for_calm_loses_a_share_of_the_difference() -> None:
     content = written(
         second=document("injection")["second"], ranker=RANKING | {"calm": 0.5, "share": 2.0}
     )
-    read = Classifier(json.loads(content), partial(_network, RULE_OF["injection"], model), Levelled)
+    network = partial(_network, RULE_OF["injection"], model)
+    read = Classifier(unpack_classifier(content), network, Levelled)
     texts = ["x " * 50, "x " * 20, "The library opens at nine."]
     added = [0.0, -0.2, 2 * (len(texts[2]) / 100 - 0.5)]
     scores = zip(read.network_scores(texts), added, strict=True)

@@ -1,7 +1,6 @@
 """The features of a sentence, and their sums: C and Python agree."""
 
 import random
-from array import array
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from pipeguard.detect.model.features import (
 )
 from tests.detect.model.samples import any_texts, run_sanitized, shared_lexicon, stems_of
 from tests.fuzz.budget import tried
+from training.packing import pack_stems
 
 
 @tried(40)
@@ -83,7 +83,8 @@ def compiled() -> CompiledLexicon:
     """The C form, built if a compiler exists: every test environment has one."""
     form = native()
     assert form is not None, "no C compiler? `make environment` builds _classifier.c"
-    return form(*stems_of("injection"))
+    families, stems = stems_of("injection")
+    return form(families, pack_stems(stems))
 
 
 @cache
@@ -144,11 +145,12 @@ def test_what_is_no_lexicon_or_no_text_is_refused(compiled: CompiledLexicon) -> 
     from pipeguard.detect.model import _classifier
 
     scoring = any_scoring(0.0)
-    lexicon = _classifier.lexicon(b"send\0", array("Q", [1]), 0)
+    one = (1).to_bytes(8, "little")
+    lexicon = _classifier.lexicon(b"send\0", one, 0)
     assert len(_classifier.means("Send \u00e9.", clean, lexicon, scoring)) == 1
-    for stems, families in ((b"send\0", []), (b"send", [1]), (b"send\0x", [1]), (b"", [1])):
+    for stems, families in ((b"send\0", b""), (b"send", one), (b"send\0x", one), (b"", one)):
         with pytest.raises(ValueError, match="not as many stems as families"):
-            _classifier.lexicon(stems, array("Q", families), 0)
+            _classifier.lexicon(stems, families, 0)
     for text, made, of, weights, error in (
         ("a", clean, lexicon, scoring[0][:-1], ValueError),
         ("a", clean, lexicon, "weights", TypeError),

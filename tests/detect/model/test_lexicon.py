@@ -2,10 +2,9 @@
 
 import pytest
 
-from pipeguard.detect.model import features as module
-from pipeguard.detect.model.features import CompiledLexicon, Lexicon, features, shared_lexicon
+from pipeguard.detect.model.features import CompiledLexicon, Lexicon, list_stems, shared_lexicon
 from pipeguard.detect.model.sentences import plain, words
-from tests.detect.model.samples import NAMES, samples, stems_of
+from training.packing import pack_stems
 
 STEMS = {
     "assist": [0],
@@ -37,7 +36,8 @@ STEMS = {
 def test_a_word_has_the_families_of_its_stems(text: str, found: set[int]) -> None:
     families = ["ai", "not", "ignore", "rule"]
     assert Lexicon(families, STEMS).text_families(plain(text)) == found
-    assert CompiledLexicon(families, STEMS).text_families(plain(text)) == found
+    assert Lexicon(families, list_stems(pack_stems(STEMS))).text_families(plain(text)) == found
+    assert CompiledLexicon(families, pack_stems(STEMS)).text_families(plain(text)) == found
 
 
 def test_families_stand_in_the_order_of_the_text() -> None:
@@ -47,14 +47,6 @@ def test_families_stand_in_the_order_of_the_text() -> None:
     assert [at for at, _ in places] == sorted(at for at, _ in places)
 
 
-def test_a_lexicon_that_forgets_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    families, stems = stems_of("injection")
-    texts = [text for name in NAMES for text in samples(name)]
-    expected = [features(text, Lexicon(families, stems)) for text in texts]
-    monkeypatch.setattr(module, "CACHED_WORDS", 2)
-    assert [features(text, Lexicon(families, stems)) for text in texts] == expected
-
-
 def test_the_model_itself_has_a_family_where_there_is_one() -> None:
     assert Lexicon(["not", "ai"], STEMS).model_family == 1
     assert Lexicon(["not"], {}).model_family == -1
@@ -62,8 +54,8 @@ def test_the_model_itself_has_a_family_where_there_is_one() -> None:
 
 def test_classifiers_with_the_same_stems_share_a_lexicon() -> None:
     families = ["ai", "not", "ignore", "rule"]
-    first = shared_lexicon(families, dict(STEMS))
-    assert shared_lexicon(list(families), dict(STEMS)) is first
-    other = shared_lexicon(families, {"assistant": [0]})
+    first = shared_lexicon(families, pack_stems(STEMS))
+    assert shared_lexicon(list(families), pack_stems(STEMS)) is first
+    other = shared_lexicon(families, pack_stems({"assistant": [0]}))
     assert other.text_families("assistant") == {0}
-    assert shared_lexicon(["not", *families[1:]], {"assistant": [0]}) is not other
+    assert shared_lexicon(["not", *families[1:]], pack_stems({"assistant": [0]})) is not other
