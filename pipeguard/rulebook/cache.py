@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from pipeguard.allocator import return_large_blocks
 from pipeguard.config.directories import cache_folder
 from pipeguard.detect.detector import Engines
-from pipeguard.detect.matching.pattern_set import MISSING, Database, PatternSet
+from pipeguard.detect.matching.pattern_set import MISSING, Database, PatternSet, binding
 from pipeguard.errors import EngineError
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook.cache_key import cache_key
+from pipeguard.rulebook.cache_key import find_key
 from pipeguard.rulebook.compiled_file import CompiledRules, open_compiled, shipped_folder
 from pipeguard.rulebook.packs import load_rules, mapped_model, sources, try_patterns
 
@@ -48,8 +48,8 @@ def open_engines(
         folder: of the cache; None for the usual one.
 
     Returns:
-        Their key (rulebook.cache_key), and a function that loads them; known first answers need
-        only the key.
+        A hash of all that reads texts, and a function that loads the rules; known first answers
+        need only the hash.
 
     Raises:
         RuleError: a pack is wrong.
@@ -60,7 +60,7 @@ def open_engines(
         raise EngineError(MISSING)
     packs = sources() if packs is None else packs
     folder = os.path.abspath(cache_folder() if folder is None else folder)
-    key = cache_key(packs)
+    key, state = find_key(packs, folder)
     compiled = _find_stored(folder, key)
     if compiled is None:
         load_rules(packs)  # so that an error is reported without waiting for another's compiler
@@ -68,7 +68,7 @@ def open_engines(
         from pipeguard.rulebook.compilation import compile_packs
 
         compiled = compile_packs(packs, folder, key)
-    return compiled.key, partial(_engines, compiled)
+    return state, partial(_engines, compiled, state)
 
 
 def rule_ids() -> tuple[str, ...]:
@@ -77,8 +77,8 @@ def rule_ids() -> tuple[str, ...]:
     Raises:
         RuleError: a pack is wrong.
     """
-    packs = sources()
-    stored = _find_stored(cache_folder(), cache_key(packs))
+    packs, folder = sources(), cache_folder()
+    stored = _find_stored(folder, find_key(packs, folder)[0])
     if stored is not None:
         with suppress(EngineError):
             return tuple(record["id"] for record in json.loads(stored.part(0)))
@@ -87,18 +87,20 @@ def rule_ids() -> tuple[str, ...]:
 
 def _find_stored(folder: str, key: bytes) -> CompiledRules | None:
     """The compiled rules, shipped or in a cache's folder; None without any."""
-    for place, is_shipped in ((shipped_folder(), True), (folder, False)):
+    for place in (shipped_folder(), folder):
         with suppress(OSError):
-            return open_compiled(place, key, is_shipped=is_shipped)
+            return open_compiled(place, key)
     return None
 
 
-def _engines(compiled: CompiledRules) -> Engines:
+def _engines(compiled: CompiledRules, state: bytes) -> Engines:
     """The engines of compiled rules; so far, only the head is read."""
     from pipeguard.detect.model.classifier import OpenerFile
     from pipeguard.detect.rules.rule import from_record
     from pipeguard.detect.scanning.engine import Engine, make_opener
     from pipeguard.detect.scanning.rule_groups import EngineRules
+
+    binding()  # imported before a text waits for it
 
     @cache
     def database(number: int) -> Database:
@@ -115,7 +117,7 @@ def _engines(compiled: CompiledRules) -> Engines:
         numbers = parts.plain, parts.squeezed, parts.acts
         plain, squeezed, acts = (PatternSet([*map(database, some)]) for some in numbers)
         engines.append(Engine(rules, (plain, squeezed, acts, opener), _model))
-        engines[-1].key = compiled.key
+        engines[-1].key = state
     return Engines(*engines)
 
 

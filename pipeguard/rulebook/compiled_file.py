@@ -5,6 +5,7 @@
     rules-KEY.compiled   a set of rules, compiled: a head, the rules' records in JSON, and the
                          databases, each named by a hash of its sources
     clean-KEY.names      hashes of texts in which these rules found nothing in earlier runs
+    key-STATE.hash       the key of the files in a state (rulebook.cache_key)
 
 A compiled database is much like code. So a file is used only if it is a regular file of ours that
 nobody else may write, in a folder that only we may write. The head of the rules is read when the
@@ -20,11 +21,9 @@ from __future__ import annotations
 import json
 import os
 import stat
-import sys
 from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
-from importlib.util import find_spec
 from itertools import accumulate
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -40,15 +39,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 MAGIC = b"pipeguard compiled rules 13 "
-NAMES_MAGIC = b"clean names of pipeguard 1\n"
-NAME_BYTES = 32
+HASH_BYTES = 32  # of a key, a state, or the name of a text
 MOST_NAMES = 4096  # in a file; a run adds at most as many
 MOST_FILES = 4  # one for each version, engine and set of rules in use at once
 MAX_HEAD_BYTES = 2**16
-MAX_NAMES_BYTES = 2 * MOST_NAMES * NAME_BYTES
+MAX_NAMES_BYTES = 2 * MOST_NAMES * HASH_BYTES
 _SUFFIX = ".compiled"
 COMPILED_PATTERN = f"rules-*{_SUFFIX}"
-_NATIVE = os.path.join(PACKAGE, "detect", "model")
 
 
 class EngineParts(NamedTuple):
@@ -144,18 +141,17 @@ class CompiledRules:
         raise EngineError("the compiled rules are damaged, so nothing can be judged.")
 
 
-def open_compiled(folder: str, key: bytes, *, is_shipped: bool = False) -> CompiledRules:
+def open_compiled(folder: str, key: bytes) -> CompiledRules:
     """Open the compiled rules in a folder.
 
     Args:
         folder: of the cache, or in the package.
         key: of the compiled rules.
-        is_shipped: True for the folder in the package.
 
     Raises:
         OSError: they are not there, are damaged, or somebody else could have written them.
     """
-    compiled = _open(folder, file_name(key), is_shipped=is_shipped)
+    compiled = _open(folder, file_name(key))
     if compiled.key != key:
         raise OSError("of other rules")
     return compiled
@@ -169,11 +165,12 @@ def open_all(folders: Sequence[str]) -> list[CompiledRules]:
     for folder in (shipped_folder(), *folders):
         for path in glob(COMPILED_PATTERN, root_dir=folder):
             with suppress(OSError):
-                found.append(_open(folder, path, is_shipped=folder == shipped_folder()))
+                found.append(_open(folder, path))
     return found
 
 
-def _open(folder: str, name: str, *, is_shipped: bool) -> CompiledRules:
+def _open(folder: str, name: str) -> CompiledRules:
+    is_shipped = folder == shipped_folder()
     trusted = Trusted.ANY_GROUP if is_shipped else Trusted.ONLY_US
     path = "" if is_shipped else os.path.join(folder, name)
     return CompiledRules(_TrustedFile(folder, name, trusted).read, path)
@@ -208,6 +205,7 @@ def put(folder: str, name: str, content: bytes) -> None:
     Raises:
         OSError: it cannot be written, or another file cannot be removed.
     """
+    make_folder(folder)
     replace_file(os.path.join(folder, name), content)
     prefix = name.partition("-")[0]
     listed = os.listdir(folder)
@@ -224,44 +222,28 @@ class CleanNames:
     """Names of texts in which compiled rules found nothing, in this run and in earlier ones.
 
     They are trusted as the rules are: whoever can write them could also write compiled rules that
-    find nothing. Once a rule, a module or an engine changes, the key changes, and no name counts.
+    find nothing. Once a rule, a module, an engine or Python changes, no name counts.
 
     Attributes:
         new: the names that this run has added.
     """
 
     def __init__(self, folder: str, key: bytes) -> None:
-        """Store the folder of the cache and the key of the rules; read nothing yet."""
+        """Store the folder of the cache and the state of what reads texts; read nothing yet."""
         self._folder, self._key = folder, key
+        self._file_name = f"clean-{key.hex()}.names"
         self.new: dict[bytes, None] = {}
-
-    @cached_property
-    def _body_key(self) -> bytes:
-        """A hash of the rules' key and of Python, RE2 and the extensions, which read texts, too."""
-        spec = find_spec("re2")
-        folders = [_NATIVE, *((spec.submodule_search_locations or ()) if spec is not None else ())]
-        places = [entry.path for folder in folders for entry in os.scandir(folder)]
-        files = sorted(place for place in places if place.endswith((".so", ".pyd")))
-        seen = [(path, (status := os.stat(path)).st_size, status.st_mtime_ns) for path in files]
-        return sha256(self._key + repr((sys.version, seen)).encode()).digest()
 
     @cached_property
     def _old(self) -> dict[bytes, None]:
         return self._read()
 
     def _read(self) -> dict[bytes, None]:
-        with suppress(OSError):
-            file = _TrustedFile(self._folder, self._file_name, Trusted.ONLY_US)
-            content = file.read(0, MAX_NAMES_BYTES)
-            head = NAMES_MAGIC + self._body_key
-            if content.startswith(head) and (len(content) - len(head)) % NAME_BYTES == 0:
-                at = range(len(head), len(content), NAME_BYTES)
-                return dict.fromkeys(content[start : start + NAME_BYTES] for start in at)
-        return {}
-
-    @property
-    def _file_name(self) -> str:
-        return f"clean-{self._body_key.hex()[:16]}.names"
+        content = read_trusted(self._folder, self._file_name, MAX_NAMES_BYTES)
+        if len(content) % HASH_BYTES:
+            return {}
+        starts = range(0, len(content), HASH_BYTES)
+        return dict.fromkeys(content[start : start + HASH_BYTES] for start in starts)
 
     def __bool__(self) -> bool:
         """True if there are any names."""
@@ -284,9 +266,15 @@ class CleanNames:
         """
         if not self.new or not self._key:
             return
-        make_folder(self._folder)
         names = [*(self._read() | self.new)][-MOST_NAMES:]
-        put(self._folder, self._file_name, NAMES_MAGIC + self._body_key + b"".join(names))
+        put(self._folder, self._file_name, b"".join(names))
+
+
+def read_trusted(folder: str, name: str, size: int) -> bytes:
+    """Read up to `size` bytes of a file of the cache; empty if others could have written it."""
+    with suppress(OSError):
+        return _TrustedFile(folder, name, Trusted.ONLY_US).read(0, size)
+    return b""
 
 
 class _TrustedFile:

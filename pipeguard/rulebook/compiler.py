@@ -6,7 +6,6 @@ import json
 import os
 import sys
 import threading
-from contextlib import suppress
 from pathlib import Path
 from shutil import rmtree
 from typing import TYPE_CHECKING
@@ -15,16 +14,12 @@ from pipeguard.config.directories import cache_folder
 from pipeguard.detect.matching.pattern_set import PatternGroup, binding, compile_group
 from pipeguard.detect.rules.rule import as_record
 from pipeguard.detect.scanning import engine, rule_groups
-from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import places, strict_json
-from pipeguard.log import say
 from pipeguard.rulebook.cache_key import cache_key, database_key
 from pipeguard.rulebook.compiled_file import (
     EngineParts,
     file_name,
-    make_folder,
     open_all,
-    open_compiled,
     put,
     serialize,
 )
@@ -94,7 +89,7 @@ def compile_rules(packs: Iterable[PackFile], folder: str, key: bytes) -> bytes:
 
 
 def compile_shipped(folder: str) -> None:
-    """Compile only the shipped packs into a folder, unless an earlier build did.
+    """Compile only the shipped packs into a folder; copy what an earlier build compiled there.
 
     Raises:
         RuleError: a pack is wrong.
@@ -103,26 +98,12 @@ def compile_shipped(folder: str) -> None:
     """
     packs = shipped_sources()
     key = cache_key(packs)
-    with suppress(OSError):
-        open_compiled(folder, key, is_shipped=True)
-        if os.listdir(folder) == [file_name(key)]:
-            return
+    content = compile_rules(packs, folder, key)
     rmtree(folder, ignore_errors=True)
-    make_folder(folder)
-    put(folder, file_name(key), compile_rules(packs, folder, key))
+    put(folder, file_name(key), content)
     Path(folder).chmod(0o755)  # every user who runs the installed package reads it
     Path(folder, file_name(key)).chmod(0o644)
 
 
-def main() -> int:
-    """Compile into the folder in the arguments, for the package's build."""
-    try:
-        compile_shipped(os.path.abspath(sys.argv[1]))
-    except PipeGuardError as error:
-        say(str(error), "error")
-        return error.exit_code
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+if __name__ == "__main__":  # of the package's build
+    compile_shipped(os.path.abspath(sys.argv[1]))

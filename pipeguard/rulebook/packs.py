@@ -51,21 +51,10 @@ def shipped_folder() -> str:
     raise RuleError("the rules are missing from this installation. Install PipeGuard again.")
 
 
-def model(name: str) -> bytes:
-    """Read a classifier's file, which is next to the shipped packs.
-
-    Raises:
-        RuleError: it cannot be read.
-    """
-    try:
-        with open(os.path.join(shipped_folder(), name), "rb") as file:
-            return file.read(MAX_PACK_BYTES)
-    except OSError as error:
-        raise RuleError(f"{name} is missing from the rules: {error.strerror}") from None
-
-
 def mapped_model(name: str) -> memoryview:
-    """Map a classifier's file: processes share its pages, and read only the pages that they need.
+    """Map a classifier's file, which is next to the shipped packs.
+
+    Processes share its pages, and read only the pages that they need.
 
     Like mapped code, it must not be truncated in place, which would end the process (SIGBUS):
     installers and version control replace the file instead.
@@ -80,6 +69,15 @@ def mapped_model(name: str) -> memoryview:
             return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
     except (OSError, ValueError) as error:  # ValueError: it is empty
         raise RuleError(f"{name} is missing from the rules: {error}") from None
+
+
+def model(name: str) -> bytes:
+    """Read a classifier's file.
+
+    Raises:
+        RuleError: it cannot be read.
+    """
+    return bytes(mapped_model(name))
 
 
 def user_folder() -> str:

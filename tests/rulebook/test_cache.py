@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from shutil import rmtree
 
 import pytest
 
@@ -49,6 +50,8 @@ def test_other_rules_or_another_version_of_the_engine_or_of_us_are_another_file(
     ):
         with monkeypatch.context() as patch:
             patch.setattr(cache_key, name, value)
+            for stored in folder.glob("key-*"):
+                stored.unlink()
             load_engines(packs(), str(folder))
     assert len(compiles) == 5
 
@@ -160,8 +163,7 @@ def test_a_damaged_part_stops_everything_once(
 def test_no_replacement_matters_once_a_file_is_open(folder: Path, compiles: list[str]) -> None:
     load_engines(packs(), str(folder))
     engines = load_engines(packs(), str(folder))
-    file_of(folder).unlink()
-    folder.rmdir()
+    rmtree(folder)
     assert finds(engines)
     assert len(compiles) == 1
 

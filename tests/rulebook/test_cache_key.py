@@ -2,6 +2,8 @@
 
 import sys
 from functools import cache
+from pathlib import Path
+from time import time
 
 import pytest
 
@@ -34,7 +36,6 @@ OTHERS = {
     "errors",
     "native",
     "records",
-    "rulebook",
     "version",
 }
 
@@ -72,5 +73,40 @@ def test_another_order_of_packs_is_another_key() -> None:
     assert len({cache_key.cache_key(chosen) for chosen in some}) == 3
 
 
-def test_a_module_that_is_missing_counts_as_empty() -> None:
-    assert cache_key._code("detect/none-such.py") == b""
+def test_a_key_is_made_once_for_the_files_that_it_is_made_from(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for those that only read texts: Python, and the extension of RE2, but not bytecode."""
+    keys = iter([bytes([number]) * 32 for number in range(10)])
+    monkeypatch.setattr(cache_key, "cache_key", lambda _: next(keys))
+    monkeypatch.setattr(cache_key, "_processor", lambda: "flags: avx2")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "re2", raising=False)
+    (tmp_path / "re2/__pycache__").mkdir(parents=True)
+    (tmp_path / "re2/__init__.py").touch()
+    (extension := tmp_path / "re2/_re2.so").write_bytes(b"1")
+    states = set[bytes]()
+
+    def find(number: int) -> None:
+        key, state = cache_key.find_key(packs(), str(folder))
+        assert key[0] == number
+        states.add(state)
+
+    find(0)
+    find(1)  # another change of a file could have the same time
+    monkeypatch.setattr(cache_key, "time", lambda: time() + 10)
+    find(2)
+    (tmp_path / "re2/__pycache__/a.pyc").touch()
+    find(2)
+    extension.write_bytes(b"2")
+    find(3)
+    monkeypatch.setattr(sys, "version", "4.0")
+    find(4)
+    for stored in folder.glob("key-*"):
+        stored.write_bytes(b"short")
+    find(5)
+    find(5)
+    monkeypatch.setattr(cache_key, "_processor", lambda: "")
+    find(6)
+    find(7)
+    assert len(states) == 4
