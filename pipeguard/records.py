@@ -6,8 +6,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING: no server waits for that module
 if TYPE_CHECKING:
     from typing import NamedTuple as NamedTuple
 else:

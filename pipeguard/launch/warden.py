@@ -19,7 +19,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import NoReturn
 
 from pipeguard.launch.command import Command, Lifeline
 from pipeguard.launch.environment import find_parent
@@ -35,7 +34,7 @@ HAS_PROC = sys.platform.startswith("linux") and os.path.isdir("/proc/self")
 PR_SET_PDEATHSIG, PR_SET_NAME, PR_SET_CHILD_SUBREAPER = 1, 15, 36  # linux/prctl.h
 
 
-def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status: int) -> NoReturn:
+def run_warden(command: Command, stdio: tuple[int, int, int], life: int, status: int) -> None:
     """Run a server and guard it until all its processes are gone.
 
     Args:
@@ -98,7 +97,7 @@ class Warden:
         try:
             server = os.fork()
         except OSError as error:
-            self._report("fork", error.errno or 0)
+            self._report(b"fork", error.errno or 0)
             return False
         if server == 0:
             _become(command, stdio, fail, self._prctl)
@@ -121,7 +120,7 @@ class Warden:
             os.waitpid(server, 0)
             self._server = 0
             return False
-        self._report("started", server)
+        self._report(b"started", server)
         return True
 
     def watch(self) -> None:
@@ -217,12 +216,12 @@ class Warden:
             if pid == self._server:
                 self._exited = True
                 if os.WIFSIGNALED(wait_status):
-                    self._report("killed", os.WTERMSIG(wait_status))
+                    self._report(b"killed", os.WTERMSIG(wait_status))
                 else:
-                    self._report("exited", os.WEXITSTATUS(wait_status))
+                    self._report(b"exited", os.WEXITSTATUS(wait_status))
 
-    def _report(self, word: str, number: int) -> None:
-        _write(self._status, b"%s %d\n" % (word.encode(), number))
+    def _report(self, word: bytes, number: int) -> None:
+        _write(self._status, b"%s %d\n" % (word, number))
 
     def _signal_all(self, number: int) -> None:
         # A group is signalled only if there is no better way: once all its processes have been
@@ -252,7 +251,7 @@ class Warden:
 
 def _become(
     command: Command, stdio: tuple[int, ...], fail: int, prctl: Callable[[int, int], None]
-) -> NoReturn:
+) -> None:
     """Turn the new process into the server, or report why that failed."""
     stage = last_stage = b"exec"
     argv: Sequence[str] = command.argv

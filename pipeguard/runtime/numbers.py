@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 from pipeguard.auth import resolve_arguments, resolve_variables
 from pipeguard.errors import PolicyError
 from pipeguard.launch.environment import child_environment, parent_environment
 
+TYPE_CHECKING = False  # as typing.TYPE_CHECKING: the server is not running yet
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 

@@ -17,10 +17,13 @@ NOT_NEEDED = {
     *("asyncio", "anyio", "http", "httpx", "urllib.request", "ssl", "socket", "selectors"),
     *("click", "logging", "yaml", "rich", "platformdirs", "subprocess", "pathlib"),
     *("importlib.metadata", "hypothesis", "pytest", "unittest", "dataclasses", "inspect"),
+    "typing-before-the-server",
 }
 # Tells what is loaded once everything is over, in the words of the interpreter itself.
 TELLS = """
 import os, sys
+fork = os.fork
+os.fork = lambda: ("typing" in sys.modules and os.write(2, b"typing-before-the-server "), fork())[1]
 sys.argv[:] = ["pipeguard", *sys.argv[1:]]
 from pipeguard.__main__ import main
 try:
