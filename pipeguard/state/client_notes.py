@@ -1,50 +1,79 @@
-"""The notes of one client's ledgers: a SQLite file in the folder that they share."""
+"""The notes of one client's ledgers: the file that they share.
+
+It has a head and two areas. The head says which area has the notes, and where the last one ends.
+Whoever puts notes writes them behind the last one, and then the head: nobody reads what a process
+that was killed has half written. From a full area, each server's newest move to the other one.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import sqlite3
+import struct
 import time
-from threading import Event, Lock, Thread
+from collections import Counter
+from threading import Lock
 from typing import TYPE_CHECKING
+from zlib import crc32
 
-from pipeguard.detect.flows.ledger import RESULT_BYTES, RESULT_SECONDS
+from pipeguard.detect.flows.ledger import RESULT_BYTES
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Finding
 from pipeguard.firewall.session.memory import ClientMemory, Note
 from pipeguard.launch.feeders import find_client
+from pipeguard.records import NamedTuple
 from pipeguard.state.audit import UNSHARED
-from pipeguard.state.client_folder import FILE, client_folder, enter, leave, remove_abandoned
+from pipeguard.state.client_file import (
+    GATE,
+    client_path,
+    enter,
+    leave,
+    open_file,
+    remove_abandoned,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-BUSY_SECONDS = 0.05  # how long one waits for another that writes, which takes microseconds
-LATE_SECONDS = 0.2  # until a note that is not due is put
+BUSY_SECONDS = 2.0  # while others write, which takes each of them microseconds
+PAUSE_SECONDS = 0.0002
 NOTE_BYTES = 4096  # for which a note counts, with its frame: a page or two
-UNCHECKED_BYTES = 2**20  # which one process puts before it looks at the bounds
-_TABLE = """CREATE TABLE IF NOT EXISTS notes (
-    number INTEGER PRIMARY KEY,
-    ledger BLOB NOT NULL,
-    time REAL NOT NULL,
-    server TEXT NOT NULL,
-    fields TEXT NOT NULL,
-    frame BLOB NOT NULL,
-    bytes INTEGER NOT NULL
-) STRICT"""
-_PUT = "INSERT INTO notes (ledger, time, server, fields, frame, bytes) VALUES (?, ?, ?, ?, ?, ?)"
-_READ = """SELECT number, time, server, fields, iif(ledger = ?, NULL, frame) FROM notes
-    WHERE number > ? AND time > ? ORDER BY number"""
-# Each server keeps its newest ones, and none loses any to another that has more. The last stays,
-# so that no number comes twice.
-_DROP = """DELETE FROM notes WHERE number < (SELECT max(number) FROM notes)
-    AND (time < ? OR number IN (SELECT number FROM (
-    SELECT number, sum(bytes) OVER (ORDER BY own, number) AS total FROM (
-        SELECT number, bytes, sum(bytes) OVER (PARTITION BY server ORDER BY number DESC) AS own
-        FROM notes)) WHERE total > ?))"""
+AREA_BYTES = 3 * RESULT_BYTES  # of notes that are kept, and new ones
+AREA_NOTES = 4096  # that are put until all move, if the area does not get full before
+# How often the notes have moved; where the last one ends; its number.
+_HEAD = struct.Struct("=qqq")
+_EMPTY = _HEAD.pack(0, _HEAD.size, 0)
+_LINES = 7  # of a note
 # Whatever a file may have in it, another process of this user may have written.
-_FAILURES = OSError, ValueError, TypeError, RecursionError, sqlite3.Error, StateError
+_FAILURES = (
+    *(OSError, ValueError, TypeError, ArithmeticError, RecursionError, struct.error),
+    StateError,
+)
+
+
+class _StoredNote(NamedTuple):
+    """A note in the file: a line for each of its fields, after one with their checksum.
+
+    Attributes:
+        number: greater than that of each earlier note.
+        since: when it was put, in seconds since 1970.
+        ledger: that put it.
+        server: that it is about.
+        fields: what only ledgers read, as JSON.
+        frame: a whole answer or request.
+    """
+
+    number: int
+    since: float
+    ledger: bytes
+    server: bytes
+    fields: bytes
+    frame: bytes
+
+    def pack(self) -> bytes:
+        """Write it."""
+        lines = b"%d\n%f\n%b\n%b\n%b\n%b\n" % self
+        return b"%d\n%b" % (crc32(lines), lines)
 
 
 class StoredNotes:
@@ -52,38 +81,24 @@ class StoredNotes:
 
     Args:
         file: that has them.
+
+    Attributes:
+        name: of the ledger.
+        seen: the head of the file, as of the last look.
     """
 
     def __init__(self, file: NotesFile) -> None:
         self._file = file
-        self._ledger = os.urandom(8)
-        self._changes = b""  # of the file, as of the last look
-        self._last = 0
+        self.name = os.urandom(8).hex().encode()
+        self.seen = _EMPTY
 
     def put(self, notes: Sequence[Note]) -> None:
-        """Put notes for the others: at once if one of them is due, or else soon."""
-        self._file.put(self._ledger, notes)
+        """Put notes, which the others can read at once."""
+        self._file.use(self, notes)
 
     def read_new(self) -> list[Note]:
         """Read what the others have put since the last time, the oldest first."""
-        return self._file.use(self._read, creates=False) or []
-
-    def _read(self, connection: sqlite3.Connection) -> list[Note]:
-        if self._file.read_counter() == self._changes:
-            return []
-        now = time.time()
-        connection.execute("BEGIN")
-        with connection:  # nobody else can change the counter until it ends
-            rows = connection.execute(_READ, (self._ledger, self._last, now - RESULT_SECONDS))
-            found = rows.fetchall()
-            self._changes = self._file.read_counter()
-        if found:
-            self._last = found[-1][0]
-        return [
-            Note(server, json.loads(fields), frame, age_seconds=max(0.0, now - since))
-            for _, since, server, fields, frame in found
-            if frame is not None
-        ]
+        return self._file.use(self)
 
 
 class ClientNotes:
@@ -109,9 +124,7 @@ class ClientNotes:
     def _open(self, name: str, find: Callable[[], str]) -> ClientMemory | None:
         if not self._is_used:
             return None
-        if name not in self._files:
-            self._files[name] = NotesFile(find, self._tell)
-        return StoredNotes(self._files[name])
+        return StoredNotes(self._files.setdefault(name, NotesFile(find, self._tell)))
 
     def close(self) -> None:
         """Leave all of it."""
@@ -133,126 +146,151 @@ class NotesFile:
         self._find_client, self._tell = find_client, tell
         self._lock = Lock()
         self._path: str | None = None  # empty once it is over
-        self._folder = -1
-        self._connection: sqlite3.Connection | None = None
-        self._counter = -1
-        self._unchecked = 0
-        self._late: list[tuple[bytes, Note]] = []
-        self._has_late = Event()
-        self._thread: Thread | None = None
+        self._file = self._gate = -1
 
-    def put(self, ledger: bytes, notes: Sequence[Note]) -> None:
-        """Put the notes of a ledger, with those of others that wait, or let them wait."""
-        if self._path == "":
-            return
+    def use(self, ledger: StoredNotes, notes: Sequence[Note] = ()) -> list[Note]:
+        """Put notes of a ledger; without any, read those that are new to it."""
         with self._lock:
-            self._late += [(ledger, note) for note in notes]
-            self._unchecked += sum(NOTE_BYTES + len(note.frame) for note in notes)
-        if self._unchecked > UNCHECKED_BYTES or any(note.is_due for note in notes):
-            self.use(self._put_all)
-        elif not self._has_late.is_set():
-            self._has_late.set()
-            if self._thread is None:
-                self._thread = Thread(target=self._put_late, name="notes", daemon=True)
-                self._thread.start()
+            try:
+                if self._path is None:
+                    self._open()
+                if self._path and (notes or self._read_head() != ledger.seen):
+                    return self._exchange(ledger, notes)
+            except _FAILURES as error:
+                note = f"flows are followed in this run alone: {error}"
+                self._tell(Finding(UNSHARED, "envelope", action=Action.WARN, note=note))
+                self._leave()
+        return []
 
-    def _put_late(self) -> None:
-        while self._has_late.wait() and self._path != "":
-            time.sleep(LATE_SECONDS)
-            self._has_late.clear()
-            self.use(self._put_all)
-            if self._late:  # somebody else wrote
-                self._has_late.set()
-
-    def _put_all(self, connection: sqlite3.Connection) -> None:
-        """Put all that waits."""
-        if not self._late:
-            return
-        now = time.time()
-        rows = [
-            (
-                ledger,
-                now,
-                note.server,
-                json.dumps(note.fields),
-                note.frame,
-                NOTE_BYTES + len(note.frame),
-            )
-            for ledger, note in self._late
-        ]
-        connection.execute("BEGIN IMMEDIATE")
-        with connection:
-            connection.executemany(_PUT, rows)
-            if self._unchecked > UNCHECKED_BYTES:
-                self._unchecked = 0
-                connection.execute(_DROP, (now - RESULT_SECONDS, RESULT_BYTES))
-        self._late.clear()
-
-    def read_counter(self) -> bytes:
-        """Read the number of changes, which is in its head (sqlite.org/fileformat.html, 1.3.7)."""
-        return os.pread(self._counter, 4, 24)
+    def _open(self) -> None:
+        client = self._find_client()
+        self._path = client and client_path(client)
+        if client:
+            self._file = enter(self._path)
+            self._gate = open_file(self._path + GATE)
+            remove_abandoned(os.path.dirname(self._path))
 
     def close(self) -> None:
         """Leave it; the client's last process removes the file."""
         with self._lock:
             self._leave()
 
-    def use(
-        self, work: Callable[[sqlite3.Connection], list[Note] | None], *, creates: bool = True
-    ) -> list[Note] | None:
-        """Work on the file; None if that fails, or there is none."""
-        with self._lock:
-            try:
-                connection = self._connection or self._open(creates=creates)
-                return None if connection is None else work(connection)
-            except _FAILURES as error:
-                self._lose(error)
-        return None
-
-    def _open(self, *, creates: bool) -> sqlite3.Connection | None:
-        """Enter the client's folder, and open the file if there is one."""
-        if self._path is None:
-            client = self._find_client()
-            self._path = client and client_folder(client)
-            if self._path:
-                self._folder = enter(self._path)
-                remove_abandoned(os.path.dirname(self._path))
-        path = os.path.join(self._path, FILE)
-        if not self._path or not (creates or os.path.exists(path)):
-            return None
-        if self._counter < 0:
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
-            self._counter = os.open(path, flags, 0o600)
-        connection = sqlite3.connect(
-            path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("PRAGMA synchronous = OFF")  # nobody reads it after a power cut
-        # In memory, for a third of the time. Not SQLite's log: another process can cut its index,
-        # which is mapped memory, short. Whoever is killed within 20 µs may leave a damaged file.
-        connection.execute("PRAGMA journal_mode = MEMORY")
-        connection.execute(_TABLE)
-        self._connection = connection
-        return connection
-
-    def _lose(self, error: Exception) -> None:
-        """Leave the file for good, unless somebody else only writes to it."""
-        is_busy = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY
-        if is_busy and self._unchecked < RESULT_BYTES:
-            return
-        note = f"flows are followed in this run alone: {error}"
-        self._tell(Finding(UNSHARED, "envelope", action=Action.WARN, note=note))
-        self._leave()
-
     def _leave(self) -> None:
-        """Leave the file for good; under the lock."""
-        path, self._path = self._path, ""
-        self._late.clear()
-        self._has_late.set()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
-        if self._counter >= 0:
-            os.close(self._counter)  # not before: it takes the locks of the connection with it
-            self._counter = -1
-        if path and self._folder >= 0:
-            leave(path, self._folder)
+        """Leave it for good; under the lock."""
+        if self._path and self._file >= 0:
+            leave(self._path, self._file)
+        if self._gate >= 0:
+            os.close(self._gate)
+        self._file = self._gate = -1
+        self._path = ""
+
+    def _read_head(self) -> bytes:
+        return os.pread(self._file, _HEAD.size, 0) or _EMPTY
+
+    def _exchange(self, ledger: StoredNotes, notes: Sequence[Note]) -> list[Note]:
+        """Put notes or read them, while no other process does."""
+        import fcntl
+
+        end = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(PAUSE_SECONDS)
+        try:
+            head = self._read_head()
+            if _HEAD.unpack(head)[-1] < _HEAD.unpack(ledger.seen)[-1]:
+                raise StateError("notes are missing")
+            if not notes:
+                return self._read(ledger, head)
+            self._append(ledger, head, notes)
+        finally:
+            fcntl.flock(self._gate, fcntl.LOCK_UN)
+        return []
+
+    def _append(self, ledger: StoredNotes, head: bytes, notes: Sequence[Note]) -> None:
+        """Put notes behind the others; if there is no room, move the newest with them."""
+        moves, end, last = _HEAD.unpack(head)
+        new = [
+            _StoredNote(
+                number,
+                time.time(),
+                ledger.name,
+                note.server.encode().replace(b"\n", b" "),
+                json.dumps(note.fields).encode(),
+                note.frame.replace(b"\n", b" "),
+            )
+            for number, note in enumerate(notes, last + 1)
+        ]
+        data = b"".join(note.pack() for note in new)
+        number = last + len(new)
+        start = _find_area(moves)
+        if end + len(data) > start + AREA_BYTES or last // AREA_NOTES < number // AREA_NOTES:
+            kept = _choose_newest(self._load(start, end))
+            data = b"".join(note.pack() for note in [*kept, *new])
+            moves += 1
+            end = _find_area(moves)
+        new_head = _HEAD.pack(moves, end + len(data), number)
+        for start, each in (end, data), (0, new_head):
+            if os.pwrite(self._file, each, start) < len(each):
+                raise StateError("the disk is full")
+        if ledger.seen == head:
+            ledger.seen = new_head
+
+    def _read(self, ledger: StoredNotes, head: bytes) -> list[Note]:
+        """Read what is new to a ledger."""
+        moves, end, _ = _HEAD.unpack(head)
+        last_moves, last_end, last = _HEAD.unpack(ledger.seen)
+        stored = self._load(last_end if moves == last_moves else _find_area(moves), end)
+        ledger.seen = head
+        return [
+            Note(
+                note.server.decode(),
+                json.loads(note.fields),
+                note.frame,
+                age_seconds=max(0.0, time.time() - note.since),
+            )
+            for note in stored
+            if note.number > last and note.ledger != ledger.name
+        ]
+
+    def _load(self, start: int, end: int) -> list[_StoredNote]:
+        size = end - start
+        data = os.pread(self._file, size, start) if size <= AREA_BYTES else b""
+        lines = data.split(b"\n")
+        stored = []
+        for line in range(0, len(lines) - 1, _LINES):
+            checksum, *fields = lines[line : line + _LINES]
+            if crc32(b"\n".join((*fields, b""))) != int(checksum):
+                size = -1
+            number, since, *texts = fields
+            stored.append(_StoredNote(int(number), float(since), *texts))
+        if len(data) != size:
+            raise StateError("notes are damaged")
+        return stored
+
+
+def _find_area(moves: int) -> int:
+    return _HEAD.size + moves % 2 * AREA_BYTES
+
+
+def _choose_newest(stored: list[_StoredNote]) -> list[_StoredNote]:
+    """Drop the notes over the bounds.
+
+    Each server keeps its newest ones, and none loses any to another that has more.
+    """
+    own = Counter[bytes]()
+    ranked = []
+    for note in reversed(stored):
+        size = NOTE_BYTES + sum(map(len, note[3:]))
+        own[note.server] += size
+        ranked.append((own[note.server], note, size))
+    total, chosen = 0, []
+    for _, note, size in sorted(ranked):
+        total += size
+        if total <= RESULT_BYTES:
+            chosen.append(note)
+    return sorted(chosen)

@@ -100,9 +100,8 @@ class Recorder:
         self._writer = VerdictWriter(
             self._thread.opened, server, run, pins, needs_review=needs_review
         )
-        self._queue: deque[PendingVerdict | threading.Event] = deque()
+        self._queue: deque[PendingVerdict] = deque()
         self._batch: list[PendingVerdict] = []
-        self._markers: list[threading.Event] = []
         self._due = 0  # of the queue, in this round
         self._chars = 0
         self._lost = 0
@@ -182,15 +181,6 @@ class Recorder:
         if self._thread.is_idle and verdict.findings:
             self._thread.wake.set()
 
-    def flush(self, timeout_seconds: float = CLOSE_SECONDS) -> bool:
-        """Wait until everything recorded so far is written; False if that fails."""
-        if not self._has_begun:
-            return True
-        marker = threading.Event()
-        self._queue.append(marker)
-        self._thread.wake.set()
-        return marker.wait(timeout_seconds) and self.healthy
-
     def close(self) -> None:
         """Write all pending verdicts."""
         with self._room:
@@ -236,20 +226,17 @@ class Recorder:
         while self._due and len(self._batch) < BATCH_ROWS:
             self._due -= 1
             item = self._queue.popleft()
-            if isinstance(item, threading.Event):
-                self._markers.append(item)
-                continue
             self._batch.append(item)
             if item.findings:
                 _describe_failure(partial(self._log_findings, item))
-        return bool(self._batch or self._lost or self._markers)
+        return bool(self._batch or self._lost)
 
     def append_batch(self) -> bool:
         """Write the batch in a transaction that others share; False if it has more than rows."""
         return self._writer.append(self._batch, self._lost)
 
     def end_batch(self, failure: Exception | None, *, is_written: bool) -> bool:
-        """Write the batch, unless it is or cannot be, and tell all who wait; False if it is not."""
+        """Write the batch, unless it is or cannot be; False if it is not."""
         written = self._attempt(partial(self._write, is_written=is_written), "written", failure)
         if written and self._note.verdicts:
             remove_note(self._store_path, self._note.run)
@@ -259,9 +246,6 @@ class Recorder:
         self._report_pins()
         with self._room:
             self._room.notify_all()
-        for marker in self._markers:
-            marker.set()
-        self._markers.clear()
         return written
 
     def watch(self, failure: Exception | None) -> None:
@@ -285,10 +269,9 @@ class Recorder:
         """Write next to the store how many verdicts are missing, in case this run ends first."""
         if not self._note.run:
             return
-        waiting = sum(isinstance(item, PendingVerdict) for item in list(self._queue))
         now = to_utc_text(time.time())
         self._note = self._note._replace(
-            verdicts=self._lost + len(self._batch) + waiting,
+            verdicts=self._lost + len(self._batch) + len(self._queue),
             since=self._note.since if self._note.verdicts else now,
             until=now,
             is_over=is_over,

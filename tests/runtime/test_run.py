@@ -18,6 +18,7 @@ from pipeguard.runtime import run
 from pipeguard.state.audit import find_loosened
 from pipeguard.state.store import open_store
 from tests.fuzz.rulebook import engines
+from tests.state.conftest import wait_until_written
 
 
 def test_a_runs_name_is_eight_letters_and_digits_and_another_each_time() -> None:
@@ -48,7 +49,7 @@ def test_a_policy_that_stops_less_has_a_row_with_which_status_begins() -> None:
     looser = Policy(layers=(Layer(exceptions=(Exempt(Selector("secrets.jwt"), "made up"),)),))
     for policy, is_told in ((Policy(), False), (looser, True)):
         one._adopt(policy)
-        one._recorder.flush()
+        wait_until_written(one._recorder)
         with open_store(one.store) as store:
             assert bool(find_loosened(store)) is is_told
         screen = CliRunner().invoke(status).output

@@ -30,6 +30,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from tests.fuzz.rulebook import engines
+from tests.state.conftest import wait_until_written
 from tests.state.samples import silent
 
 SECONDS = float(os.environ.get("PIPEGUARD_SOAK_SECONDS", "3"))
@@ -225,7 +226,7 @@ def test_nothing_is_lost_between_threads(tmp_path: Path) -> None:
             break
         one = begun(tmp_path / f"{number}.db", min(left, ROUND_SECONDS))
         done.update(played(one))
-        assert one.recorder.flush()
+        assert wait_until_written(one.recorder)
         assert one.recorder.healthy
         one.recorder.close()
         check(one)

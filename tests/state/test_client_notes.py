@@ -1,27 +1,33 @@
 """The notes of one client's ledgers: who reads which, what stays, and what happens if they fail."""
 
+from __future__ import annotations
+
 import os
 import resource
 import signal
-import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
+from fcntl import LOCK_EX, flock
 from functools import partial
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
 from pipeguard.detect.flows.ledger import RESULT_BYTES
 from pipeguard.firewall.finding import Finding
 from pipeguard.firewall.session.memory import Note
-from pipeguard.state import client_folder
+from pipeguard.state import client_file, client_notes
 from pipeguard.state.audit import UNSHARED
-from pipeguard.state.client_notes import ClientNotes, NotesFile, StoredNotes
-from tests.launch.processes import until
+from pipeguard.state.client_notes import AREA_NOTES, ClientNotes, NotesFile, StoredNotes
 
-DUE = Note("mail", [True, "read_mail", 3, None, "ä"], b'{"id":1}', is_due=True)
-LATE = DUE._replace(server="calc", is_due=False)
+MAIL = Note("mail", [True, "read_mail", 3, None, "ä\n"], b'{"id":1}')
+CALC = MAIL._replace(server="calc")
+
+
+OPENED: list[Process] = []
 
 
 class Process:
@@ -31,6 +37,7 @@ class Process:
         self.told: list[Finding] = []
         self.file = NotesFile(lambda: client, self.told.append)
         self.notes = StoredNotes(self.file)
+        OPENED.append(self)
 
     def read(self) -> list[Note]:
         """Read what is new, as if it were put at this moment."""
@@ -38,28 +45,28 @@ class Process:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The folder of all clients, in a runtime folder."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    return tmp_path / "pipeguard"
+    yield tmp_path / "pipeguard"
+    while OPENED:
+        OPENED.pop().file.close()
 
 
 def the_file(folder: Path) -> Path:
-    (found,) = folder.glob("*/notes-*.db")
+    (found,) = folder.glob("*.notes-2")
     return found
 
 
 def test_each_ledger_reads_what_the_others_put_once_and_in_order(folder: Path) -> None:
     one, two, stranger = Process(), Process(), Process("3 4")
     assert one.read() == two.read() == []
-    assert not [*folder.glob("*/*")], "no file is made to be read"
-    one.notes.put([LATE])
-    one.notes.put([DUE])
+    one.notes.put([CALC])
+    one.notes.put([MAIL])
     again = StoredNotes(one.file)  # of another conversation in the same process
-    again.put([DUE._replace(server="web")])
-    assert two.read() == [LATE._replace(is_due=False), DUE._replace(is_due=False),
-                          DUE._replace(server="web", is_due=False)]  # fmt: skip
+    again.put([MAIL._replace(server="web")])
+    assert two.read() == [CALC, MAIL, MAIL._replace(server="web")]
     assert (two.read(), stranger.read()) == ([], [])
     assert [note.server for note in one.notes.read_new()] == ["web"]
     assert [note.server for note in again.read_new()] == ["calc", "mail"]
@@ -69,41 +76,32 @@ def test_each_ledger_reads_what_the_others_put_once_and_in_order(folder: Path) -
     assert [*folder.iterdir()] == []
 
 
-def test_a_note_that_is_not_due_is_read_soon() -> None:
-    one, two = Process(), Process()
-    one.notes.put([LATE])
-    until(lambda: two.read() != [], "it is read")
-
-
 def test_only_its_owner_reads_and_writes_it(folder: Path) -> None:
     one = Process()
-    one.notes.put([DUE])
-    assert {path.stat().st_mode & 0o777 for path in folder.rglob("*") if path.is_file()} == {0o600}
-    assert {path.stat().st_mode & 0o777 for path in (folder, the_file(folder).parent)} == {0o700}
-    one.file.close()
+    one.notes.put([MAIL])
+    assert [path.stat().st_mode & 0o777 for path in (folder, the_file(folder))] == [0o700, 0o600]
 
 
 def test_a_server_that_says_much_does_not_displace_another(folder: Path) -> None:
     one, two = Process(), Process()
-    one.notes.put([DUE])
-    large = Note("loud", (True,), b"x" * (RESULT_BYTES // 4), is_due=True)
+    one.notes.put([MAIL])
+    large = Note("loud", (True,), b"x" * (RESULT_BYTES // 4))
     for _ in range(12):
         one.notes.put([large])
     for _ in range(3):
-        one.notes.put([Note("loud", (True,), b"", is_due=True)] * 1500)
+        one.notes.put([Note("loud", (True,), b"")] * AREA_NOTES)
     read = two.read()
     assert [note.server for note in read].count("mail") == 1
-    assert sum(len(note.frame) for note in read) <= RESULT_BYTES
-    assert len(read) <= RESULT_BYTES // 1024
-    for each_process in one, two:
-        each_process.file.close()
+    assert sum(len(note.frame) for note in read) <= client_notes.AREA_BYTES
+    assert len(read) <= RESULT_BYTES // 1024 + AREA_NOTES
+    assert the_file(folder).stat().st_size < 2 * client_notes.AREA_BYTES + RESULT_BYTES
 
 
 _HOLD = """
 import sys
-from tests.state.test_client_notes import DUE, Process
+from tests.state.test_client_notes import MAIL, Process
 process = Process()
-process.notes.put([DUE])
+process.notes.put([MAIL])
 print("ready", flush=True)
 sys.stdin.read()
 """
@@ -121,8 +119,8 @@ def test_what_a_killed_process_left_goes_with_the_next_start(folder: Path) -> No
         assert the_file(folder).exists()
         other.send_signal(signal.SIGKILL)
     next_one = Process("5 6")
-    next_one.notes.put([DUE])
-    assert len([*folder.iterdir()]) == 1
+    next_one.notes.put([MAIL])
+    assert the_file(folder).exists()
     next_one.file.close()
     assert [*folder.iterdir()] == []
 
@@ -130,7 +128,7 @@ def test_what_a_killed_process_left_goes_with_the_next_start(folder: Path) -> No
 def test_who_was_there_knows_what_one_put_that_has_left(folder: Path) -> None:
     one, two = Process(), Process()
     assert two.read() == []
-    one.notes.put([DUE])
+    one.notes.put([MAIL])
     one.file.close()
     assert len(two.read()) == 1
     two.file.close()
@@ -145,64 +143,66 @@ def test_many_that_come_and_go_lose_nothing(folder: Path) -> None:
 
 
 _COME_AND_GO = """
-from tests.state.test_client_notes import DUE, Process
+from tests.state.test_client_notes import MAIL, Process
 for _ in range(30):
     process = Process()
     process.read()
     for _ in range(5):
-        process.notes.put([DUE])
+        process.notes.put([MAIL])
         process.read()
     process.file.close()
     assert process.told == [], process.told
 """
 
 
-def test_a_note_waits_while_another_process_writes(folder: Path) -> None:
+@pytest.mark.parametrize(("seconds", "is_put"), [(0.1, True), (20.0, False)])
+def test_a_note_waits_while_another_process_writes(
+    folder: Path, seconds: float, *, is_put: bool
+) -> None:
     one, two = Process(), Process()
-    one.notes.put([LATE._replace(is_due=True)])
-    other = sqlite3.connect(the_file(folder), isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    one.notes.put([DUE])
     assert two.read() == []
-    other.execute("ROLLBACK")
-    other.close()
-    one.notes.put([DUE])
-    assert [note.server for note in two.read()] == ["calc", "mail", "mail"]
-    for each_process in one, two:
-        assert each_process.told == []
-        each_process.file.close()
+    lock = os.open(f"{the_file(folder)}.lock", os.O_RDWR)
+    flock(lock, LOCK_EX)
+    timer = Timer(seconds, os.close, [lock])
+    timer.start()
+    one.notes.put([MAIL])
+    timer.cancel()
+    assert (two.read(), len(one.told)) == ([MAIL] * is_put, not is_put)
+
+
+def test_a_killed_process_leaves_no_half_a_note(folder: Path) -> None:
+    one, two = Process(), Process()
+    one.notes.put([MAIL])
+    with the_file(folder).open("ab") as file:
+        file.write(b"123\n5\n")
+    one.notes.put([CALC])
+    assert two.read() == [MAIL, CALC]
 
 
 def test_only_what_is_ours_is_removed(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "home").mkdir()
-    (folder / "home" / "notes-1.db").touch()
-    left = folder / ("0" * 32)
-    left.mkdir()
-    (left / "letter.txt").touch()
+    for name in "home", "0" * 32:
+        (folder / name).mkdir(parents=True)
+        (folder / name / "letter.txt").touch()
+    (folder / f"{'0' * 32}.txt").touch()
     one = Process()
-    one.notes.put([DUE])
+    one.notes.put([MAIL])
     one.file.close()
-    assert sorted(path.name for path in folder.rglob("*.*")) == ["letter.txt", "notes-1.db"]
+    assert len([*folder.rglob("*.txt")]) == 3
 
 
-def cut_short(folder: Path) -> None:
-    for path in the_file(folder).parent.iterdir():
-        os.truncate(path, 50)
+def spoil(folder: Path, before: bytes, after: bytes) -> None:
+    data = the_file(folder).read_bytes()
+    assert before in data
+    the_file(folder).write_bytes(data.replace(before, after))
 
 
-def spoil_the_table(folder: Path) -> None:
-    with sqlite3.connect(the_file(folder)) as connection:
-        connection.execute("DROP TABLE notes")
-        connection.execute("CREATE TABLE notes (other)")
-
-
-def spoil_a_row(folder: Path, *, time: object = 1e12, fields: object = "[]") -> None:
-    with sqlite3.connect(the_file(folder)) as connection:
-        connection.execute("CREATE TABLE spoilt AS SELECT * FROM notes")
-        connection.execute("DROP TABLE notes")
-        connection.execute("ALTER TABLE spoilt RENAME TO notes")
-        connection.execute("UPDATE notes SET time = ?, fields = ?", (time, fields))
+def spoil_a_note(folder: Path, before: bytes, after: bytes) -> None:
+    """Change a note, with its checksum."""
+    head, note = the_file(folder).read_bytes()[:24], the_file(folder).read_bytes()[24:]
+    text = note.partition(b"\n")[2].replace(before, after)
+    data = b"%d\n%b" % (zlib.crc32(text), text)
+    end = (len(head) + len(data)).to_bytes(8, sys.byteorder)
+    the_file(folder).write_bytes(head[:8] + end + head[16:] + data)
 
 
 def put_a_pipe_in_its_place(folder: Path) -> None:
@@ -211,20 +211,8 @@ def put_a_pipe_in_its_place(folder: Path) -> None:
     os.mkfifo(path)
 
 
-def let_others_write(folder: Path) -> None:
-    the_file(folder).parent.chmod(0o777)
-
-
 def put_a_link_in_its_place(folder: Path) -> None:
-    path = the_file(folder).parent
-    path.rename(folder.parent / "elsewhere")
-    path.symlink_to(folder.parent / "elsewhere")
-
-
-def put_a_file_in_its_place(folder: Path) -> None:
-    path = the_file(folder).parent
-    path.rename(folder.parent / "elsewhere")
-    path.write_text("")
+    the_file(folder).symlink_to(the_file(folder).rename(folder.parent / "elsewhere"))
 
 
 def fill_the_disk(_: Path) -> None:
@@ -235,10 +223,13 @@ def fill_the_disk(_: Path) -> None:
 @pytest.mark.parametrize(
     "harm",
     [
-        *(cut_short, spoil_the_table, let_others_write, fill_the_disk, put_a_pipe_in_its_place),
-        *(put_a_link_in_its_place, put_a_file_in_its_place),
-        *(partial(spoil_a_row, time="noon"), partial(spoil_a_row, fields=None)),
-        partial(spoil_a_row, fields="[" * 100_000),
+        *(fill_the_disk, put_a_pipe_in_its_place, put_a_link_in_its_place),
+        lambda folder: folder.chmod(0o777),
+        *(lambda folder, size=size: os.truncate(the_file(folder), size) for size in (10, 24, 50)),
+        *(partial(spoil, before=b"mail", after=after) for after in (b"Mail", b"mail\n")),
+        partial(spoil, before=bytes(8), after=b"\xff" * 8),
+        partial(spoil_a_note, before=b"[true", after=b"[" * 100_000),
+        partial(spoil_a_note, before=b"mail\n", after=b""),
     ],
 )
 def test_a_file_that_fails_is_told_once_and_then_left(
@@ -246,32 +237,30 @@ def test_a_file_that_fails_is_told_once_and_then_left(
 ) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     one = Process()
-    one.notes.put([DUE])
+    one.notes.put([MAIL])
     try:
         harm(folder)
         two = Process()
         for _ in range(3):
             two.read()
-            two.notes.put([DUE] * 50)
+            two.notes.put([MAIL] * 50)
         assert two.read() == []
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert [finding.rule for finding in two.told] == [UNSHARED]
-    two.file.close()
-    one.file.close()
 
 
 def test_a_link_in_the_place_of_the_folder_is_not_followed(folder: Path) -> None:
     folder.symlink_to(folder.parent)
     one = Process()
-    one.notes.put([DUE])
+    one.notes.put([MAIL])
     assert [finding.rule for finding in one.told] == [UNSHARED]
     assert [*folder.parent.iterdir()] == [folder]
 
 
 def test_a_client_that_is_not_known_shares_nothing(folder: Path) -> None:
     one = Process("")
-    one.notes.put([DUE])
+    one.notes.put([MAIL])
     assert (one.read(), one.told, folder.exists()) == ([], [], False)
 
 
@@ -283,24 +272,20 @@ def test_a_token_has_one_memory_and_no_token_has_none() -> None:
     assert mine
     assert same
     assert theirs
-    mine.put([DUE])
+    mine.put([MAIL])
     assert [len(each_memory.read_new()) for each_memory in (mine, same, theirs)] == [0, 1, 0]
     here.close()
     there.close()
     assert told == []
 
 
-def test_a_locked_folder_is_given_up_after_a_while(
+def test_a_locked_file_is_given_up_after_a_while(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fcntl import LOCK_EX, flock
-
-    monkeypatch.setattr(client_folder, "TRIES", 2)
-    path = client_folder.client_folder("1 2")
-    os.mkdir(path, 0o700)
-    descriptor = os.open(path, os.O_RDONLY)
+    monkeypatch.setattr(client_file, "TRIES", 2)
+    descriptor = os.open(client_file.client_path("1 2"), os.O_RDONLY | os.O_CREAT)
     flock(descriptor, LOCK_EX)
     one = Process()
-    one.notes.put([DUE])
+    one.notes.put([MAIL])
     assert [finding.rule for finding in one.told] == [UNSHARED]
     os.close(descriptor)

@@ -32,6 +32,7 @@ from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
+from tests.state.conftest import wait_until_written
 from tests.state.samples import FINDING, FORECAST, POISONED, decide_all, held, seen, silent, verdict
 
 ROOT = Path(__file__).parents[2]
@@ -78,7 +79,7 @@ def test_a_verdict_is_written_with_findings_and_hash(recorder: Recorder, path: P
     frame = b'{"jsonrpc":"2.0"}'
     recorder.client = "editor 1.0"
     recorder.record(verdict("RUN.c1", frame, (FINDING,)))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     (row,) = written(path)
     entry = row.entry
     assert (row.chain, row.seq, row.server) == ("RUN", 1, "weather")
@@ -94,7 +95,7 @@ def test_a_verdict_is_written_with_findings_and_hash(recorder: Recorder, path: P
 
 def test_an_event_that_is_written_a_moment_later_is_found(recorder: Recorder, path: Path) -> None:
     recorder.record(verdict("RUN.c1", findings=(FINDING,)))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     later = threading.Timer(0.3, recorder.record, [verdict("RUN.c2", findings=(FINDING,))])
     later.start()
     assert find_event(path, "RUN.c2").name == "RUN.c2"
@@ -106,7 +107,7 @@ def test_an_event_that_is_written_a_moment_later_is_found(recorder: Recorder, pa
 def test_what_could_not_be_read_is_written_too(recorder: Recorder, path: Path) -> None:
     recorder.record(Verdict(Direction.TO_CLIENT, b"\xff", FINDING.action, None, None, (FINDING,)))
     recorder.record(verdict("\ud800".encode("utf-8", "replace").decode(), b"\xff" * 9))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     first = written(path)[0].entry
     assert (first.kind, first.method, first.tool) == ("unreadable", "", "")
 
@@ -114,7 +115,7 @@ def test_what_could_not_be_read_is_written_too(recorder: Recorder, path: Path) -
 def test_nothing_is_started_before_the_first_verdict(path: Path) -> None:
     before = threading.enumerate()
     recorder = Recorder(path, "weather", "RUN", log=silent)
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     assert {*threading.enumerate()} <= {*before}
     recorder.close()
     assert not path.exists()
@@ -167,7 +168,7 @@ def test_memory_stays_flat_over_thousands_of_verdicts(path: Path) -> None:
         for i in range(count):
             recorder.record(verdict(f"RUN.c{i}", frame + str(i).encode()))
             if i % 500 == 499:
-                assert recorder.flush()
+                assert wait_until_written(recorder)
         gc.collect()
         return tracemalloc.get_traced_memory()[0]
 
@@ -220,12 +221,12 @@ def test_a_store_that_is_locked_is_told_once_and_caught_up_with(
         assert log.something.wait(60)
         assert not is_healthy(recorder)
         for _ in range(3):
-            assert not recorder.flush()
+            assert not wait_until_written(recorder)
         assert list(path.parent.glob("*.missing"))
         assert read_notes(path) == [], "it goes on, and may write them yet"
         for i in range(1, 100):
             recorder.record(verdict(f"RUN.c{i}"))
-    while not recorder.flush():
+    while not wait_until_written(recorder):
         pass
     assert is_healthy(recorder)
     recorder.close()
@@ -247,7 +248,7 @@ def test_a_store_that_stays_broken_is_told_at_the_end(path: Path) -> None:
     log = Heard()
     recorder = Recorder(path, "weather", "RUN", log=log)
     recorder.record(verdict())
-    assert not recorder.flush()
+    assert not wait_until_written(recorder)
     recorder.close()
     assert not recorder.healthy
     assert [event for _, event, _ in log.lines] == [
@@ -268,7 +269,7 @@ def test_an_approval_from_elsewhere_is_told_while_the_server_runs(path: Path) ->
     recorder = Recorder(path, "weather", "RUN", log=silent, pins={}, on_pins=on_pins_changed)
     recorder.record(verdict(pins=(seen(FORECAST),)))
     recorder.record(verdict(pins=(held(POISONED),)))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     with open_store(path) as person:
         decide_all(person.approve, person, "weather")
         person.remember("mail", [seen(FORECAST)])
@@ -297,7 +298,7 @@ def test_a_finding_wakes_a_recorder_that_sleeps(
     log = Heard()
     recorder = Recorder(path, "weather", "RUN", log=log)
     recorder.record(verdict("RUN.c1"))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     recorder.record(verdict("RUN.c2", findings=(FINDING,)))
     assert log.something.wait(60)
     recorder.close()
@@ -311,7 +312,7 @@ def test_an_unwritable_row_is_told_and_the_rest_written(path: Path) -> None:
     half = verdict()._replace(event="RUN.\ud800")  # UTF-8 has no place for half a character
     for number, one in enumerate((verdict(), verdict(findings=(odd,)), half, verdict())):
         recorder.record(one._replace(event=one.event or f"RUN.c{number}", action=Action.ALLOW))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     assert recorder.missing == 2
     recorder.record(verdict("RUN.c9"))
     recorder.close()
@@ -339,12 +340,12 @@ def test_a_log_and_a_listener_that_fail_end_nothing(
 
     recorder = Recorder(path, "weather", "RUN", log=log, pins={}, on_pins=on_pins_changed)
     recorder.record(verdict("RUN.c1", findings=(FINDING,), pins=(held(POISONED),)))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     with open_store(path) as person:
         decide_all(person.approve, person, "weather")
     while len(told) < 3:
         recorder.record(verdict("RUN.more"))
-        assert recorder.flush()
+        assert wait_until_written(recorder)
     assert recorder.healthy
     recorder.close()
     assert told[2][TOOL].approved_definition == held(POISONED).definition
@@ -389,7 +390,7 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
     told: list[Mapping[tuple[str, str], Pin]] = []
     recorder = Recorder(path, "weather", "RUN", log=silent, pins={}, on_pins=told.append)
     recorder.record(verdict("RUN.c1", pins=(seen(FORECAST),)))
-    assert recorder.flush()
+    assert wait_until_written(recorder)
     if becomes == "no folder":
         shutil.rmtree(path.parent.rename(tmp_path / "removed"))  # at once: a watcher begins it anew
     elif becomes == "moved away":
@@ -400,15 +401,15 @@ def test_a_store_that_is_taken_away_is_begun_anew_and_a_row_says_so(
     if becomes == "another":
         other = Recorder(path, "mail", "OTHER", log=silent)
         other.record(verdict("OTHER.c1"))
-        assert other.flush()
+        assert wait_until_written(other)
         recorder.record(verdict("RUN.c2"))
-        assert recorder.flush()
+        assert wait_until_written(recorder)
         other.record(verdict("OTHER.c2"))  # while ours has let go of the file before
         recorder.close()
         other.close()
     else:
         recorder.record(verdict("RUN.c2"))
-        assert recorder.flush()
+        assert wait_until_written(recorder)
         recorder.close()
     ours = [row for row in written(path) if row.chain == "RUN"]
     told_of = [(row.entry.kind, row.entry.event) for row in ours]
@@ -453,13 +454,13 @@ from pathlib import Path
 from pipeguard.state.finding_log import FindingLog
 from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import Recorder
-from tests.state.samples import silent, verdict
+from tests.state.test_recorder import silent, verdict, wait_until_written
 path, run, count = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 recorder = Recorder(path, "weather", run, log=silent)
 for i in range(count):
     recorder.record(verdict(f"{run}.c{i}", findings=()))
     if i % 2000 == 1999:
-        recorder.flush()
+        wait_until_written(recorder)
         print("written", flush=True)
 recorder.close()
 """

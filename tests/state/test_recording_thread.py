@@ -15,6 +15,7 @@ from pipeguard.state.missing import MissingVerdicts, read_notes, write_note
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store, open_store
 from pipeguard.state.verification import verify
+from tests.state.conftest import wait_until_written
 from tests.state.samples import seen, silent, verdict
 
 SERVERS = ("weather", "mail", "files")
@@ -26,7 +27,7 @@ def recorders(path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Reco
     recorders = [Recorder(path, server, server.upper(), log=silent) for server in SERVERS]
     for recorder in recorders:  # the first rows of a run are written by themselves
         recorder.record(verdict())
-        assert recorder.flush()
+        assert wait_until_written(recorder)
     yield recorders
     for recorder in recorders:
         recorder.close()
@@ -47,10 +48,6 @@ def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "recorder"]
 
 
-def flush(recorders: list[Recorder]) -> list[bool]:
-    return [recorder.flush() for recorder in recorders]
-
-
 def test_runs_of_a_process_share_a_thread_to_the_end(path: Path, recorders: list[Recorder]) -> None:
     (thread,) = threads()
     for number in range(1, 100):
@@ -69,11 +66,11 @@ def test_rows_of_several_runs_are_one_transaction(
     path: Path, recorders: list[Recorder], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(recorder_module, "BATCH_SECONDS", 60)
-    assert all(flush(recorders))  # it waits that long from the next round on
+    assert all([*map(wait_until_written, recorders)])  # it waits that long from the next round on
     with open_store(path) as other:
         before = other.change_counter()
         record(recorders)
-        recorders[0].flush()
+        wait_until_written(recorders[0])
         assert count_rows(path) == dict.fromkeys(SERVERS, 2)
         assert other.change_counter() == before + 1
 
@@ -83,7 +80,7 @@ def test_an_unwritable_row_costs_no_other_runs_rows(path: Path, recorders: list[
         recorder.record(verdict(frame=b"{}"))
     recorders[1].record(verdict("\ud800"))
     record(recorders)
-    assert all(flush(recorders))
+    assert all([*map(wait_until_written, recorders)])
     assert count_rows(path) == dict.fromkeys(SERVERS, 3)
     assert count_rows(path, "gap") == {"weather": 0, "mail": 1, "files": 0}
     assert verify(path) == []
@@ -100,7 +97,7 @@ def test_the_next_run_starts_a_missing_thread(path: Path, monkeypatch: pytest.Mo
             first.record(verdict())
     first.close()
     second.record(verdict())
-    assert second.flush()
+    assert wait_until_written(second)
     second.close()
 
 
@@ -134,7 +131,7 @@ def test_a_run_that_begins_while_the_thread_dies_is_unhealthy_and_the_next_one_i
     late.close()
     following = Recorder(path, "weather", "NEXT", log=silent)
     following.record(verdict())
-    assert following.flush()
+    assert wait_until_written(following)
     following.close()
 
 
@@ -169,7 +166,7 @@ def test_pins_that_cannot_be_read_cost_no_other_run_its_rows(
     monkeypatch.setattr(Store, "pins", read)
     path.unlink()  # all runs read their pins again
     record(recorders)
-    assert flush(recorders) == [True, False, True]
+    assert [*map(wait_until_written, recorders)] == [True, False, True]
     assert count_rows(path) == {"weather": 1, "mail": 0, "files": 1}
 
 
@@ -179,7 +176,7 @@ def test_what_an_earlier_run_lost_is_told_once(path: Path) -> None:
     write_note(path, MissingVerdicts("OLD", "mail", 7, when, when, is_over=True))
     recorders = [Recorder(path, server, server.upper(), log=silent) for server in SERVERS]
     record(recorders)
-    assert all(flush(recorders))
+    assert all([*map(wait_until_written, recorders)])
     for recorder in recorders:
         recorder.close()
     assert sum(count_rows(path, "gap").values()) == 1

@@ -15,6 +15,7 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store, open_store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.servers import find_servers
+from tests.state.conftest import wait_until_written
 from tests.state.samples import silent, verdict
 from tests.ui.conftest import PageTerminal
 from tests.ui.samples import SECRET, SERVER, fill, stop
@@ -39,7 +40,7 @@ def record_calls(store: Path, *findings: Finding) -> None:
         recorder.record(call)
         recorder.record(call._replace(kind=MessageKind.RESULT, answer_seconds=0.005))
         if number % 500 == 0:
-            recorder.flush(20)
+            wait_until_written(recorder)
     recorder.close()
 
 

@@ -1,17 +1,15 @@
 """Notes about results and requests, for the other ledgers of a client."""
 
-from pipeguard.detect.flows.tool_labels import PRIVATE, Label, Tool, ToolAct
+from pipeguard.detect.flows.tool_labels import Label, Tool, ToolAct
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.session.memory import Note
 
-_READS = PRIVATE | Label.TAKES_IN
-
 
 def note_result(result: ToolResult) -> Note:
-    """Note a result, which the others need before the client has it if its tool reads."""
+    """Note a result."""
     tool = result.tool
     fields = True, *_list_fields(tool), *result.about
-    return Note(tool.server, fields, result.frame, tool.labels.meets(_READS))
+    return Note(tool.server, fields, result.frame)
 
 
 def note_request(tool: Tool, frame: bytes) -> Note:

@@ -48,14 +48,12 @@ class Note(NamedTuple):
         server: that it is about.
         fields: what only ledgers read: texts, whole numbers and truth values.
         frame: a whole answer or request.
-        is_due: True if the others must be able to read it before the frame is forwarded.
         age_seconds: for how long they could have read it.
     """
 
     server: str
     fields: Sequence[Any]
     frame: bytes
-    is_due: bool = False
     age_seconds: float = 0.0
 
 
@@ -66,7 +64,7 @@ class ClientMemory(Protocol):
     """
 
     def put(self, notes: Sequence[Note]) -> None:
-        """Put notes for the others: at once if one of them is due, or else soon."""
+        """Put notes, which the others can read at once."""
 
     def read_new(self) -> list[Note]:
         """Read what the others have put since the last time, the oldest first."""

@@ -1,0 +1,91 @@
+"""The file that one client's guards share: there while any of them runs.
+
+Each process that uses it holds a shared lock on it (flock(2)). A process that gets an exclusive
+lock removes it: the last to leave, or, if that one was killed, the next process to enter any such
+file. Linux and macOS.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from hashlib import blake2b
+
+from pipeguard.errors import StateError
+from pipeguard.state.paths import believe, clients_folder, state_folder_text
+
+SUFFIX = ".notes-2"  # another form has another name
+# Behind it: the file that is locked by whoever reads or writes. Opened after the other one.
+GATE = ".lock"
+_FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+TRIES = 50  # while somebody else removes it
+PAUSE_SECONDS = 0.002
+
+
+def client_path(client: str) -> str:
+    """The path of a client's file, in a folder that is created if it is missing.
+
+    Raises:
+        OSError: the folder cannot be created.
+        StateError: another user may write to the folder.
+    """
+    folder = clients_folder()
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    believe(folder, os.lstat(folder))
+    name = f"{state_folder_text()}\0{client}".encode()
+    return os.path.join(folder, blake2b(name, digest_size=16).hexdigest() + SUFFIX)
+
+
+def enter(path: str) -> int:
+    """Create a file if it is missing, and use it together with others.
+
+    Returns:
+        Its descriptor, to be given to `leave`.
+
+    Raises:
+        OSError: it cannot be used, or is a link.
+        StateError: another process keeps it for itself.
+    """
+    from fcntl import LOCK_NB, LOCK_SH, flock
+
+    for _ in range(TRIES):
+        file = open_file(path)
+        with suppress(FileNotFoundError, BlockingIOError):
+            flock(file, LOCK_SH | LOCK_NB)
+            if os.path.samestat(os.stat(path), os.fstat(file)):
+                return file
+        os.close(file)
+        time.sleep(PAUSE_SECONDS)
+    raise StateError(f"{path} is locked.")
+
+
+def open_file(path: str) -> int:
+    """Open a file for reading and writing; create it if it is missing.
+
+    Raises:
+        OSError: it cannot be used, or is a link.
+    """
+    return os.open(path, _FLAGS | os.O_CREAT, 0o600)
+
+
+def leave(path: str, file: int) -> None:
+    """Use a file no more; the last one removes it."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    with suppress(OSError):  # others use it, and this process has given up its lock
+        flock(file, LOCK_EX | LOCK_NB)
+        if os.path.samestat(os.lstat(path), os.fstat(file)):  # nobody can replace it now
+            with suppress(FileNotFoundError):
+                os.unlink(path + GATE)  # first, so that nobody who enters has opened it
+            os.unlink(path)
+    os.close(file)
+
+
+def remove_abandoned(folder: str) -> None:
+    """Remove the files that no process uses, because the last one was killed."""
+    for name in os.listdir(folder):
+        path = os.path.join(folder, name)
+        if name.endswith(SUFFIX):
+            with suppress(OSError):
+                leave(path, os.open(path, _FLAGS))
