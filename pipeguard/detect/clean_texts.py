@@ -17,7 +17,7 @@ from pipeguard.records import NamedTuple
 
 # Messages of client and server before any call, with the same words in most runs.
 HANDSHAKE = frozenset({*OPENINGS, *LISTS, "notifications/initialized", "ping"})
-NAMED_BYTES = 2**16  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
+NAMED_BYTES = 2**22  # of a frame that may come again; its name costs 1 us/KB, and reading it 20
 SHORT_BYTES = 1024  # of one that is remembered without hashing it
 # As SDKs write the id: first or last, with or without spaces.
 _AROUND_ID = (b'{"jsonrpc":"2.0","id":', b',"id":'), (b'{"jsonrpc": "2.0", "id": ', b', "id": ')

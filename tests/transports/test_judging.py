@@ -197,7 +197,9 @@ async def test_who_leaves_while_it_is_judged_leaves_a_record_and_nothing_else() 
     await judge(session, TO_SERVER, NOTIFICATION)
     for number in range(1, 4):
         exchange = session.fork()
-        large = asyncio.create_task(judge(exchange, TO_SERVER, sized(number, HUGE_BYTES)))
+        large = asyncio.create_task(
+            judge(exchange, TO_SERVER, sized(number, HUGE_BYTES + 5 * number))
+        )
         assert await asyncio.to_thread(session.began.wait, PATIENCE_SECONDS)
         session.began.clear()
         large.cancel()
