@@ -4,10 +4,8 @@ Has no grammar: it finds a name, a sign and a value, which is what each of these
 roles.
 """
 
-import csv
 import json
 import re
-from html import unescape
 
 from pipeguard.detect.text.escapes import unpercent
 from pipeguard.detect.words import arguments as lists
@@ -17,7 +15,6 @@ from pipeguard.firewall.protocol import codes, strict_json
 from pipeguard.firewall.protocol.json_values import JsonValue
 
 END_CHARS = 200  # of JSON, in which its last bracket is looked for
-csv.field_size_limit(2**31 - 1)  # a field may be as long as a frame: it raises beyond its limit
 
 _SPACE = r"[\x20\t]"
 _NAME = r"[\"']?([\w.-]{1,64})[\"']?"
@@ -69,6 +66,9 @@ def find_members(text: str) -> JsonValue:
     if not (_NOTATION.match(text) or _JSON.match(text)):
         return []
     if table := _TABLE.match(text):
+        import csv  # here, because few texts are tables
+
+        csv.field_size_limit(2**31 - 1)  # a field may be as long as a frame: it raises beyond it
         return [*csv.DictReader(text.splitlines(), restkey="", delimiter=table[1])]
     if _FORM.match(text):
         text = unpercent(text.replace("&", "\n").replace("+", " "))
@@ -80,6 +80,8 @@ def find_members(text: str) -> JsonValue:
 
 def _unquote(member: re.Match[str]) -> str:
     """The value of a member without the escapes of JSON or XML."""
+    from html import unescape  # here, because its table of names is large
+
     text = unescape(next(filter(None, member.group(*_VALUES)), ""))
     read = parse_json(f'["{text}"]') if "\\" in text else None
     return str(read[0]) if isinstance(read, list) else text
