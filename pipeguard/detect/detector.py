@@ -250,13 +250,13 @@ class DetectionSource:
         for engine in self._scanners[surface]:
             engine.load()
 
-    def prepare(self) -> None:
-        """Load everything for the first list of definitions, before anybody waits; in any thread.
+    def prepare(self, surface: Surface) -> None:
+        """Load everything for the first texts of a surface, before anybody waits; in any thread.
 
         Raises:
             EngineError: compiled rules are damaged; the first text would be refused.
         """
-        for engine in self._scanners[Surface.DEFINITIONS]:
+        for engine in self._scanners[surface]:
             engine.prepare()
             engine.load_models()  # some text of any list is read by a model
         # Compile the patterns for any tool's words.
@@ -273,9 +273,7 @@ class DetectionSource:
             if not self._loaded.is_set():
                 for surface in Surface:
                     self.load(surface)
-                self.prepare()
-                for engine in self._engines():
-                    engine.load_models()
+                    self.prepare(surface)
                 self._loaded.set()
 
 

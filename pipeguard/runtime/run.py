@@ -231,32 +231,34 @@ class Run:
 
         If earlier runs found the first texts clean, load no rule before another text comes.
         """
-        self._prepares = not self.clean_names
-        self._loads_late = not self._prepares
-        if self._prepares:
+        self._awaited = Surface.DEFINITIONS
+        if self.clean_names:
+            self._loads_late = True
+        else:
             start_thread("load", self._load)
-
-    def begin_preparing(self) -> None:
-        """Load everything needed for the first list of definitions, unless earlier runs know it.
-
-        Then the first call needs the engines' modules, at least.
-        """
-        start_thread("prepare", self._prepare)
 
     def _load(self) -> None:
         with suppress(PipeGuardError, ImportError):  # each frame raises it again, and is refused
             self.detection.load(Surface.TO_SERVER)
             self.detection.load(Surface.TO_CLIENT)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """Load everything needed for the first list of definitions, unless earlier runs know it.
+
+        Then the first call needs the engines' modules, at least; and once it came, results are
+        awaited, and no other definitions.
+        """
         with suppress(PipeGuardError, ImportError):  # as above
-            (self.detection.prepare if self._prepares else self.engines)()
+            if self._loads_late:
+                self.engines()
+            else:
+                self.detection.prepare(self._awaited)
 
     def _load_late(self) -> None:
-        self._prepares = True
+        self._awaited = Surface.DEFINITIONS if self.clean_names.new else Surface.TO_CLIENT
         self._load()
         if not self.over.wait(IDLE_SECONDS):  # judging needs the processor first
-            self._prepare()
+            self.prepare()
 
     def log_unless_gone(self, level: str, event: str, **fields: object) -> None:
         """Log one line, if the log is read."""

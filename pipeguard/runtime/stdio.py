@@ -265,7 +265,7 @@ class GuardedServer:
         began = monotonic()
         first = self._next_event(began + IDLE_SECONDS)
         if first is None:
-            self._run.begin_preparing()
+            start_thread("prepare", self._run.prepare)
             first = self._next_event(began + STARTED_SECONDS)
         gc.enable()
         return first or self._events.get()

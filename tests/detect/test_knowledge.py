@@ -98,7 +98,7 @@ def test_no_definition_waits_for_a_file_once_all_is_prepared(
 ) -> None:
     source = DetectionSource(load_engines)
     guard = Guard("demo", source, Policy(), {})
-    source.prepare()
+    source.prepare(Surface.DEFINITIONS)
     monkeypatch.setattr(engine, "sha256", pytest.fail)  # of what is read from now on
     context = Context(guard, "result", "tools/list", 0.0, "add", ("result", "tools", 0))
     poisoned: JsonValue = {

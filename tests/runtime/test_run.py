@@ -66,8 +66,8 @@ def test_only_the_frames_tell_that_the_engines_cannot_be_made(
     options = WrapOptions(["demo"], {"--log-level": "off"}, {}, [])
     one = run.Run(Launched("demo", "demo", "demo"), options, lambda _: None)
     one.begin_loading()
-    for one._prepares in (True, False):
-        one.begin_preparing()
+    for one._loads_late in (True, False):
+        one.prepare()
     one.close()
 
 

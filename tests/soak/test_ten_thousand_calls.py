@@ -17,9 +17,9 @@ from tests.parity.session import REPOSITORY, wrapper_command
 
 pytestmark = pytest.mark.needs("ps")
 CALLS = 10_000
-WARM = 1_000  # calls until caches and allocators have what they keep
+WARM = 5_000  # calls until caches and allocators have what they keep, and all is loaded
 IN_FLIGHT = 50  # their frames fit the pipes, so that writing all before reading cannot lock up
-GROWTH_KIB = 4096  # well above an allocator's swing, below half a KiB kept for each call
+GROWTH_KIB = 2048  # well above an allocator's swing, below half a KiB kept for each call
 SERVER = Path(__file__).with_name("echo_server.py")
 PIPEGUARD = [sys.executable, "-m", "pipeguard"]
 

@@ -153,7 +153,7 @@ def test_a_message_is_judged_by_one_policy_while_another_replaces_it() -> None:
 def test_what_is_prepared_has_read_the_rules_for_definitions_and_judges_as_before() -> None:
     one = guard()
     assert isinstance(one.source, DetectionSource)
-    one.source.prepare()
+    one.source.prepare(Surface.DEFINITIONS)
     for engine in get_detection(one).knowledge.scanners[Surface.DEFINITIONS]:
         assert "plain" in vars(engine.rules)
     frame = call(1, "ls")
