@@ -8,6 +8,7 @@ from copy import copy
 from threading import Event, Lock
 from typing import TYPE_CHECKING, Any
 
+from pipeguard.allocator import return_freed_memory
 from pipeguard.detect import clean_texts, plain, restoring
 from pipeguard.detect.findings import find_leaks, read_message, read_part
 from pipeguard.detect.flows import ledger, text_values, tool_labels
@@ -262,6 +263,8 @@ class DetectionSource:
         # Compile the patterns for any tool's words.
         tool_labels.make_tool("list", {"description": "Lists."})
         import pipeguard.detect.commands.call_names  # noqa: F401  reads a call's arguments
+
+        return_freed_memory()  # of what the files were read into
 
     def load_all(self) -> None:
         """Load everything that a text may need, in any thread, before the first text comes.
