@@ -108,7 +108,7 @@ def note_own_paths(options: WrapOptions) -> None:
     Also their names in each folder that the server is started in, or with.
     """
     from pipeguard.config.effective_policy import wrap_policy_paths
-    from pipeguard.detect.commands.own import OWN_NAMES
+    from pipeguard.detect.commands import OWN_NAMES
 
     roots = [options.values.get("--cwd") or os.curdir, *options.command]
     folders = [os.path.join(os.path.realpath(os.path.expanduser(root)), "") for root in roots]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.config.options import WrapOptions
+from pipeguard.detect.commands import OWN_NAMES
 from pipeguard.detect.commands.argument_usage import Uses
 from pipeguard.detect.commands.effects import find_effects
-from pipeguard.detect.commands.own import OWN_NAMES
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import StateError
 from pipeguard.state.paths import (

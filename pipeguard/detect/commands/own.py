@@ -10,14 +10,12 @@ for each of PipeGuard's files; `\x1f` is a blank within a word. Expressions igno
 import re
 from collections.abc import Sequence
 
-from pipeguard.detect.commands import file_access, path_normalisation
+from pipeguard.detect.commands import OWN_NAMES, file_access, path_normalisation
 from pipeguard.detect.words import arguments
 from pipeguard.detect.words import own as lists
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.unicode.name_words import name_words
 
-# PipeGuard's files in this process, where they are elsewhere; `\n` before a whole relative path.
-OWN_NAMES: set[str] = set()
 MAX_PATH = 120  # characters of a folder, from its end, and of a name
 FILE = "\ue100"  # in place of one of our files
 
