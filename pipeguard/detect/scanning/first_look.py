@@ -354,7 +354,7 @@ class RuleLookup:
         self._load_classifier = load_classifier
         self._classifiers: dict[str, Classifier] = {}
         self._finders: dict[tuple[str, bool], Finder] = {}
-        self._chosen: dict[tuple[View, Surface, bool, bool], tuple[int, ...]] = {}
+        self._chosen: dict[tuple[object, ...], tuple[int, ...]] = {}
         self.glanced: tuple[Question, Glance] | None = None
 
     def clone(self, dropped: Dropped | None = None) -> Self:
@@ -377,7 +377,13 @@ class RuleLookup:
         return self.sort_hits(self.plain.look(data, only))
 
     def choose(
-        self, view: View, surface: Surface, *, signs: bool = True, asks: bool = True
+        self,
+        view: View,
+        surface: Surface,
+        *,
+        signs: bool = True,
+        rules: bool = True,
+        asks: bool = True,
     ) -> tuple[int, ...] | None:
         """Choose the databases of `plain` for a reading; None for all, while rules are unread.
 
@@ -387,17 +393,21 @@ class RuleLookup:
             view: the kind of the reading.
             surface: the surface that it is judged as.
             signs: False if nothing is decoded or read on.
+            rules: False if only signs matter.
             asks: False if it asks a client nothing (`MessageText.may_ask`).
         """
-        key = view, surface, signs, asks
+        key = view, surface, signs, rules, asks
         chosen = self._chosen.get(key)
         if chosen is None and self.rules.are_read:
             groups = [*filter(None, rule_groups.in_groups(self.rules.all))]
             first = self.plain.count - len(groups)
             numbers = [*range(first)] if signs else []
-            for number, group in enumerate(groups, first):
-                applicable = (rule for rule in group if asks or not rule.is_for_asking)
-                if any(view in rule.views and surface in rule.surfaces for rule in applicable):
+            for number, group in enumerate(groups if rules else (), first):
+                if any(
+                    view in rule.views and surface in rule.surfaces
+                    for rule in group
+                    if asks or not rule.is_for_asking
+                ):
                     numbers.append(number)
             chosen = self._chosen[key] = tuple(numbers)
         return chosen

@@ -84,7 +84,7 @@ class Scan:
     ) -> None:
         self.lookup, self.source, self.surface = lookup, source, surface
         text = source.text
-        self.json = seen.json if seen is not None else JsonValues(text)
+        self.json = seen.json if seen else JsonValues(text)
         self.data = self.json.data
         self.folded, self.changed, unfolding = fold_and_back(self.data)
         self.unfolding = unfolding if self.changed else None
@@ -149,17 +149,17 @@ class Scan:
             if self.tally.is_exhausted:
                 break
             end = look_end(data, high)
-            names, rules = self._look(data[low:end], view, signs_matter=signs_matter)
-            if names and end > high:  # a sign behind it is of the next block
-                names, _ = self._look(data[low:high], view, signs_matter=signs_matter)
+            is_cut = end > high  # a sign behind it is of the next block
+            names, rules = self._look(data[low:end], view, signs=signs_matter and not is_cut)
+            if is_cut and signs_matter:
+                names, _ = self._look(data[low:high], view, rules=False)
             for name in names:
                 extend(signs.setdefault(name, []), low, high)
             for rule in rules:
                 if view in rule.views:
                     self._run_rule(rule, data, (low, high), view, origin)
         if view in _CLASSIFIED:
-            parts = origin.parts
-            whole = parts.sections() if isinstance(parts, DecodedParts) else [(0, len(data))]
+            whole = origin.parts.sections() if origin.parts else [(0, len(data))]
             for low, high in ranges or whole:
                 self.note_for_classifiers(data, low, high, origin)
         return signs
@@ -182,7 +182,7 @@ class Scan:
                 note_drop(origin, rule, NOT_SEARCHED, data, match.secret)
 
     def _look(
-        self, block: bytes, view: View, *, signs_matter: bool
+        self, block: bytes, view: View, *, signs: bool = True, rules: bool = True
     ) -> tuple[list[str], list[Rule]]:
         """The signs in a block, and the rules that could match in it."""
         if view is View.SQUEEZED:
@@ -190,14 +190,14 @@ class Scan:
         if view is View.ACTS:
             over_acts = self.lookup.rules.over_acts
             return [], [over_acts[index] for index in self.lookup.acts.look(block)]
-        if self._seen is not None:
+        if self._seen:
             text, joined = self._seen.texts
             if view is View.TEXT and block == text:
                 return self.lookup.sort_hits(self._seen.hits)
             if view is View.JOINED and block == joined:
                 return self.lookup.sort_hits(self._seen.joined_hits)
         asks = self.source.text.may_ask
-        only = self.lookup.choose(view, self.surface, signs=signs_matter, asks=asks)
+        only = self.lookup.choose(view, self.surface, signs=signs, rules=rules, asks=asks)
         return ([], []) if only == () else self.lookup.look_plain(block, only)
 
     def decode(self, data: bytes, signs: Signs, origin: Origin, levels: int = LEVELS) -> None:
@@ -236,7 +236,7 @@ class Scan:
     def note_for_classifiers(self, data: bytes, low: int, high: int, origin: Origin) -> None:
         """Note the parts of a reading that could be an order to the model."""
         part = data[low:high]
-        if self._seen is not None and part == self._seen.texts[0]:
+        if self._seen and part == self._seen.texts[0]:
             stretches = self._seen.opened
         else:
             stretches = self.lookup.find_opened(part, self.surface)
