@@ -9,7 +9,7 @@ from itertools import pairwise
 from operator import and_, or_
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.detect.matching.confirm import BRACKETS, Finder
+from pipeguard.detect.matching.confirm import BRACKETS, EXPRESSIONS, Finder
 from pipeguard.detect.scanning.rule_groups import squeezed_pattern
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def slowness(rule: Rule) -> Iterator[tuple[str, str]]:
     for pattern in filter(None, (rule.pattern, squeezed_pattern(rule)[0], rule.sign, rule.unless)):
         if splits_runs(pattern):
             yield pattern, AMBIGUOUS
-        if Finder(pattern, ignore_case=rule.ignore_case).compile() > PROGRAM_SIZE:
+        if EXPRESSIONS[pattern, rule.ignore_case][2] > PROGRAM_SIZE:
             yield pattern, TOO_LARGE
 
 

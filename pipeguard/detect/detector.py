@@ -142,9 +142,9 @@ class Detection:
 
     def restore(self, verdict: Verdict) -> Verdict:
         """Put secrets back into a message to the server that they came from."""
-        vault = self.knowledge.vault
-        is_sent = verdict.direction is Direction.TO_SERVER
-        return restoring.put_back(vault, verdict) if is_sent else verdict
+        if verdict.direction is Direction.TO_SERVER:
+            return restoring.put_back(self.knowledge.vault, verdict)
+        return verdict
 
     def show(
         self, guard: Guard, tool: str | None, message: Message, findings: Sequence[Finding]

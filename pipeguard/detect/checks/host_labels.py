@@ -52,9 +52,8 @@ def carries_data(host: str) -> bool:
         least = LEAST_SPLIT if piece.isalpha() and piece.islower() else LEAST_TEXT
         if any(_is_text(text, least) for text in _decode(piece)):
             return True
-    if len(pieces) > 1 and any(_is_text(text, LEAST_SPLIT) for text in _decoded_together(pieces)):
-        return True
-    return _is_long(pieces)
+    together = _decoded_together(pieces)
+    return any(_is_text(text, LEAST_SPLIT) for text in together) or _is_long(pieces)
 
 
 def _decoded_together(pieces: list[str]) -> Iterator[bytes]:

@@ -304,12 +304,13 @@ class Call:
                 held = find_held([*{*wanted}], [form(each.text()) for each in results], budget)
                 self.secretive.update(results[at] for at in held)
             self.secretive.update(results if budget.is_spent else ())
-        return {each for each in self.secretive if self._may_take_secret(each)}
-
-    def _may_take_secret(self, result: ToolResult) -> bool:
-        """True if it may contain a secret value of a result."""
-        may_have = result.one_time_secrets() or any(map(self._may_complete, result.secrets()))
-        return bool(may_have or self.find_named(result))
+        return {
+            each
+            for each in self.secretive
+            if each.one_time_secrets()
+            or any(map(self._may_complete, each.secrets()))
+            or self.find_named(each)
+        }
 
     def find_named(self, result: ToolResult) -> list[str]:
         """The values that a result calls secret by name, as they are in a reading."""

@@ -15,7 +15,7 @@ from pipeguard.detect.checks import credential_names, placeholders
 from pipeguard.detect.checks.randomness import encodes_words
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, find_tokens, unescape
-from pipeguard.detect.matching.confirm import find_signed, occurs
+from pipeguard.detect.matching.confirm import as_ascii, cached_finder, find_signed, occurs
 from pipeguard.detect.words import credentials, word_set
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
@@ -108,10 +108,11 @@ _PART = lazy_regex(r"(?:[/?&;#]|\\{1,2}u0026)([\w.-]{1,40})=(?!=)([^\s/?&;#\\]+)
 _TOKEN = lazy_regex(r"(?a)[\w.~%+-]{12,}={0,2}")
 _VALUE = lazy_regex(r"(?<!type)(?<!mode)(?<!action)=[^\s&;#\\]+")
 _BUTTON = lazy_regex(r"[\"'][^<>]{0,200}>[^<>]{0,80}")
-_TELLS = r"\b(?:your|this|the following) "
+TELLING_CHARS, TOKEN_END = 80, 500  # before such a token, and after its first 16 characters
+_TELLS = r"token(?: is)?[\s:\"'*`>]{1,8}"
 _TOLD = lazy_regex(  # without a link
-    rf"{_TELLS}((?:[\w-]{{1,20}} ){{1,3}})token"
-    r"(?: is)?[\s:\"'*`>]{1,8}([\w.~+-]{16,512})(?<!\.)",
+    r"\b(?:your|this|the following) ((?:[\w-]{1,20} ){1,3})"
+    rf"{_TELLS}([\w.~+-]{{16,512}})(?<!\.)",
     re.IGNORECASE | re.ASCII,
 )
 _ONE_TIME = (
@@ -189,7 +190,9 @@ def _find_one_time_links(text: str) -> tuple[_OneTimeLink, ...]:
             if admits or ends:
                 is_bare = not any(map(_is_credential, parts))
                 links.append(_OneTimeLink(*match.span(), tokens, admits is not None, is_bare))
-    for told in find_signed(_TOLD, _TELLS, text[:LINK_TEXT]):
+    sign = rf"{_TELLS}[\w.~+-]{{16}}"
+    tells = text[:LINK_TEXT]
+    for told in find_signed(_TOLD, sign, tells, before=TELLING_CHARS, after=TOKEN_END):
         token = *told.span(2), told[2]
         if _ADMITS.search(told[1].lower()) and _is_dense(told[2]):  # it is for one time
             links.append(_OneTimeLink(*told.span(2), (token,), admits=True, is_bare=True))
@@ -284,7 +287,12 @@ def find_one_time_secrets(text: str) -> list[str]:
 
 def _find_codes(text: str) -> Iterator[str]:
     small = text.replace("İ", "I").lower()  # of the same length
-    all_called = [*find_signed(_CALLED, _CALLED.pattern, small)]
+    data = as_ascii(small)
+    if data is None:
+        all_called = [match.span() for match in _CALLED.finditer(small)]
+    else:
+        found = cached_finder(_CALLED.pattern).finditer(data, 0, len(data))
+        all_called = [match.span for match in found]
     leading = find_signed(_BEFORE, _LEADING, text, before=CODE_CHARS, after=SAID_CHARS)
     if not all_called:
         return
@@ -292,12 +300,12 @@ def _find_codes(text: str) -> Iterator[str]:
         said = match[2].lower()
         if _CALLED.search(said) and _KIND.search(said):
             yield match[1]
-    for called in all_called:
-        code = _NEAR.match(text, called.end()) and _AFTER.match(text, called.end())
+    for start, last in all_called:
+        code = _NEAR.match(text, last) and _AFTER.match(text, last)
         lead = code[1].rstrip(" \n\"'*_`([") if code else "-"
         if code is None or (lead and not _LEADS_TO.search(lead[-12:])):
             continue
-        before = small[max(0, called.start() - KIND_CHARS) : called.end()]
+        before = small[max(0, start - KIND_CHARS) : last]
         after = small[code.end() : code.end() + KIND_CHARS] if _FOR.match(text, code.end()) else ""
         ends = (_CLAUSE_END.split(end, maxsplit=1)[0] for end in (lead[:KIND_CHARS].lower(), after))
         clauses = unescape("\n".join((_CLAUSE_END.split(before)[-1], *ends)))

@@ -77,17 +77,6 @@ class Finder:
         self._pattern, self._ignore_case = pattern, ignore_case
         self._more = _match_more(pattern)
 
-    def compile(self) -> int:
-        """Compile the expression now.
-
-        Returns:
-            The number of instructions of RE2's program for it.
-
-        Raises:
-            ValueError: RE2 does not take the expression.
-        """
-        return EXPRESSIONS[self._pattern, self._ignore_case][2]
-
     def finditer(self, data: bytes, low: int, high: int) -> Iterator[Occurrence]:
         """Find the matches in a range of a text, one after the other.
 

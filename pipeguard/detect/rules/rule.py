@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.detect.checks.registry import find_spec_error
-from pipeguard.detect.matching.confirm import NAMED_GROUP, Finder
+from pipeguard.detect.matching.confirm import EXPRESSIONS, NAMED_GROUP, Finder
 from pipeguard.detect.rules.expressions import FIELDS, Expressions
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
@@ -447,13 +447,12 @@ def _try(field: str, pattern: str) -> None:
     if len(pattern.encode()) > MAX_PATTERN_BYTES:
         raise RuleError(f"`{field}` is longer than {MAX_PATTERN_BYTES} bytes", field)
     try:
-        finder = Finder(pattern, ignore_case=False)
-        finder.compile()
+        _ = EXPRESSIONS[pattern, False]
     except ValueError as error:
         raise RuleError(f"`{field}` is not a regular expression for RE2: {error}", field) from None
     if len(NAMED_GROUP.findall(pattern)) > 1:
         raise RuleError(f"`{field}` names several groups; only one can be the secret", field)
-    if any(finder.finditer(b"", 0, 0)):
+    if any(Finder(pattern, ignore_case=False).finditer(b"", 0, 0)):
         raise RuleError(f"`{field}` matches the empty text", field)
 
 

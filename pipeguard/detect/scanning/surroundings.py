@@ -166,10 +166,8 @@ _PAIRS = [
 def find_exception(unless: str, data: bytes, span: Range, secret: Range | None = None) -> bytes:
     """A rule's exception in a match's sentence; for a secret, if it includes it; else empty."""
     first, last = secret or (len(data), 0)
-    for start, end in find_exceptions(unless, data, *span, BEYOND_BYTES):
-        if start <= first and last <= end:
-            return data[start:end]
-    return b""
+    found = find_exceptions(unless, data, *span, BEYOND_BYTES)
+    return next((data[low:high] for low, high in found if low <= first and last <= high), b"")
 
 
 def find_exceptions(
