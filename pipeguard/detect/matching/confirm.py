@@ -18,7 +18,7 @@ from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range
 
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
-GENERATION, GENERATION_BYTES = 16, 512 * 1024  # of expressions; of the messages judged with them
+GENERATION, GENERATION_BYTES = 32, 2**21  # of expressions; of the messages judged with them
 FEW_SIGNS, SIGN_CHARS = 100, 256  # that `re` reads in the time of one sign
 
 BRACKETS = rb"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"  # a class, which may name others
