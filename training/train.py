@@ -26,7 +26,14 @@ import yaml
 from sklearn.linear_model import LogisticRegression
 
 from pipeguard.detect.model.classifier import Classifier, Ranking, Rescoring
-from pipeguard.detect.model.features import LEAST_FEATURES, WEIGHTS, Features, Lexicon, features
+from pipeguard.detect.model.features import (
+    LEAST_FEATURES,
+    WEIGHTS,
+    Features,
+    Lexicon,
+    clean,
+    features,
+)
 from pipeguard.detect.model.sentences import plain, units
 from training.corpus import (
     MINED_SCORE,
@@ -90,7 +97,7 @@ def whole(text: str, lexicon: Lexicon) -> Features:
     """The features of a text, taken sentence by sentence."""
     union = Features(frozenset(), frozenset(), frozenset())
     for start, end, _ in units(text):
-        union |= features(text[start:end], lexicon)
+        union |= features(clean(text[start:end]), lexicon)
     return union
 
 

@@ -93,7 +93,7 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Messages that can afford to have hardly anything read."""
 
     class Poor(Budgets):
-        def __init__(self) -> None:
+        def __init__(self, _size: int = 0) -> None:
             super().__init__()
             self._left_ns = KEPT_NS + 300 * READ_NS
 
@@ -106,7 +106,8 @@ def poor(monkeypatch: pytest.MonkeyPatch) -> None:
     session = "firewall.session"
     for module in ("judge", "definitions"):
         monkeypatch.setattr(f"pipeguard.{session}.{module}.Budgets", Poor)
-    monkeypatch.setattr("pipeguard.detect.scanning.engine.Budgets", Poor)
+    for module in ("engine", "first_look"):
+        monkeypatch.setattr(f"pipeguard.detect.scanning.{module}.Budgets", Poor)
 
 
 @pytest.mark.usefixtures("poor")

@@ -166,6 +166,7 @@ class Reader:
     Attributes:
         leniency: logits that a brief text is required less; none if it asks a person to do
             something.
+        rates_all: True to rate passages without any sentence that is nearly likely, too.
         unread: stretches that the budget did not cover: reading, first byte, end.
     """
 
@@ -183,6 +184,7 @@ class Reader:
         self._strictness = LONG_LOGITS * log2(max(length, LONG_BYTES) / LONG_BYTES)
         brief = min(max(length, BRIEFEST_BYTES), BRIEF_BYTES)
         self.leniency = BRIEF_LOGITS * log2(BRIEF_BYTES / brief)
+        self.rates_all = False
         self._copies: dict[str, list[tuple[int, int, int]]] = {}  # of a stretch, by its text
         self.unread: list[tuple[int, int, int]] = []
 
@@ -200,7 +202,9 @@ class Reader:
             rate: rates the likeliest sentences of a passage (detect.scanning.rating).
         """
         self._rate = rate
-        for passage in self.read(selections, classifier):
+        passages = self.read(selections, classifier)
+        self._rescore(passages, classifier)
+        for passage in passages:
             selection = selections[passage.reading]
             order = self._order(passage, passage.pieces, selection, classifier)
             if order is None:
@@ -302,7 +306,7 @@ class Reader:
         return score
 
     def read(self, selections: Sequence[Selection], classifier: Classifier) -> list[Passage]:
-        """Read as many stretches as the budget covers, the likeliest first."""
+        """Read as many stretches as the budget covers, without the network, the likeliest first."""
         passages = []
         covered = {}  # by text; to a classifier, all numbers are one word
         for _, _, number, first, last in _rank(selections, classifier):
@@ -316,11 +320,11 @@ class Reader:
             if not covered[masked]:
                 self.unread.append((number, start, end))
             elif is_new:
-                pieces = classifier.pieces(text, self.leniency)
-                passages.append(Passage(number, start, end, text, pieces))
+                read = classifier.pieces if self.rates_all else classifier.pieces_near
+                if pieces := read(text, self.leniency):
+                    passages.append(Passage(number, start, end, text, pieces))
             elif len(copies := self._copies.setdefault(text, [])) < MOST_COPIES:
                 copies.append((number, start, end))
-        self._rescore(passages, classifier)
         return passages
 
     def _rescore(self, passages: Sequence[Passage], classifier: Classifier) -> None:

@@ -118,7 +118,7 @@ class Classifier:
         self.opener = OpenerFile(**document["opener"])
         self.likely: float = document["likely"]
         self.sure: float = document["sure"]
-        self._families: list[str] = document["families"]
+        self._families: tuple[str, ...] = (*document["families"],)
         self._lexicon = shared_lexicon(self._families, document["stems"])
         second = Rescoring(**document["second"]) if "second" in document else None
         self._rescoring = second
@@ -172,6 +172,15 @@ class Classifier:
             return 0.0
         score = self._ranker.score(data)
         return score if score >= self._ranking.least else None
+
+    def pieces_near(self, text: str, leniency: float) -> list[Piece]:
+        """The pieces of a text if the network should read any of them; otherwise empty.
+
+        Without it, none of them can be an order.
+        """
+        pieces = self.pieces(text, leniency)
+        least = self.likely - leniency - self._margin
+        return pieces if any(piece.score >= least for piece in pieces) else []
 
     def borderline(
         self, pieces: Sequence[Piece], leniency: float, *, every_sentence: bool = True

@@ -13,7 +13,6 @@ import math
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache, reduce
-from hashlib import sha256
 from itertools import combinations, pairwise
 from operator import or_
 from typing import TypeAlias
@@ -47,19 +46,17 @@ class Lexicon:
     """Stems and their families, of all languages together.
 
     Attributes:
-        families: their names; a family is its index.
         model_family: the family of names for the model; -1 without one.
     """
 
-    def __init__(self, families: Iterable[str], stems: dict[str, list[int]]) -> None:
+    def __init__(self, families: Sequence[str], stems: dict[str, list[int]]) -> None:
         """Store the names of the families, and the families of each stem.
 
         Stems are written as `plain` writes words. A stem that ends in a space is a whole word; one
         that contains a space is several words. Ideographs are found anywhere, other stems at the
         beginning of a word.
         """
-        self.families = tuple(families)
-        self.model_family = self.families.index("ai") if "ai" in self.families else -1
+        self.model_family = families.index("ai") if "ai" in families else -1
         self._whole: dict[str, frozenset[int]] = {}
         self._begin: dict[str, frozenset[int]] = {}
         self._anywhere: dict[str, list[tuple[str, frozenset[int]]]] = {}
@@ -164,18 +161,14 @@ class CompiledLexicon:
         return self._form.means(text, clean, self._lexicon, scoring)
 
 
-def shared_lexicon(families: Sequence[str], stems: StemTable) -> Lexicon | CompiledLexicon:
+@lru_cache(1)
+def shared_lexicon(families: tuple[str, ...], stems: StemTable) -> Lexicon | CompiledLexicon:
     """The lexicon of these stems: that of the last call if the stems are the same.
 
     Classifiers have theirs in their own files. It takes a megabyte, and they are the same.
     """
-    digest = sha256(b"".join(("\0".join(families).encode(), b"\0", *stems))).digest()
-    if digest not in _last_lexicon:
-        form = native()
-        made = form(families, stems) if form else Lexicon(families, list_stems(stems))
-        _last_lexicon.clear()
-        _last_lexicon[digest] = made
-    return _last_lexicon[digest]
+    form = native()
+    return form(families, stems) if form else Lexicon(families, list_stems(stems))
 
 
 def list_stems(stems: StemTable) -> dict[str, list[int]]:
@@ -188,10 +181,6 @@ def list_stems(stems: StemTable) -> dict[str, list[int]]:
 
 def _list_bits(bits: int) -> list[int]:
     return [number for number in range(bits.bit_length()) if bits >> number & 1]
-
-
-# At most one, by the digest of its stems.
-_last_lexicon: dict[bytes, Lexicon | CompiledLexicon] = {}
 
 
 def native() -> type[CompiledLexicon] | None:
@@ -280,11 +269,7 @@ def clean(text: str) -> str:
 
 
 def features(text: str, lexicon: Lexicon) -> Features:
-    """The features of one sentence, of any length."""
-    return _features(clean(text), lexicon)
-
-
-def _features(text: str, lexicon: Lexicon) -> Features:
+    """The features of one sentence of any length, after `clean`."""
     found = words(text)
     return Features(
         frozenset(_word_features(tokens(found))),
@@ -298,7 +283,7 @@ def _means(text: str, lexicon: Lexicon, scoring: Scoring) -> Iterator[Mean]:
     weights, scale, bias, least = scoring
     sentences = units(text)
     cleaned = [clean(text[start:end]) for start, end, _ in sentences]
-    seen = {sentence: _features(sentence, lexicon) for sentence in dict.fromkeys(cleaned)}
+    seen = {sentence: features(sentence, lexicon) for sentence in dict.fromkeys(cleaned)}
     weighed = {
         sentence: [(kind, _weight(kind, weights)) for kind in each]
         for sentence, each in seen.items()

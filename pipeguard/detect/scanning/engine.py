@@ -46,7 +46,6 @@ from pipeguard.detect.scanning.readings import (
     SIGNS,
     SIGNS_TO_SERVER,
     SQUEEZED_SIGNS,
-    read_orders,
 )
 from pipeguard.detect.scanning.rule_groups import (
     EngineRules,
@@ -175,15 +174,12 @@ class Engine(RuleLookup):
         if has_nothing:
             return NOTHING_FOUND  # most texts
         source = self._source(text, place_of, call)
-        is_clean = seen is not None and is_plainly_clean(self, source, surface, seen)
-        if seen is not None and is_clean and not may_order(self, seen, surface):
-            return NOTHING_FOUND
+        if seen is not None and is_plainly_clean(self, source, surface, seen):
+            selection = seen.json.select(seen.texts[0], seen.opened, Origin(source, "text"))
+            if not seen.opened or not may_order(self, selection, surface, seen.json.length):
+                return NOTHING_FOUND
         budgets.is_exceeded = False
         scan = Scan(self, source, surface, budgets, seen)
-        if is_clean:
-            scan.note_for_classifiers(scan.data, 0, len(scan.data), Origin(source, "text"))
-            read_orders(scan)
-            return scan.result()
         for reading in READINGS.values():
             if reading.to_server if self.keyed else reading.to_client:
                 reading.read(scan)

@@ -16,6 +16,7 @@ from typing import Self
 
 from pipeguard.detect.matching.confirm import Finder
 from pipeguard.detect.matching.pattern_set import PatternSet
+from pipeguard.detect.model.cascade import Reader, Selection
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.detect.model.opener import Opener, Stretch
 from pipeguard.detect.rules.rule import Rule, View, Written
@@ -25,7 +26,8 @@ from pipeguard.detect.scanning.scan_budget import Dropped, ScanInput
 from pipeguard.detect.text import decoders, split_literals
 from pipeguard.detect.text.document import MessageText
 from pipeguard.detect.text.windowing import BLOCK_BYTES, OVERLAP_BYTES, TAIL_BYTES, blocks, look_end
-from pipeguard.firewall.budgets import DecodingBudget
+from pipeguard.firewall.budgets import Budgets, DecodingBudget
+from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol import message, strict_json
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
@@ -37,6 +39,7 @@ _SIGNS_TO_CLIENT = frozenset(decoders.ENCODINGS) | SPACED_OUT
 # `windows` means something only next to `acts`.
 _SIGNS_TO_SERVER = _SIGNS_TO_CLIENT | {LITERALS, "windows", "acts"}
 _UNDECODED = {View.TEXT, View.JOINED}  # folded text is looked at separately
+_JSON_LINE = lazy_regex(rb"(?m)^[ \t\v\f\r]*[\[{\"]")
 GAP = b"\n\xff\n"  # between texts looked at together: a byte that no text has, and line ends
 FEW_RULES = 8  # that could match in a text, and are run on it
 FEW_VALUES = 64  # that are read whole, concatenated: of more, some fit together by chance
@@ -206,16 +209,14 @@ def are_idle(
     return not signs or _mean_nothing(lookup, data, signs, surface)
 
 
-def may_order(lookup: RuleLookup, seen: FirstLook, surface: Surface) -> bool:
-    """True if a classifier for a surface would read some of the opened stretches.
-
-    The strings of JSON are ranked apart from their surroundings, so such a text is not ranked yet.
-    """
-    if not seen.opened or seen.json.are_there:
-        return bool(seen.opened)
-    opened = [seen.texts[0][start:end] for start, end, _ in seen.opened]
-    rules = (rule for rule in lookup.rules.with_classifier if surface in rule.surfaces)
-    return any(lookup.classifier(rule).rank(each) is not None for rule in rules for each in opened)
+def may_order(lookup: RuleLookup, selection: Selection, surface: Surface, length: int) -> bool:
+    """True if a network should read some stretches; a length below the true one is safe."""
+    reader = Reader(length, Budgets(len(selection.data)))
+    return any(
+        reader.read([selection], lookup.classifier(rule)) or reader.unread
+        for rule in lookup.rules.with_classifier
+        if surface in rule.surfaces
+    )
 
 
 def is_silent(lookup: RuleLookup, text: MessageText, seen: FirstLook, surface: Surface) -> bool:
@@ -466,12 +467,15 @@ def finds_nothing(lookup: RuleLookup, surface: Surface, outline: message.PlainOu
     data, joined, seam = outline.data, outline.joined, outline.seam
     parts = b"" if seam < 0 else joined[: look_end(joined, seam + OVERLAP_BYTES)]  # as `first_look`
     hits, joined_hits, opened = glance(lookup, (data, parts, surface, False))
-    if joined_hits or opened:
+    if joined_hits or (opened and _JSON_LINE.search(data)):
         return False
     question, matches = (data, surface, hits), partial(_may_match, lookup, (data, joined))
     if hits and not are_idle(lookup, question, matches, partial(_find_outlined_acts, outline)):
         return False
-    return reads_clean(lookup, (data, joined), surface, is_several=seam >= 0)
+    if not reads_clean(lookup, (data, joined), surface, is_several=seam >= 0):
+        return False
+    length = len(data) if seam < 0 else 0  # several may be repeated
+    return not (opened and may_order(lookup, Selection(data, opened), surface, length))
 
 
 def _may_match(lookup: RuleLookup, texts: tuple[bytes, bytes], rules: list[Rule]) -> bool:

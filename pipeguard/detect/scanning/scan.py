@@ -105,7 +105,9 @@ class Scan:
     @cached_property
     def reader(self) -> Reader:
         """The reader of opened stretches, made for the few texts that need it."""
-        return Reader(self.json.length, self._budget, self.source.file_kind)
+        reader = Reader(self.json.length, self._budget, self.source.file_kind)
+        reader.rates_all = self.source.dropped is not None  # somebody asks why they do not count
+        return reader
 
     def ranges(self, name: str) -> list[Range]:
         """The ranges of the text that contain a sign, folded or not."""

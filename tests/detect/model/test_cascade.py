@@ -228,11 +228,12 @@ def test_decoys_keep_no_likely_sentence_from_the_network(monkeypatch: pytest.Mon
     stretches = [
         Stretch(start, start + len(text), 1.0) for start, text in zip(starts, texts, strict=True)
     ]
-    list(Reader(BRIEF_BYTES, Budgets()).read([Selection(data, stretches)], classifier))
+    reader = Reader(BRIEF_BYTES, Budgets())
+    list(reader.orders([Selection(data, stretches)], classifier, lambda _: (None, ())))
     assert set(given) == {*decoys, texts[-2]}
     given.clear()
     few = [Selection(data, stretches[-BEST_PIECES:])]
-    list(Reader(BRIEF_BYTES, Budgets()).read(few, classifier))
+    list(reader.orders(few, classifier, lambda _: (None, ())))
     assert texts[-1] in given, "of few, whatever is borderline is read"
 
 

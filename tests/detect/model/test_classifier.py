@@ -162,8 +162,6 @@ RANKING = Ranking("mine.ranker", "0" * 64, -2.0, -1.0, 1.0)._asdict()
 WRONG: dict[str, bytes] = {
     "nothing": b"",
     "no JSON": MAGIC + b"weights",
-    "a list": MAGIC + b"[]",
-    "an older file": written().replace(b" 1\n", b" 0\n", 1),
     "cut short": written()[:-1000],
     "tables of other names": written().replace(b'"tables"', b'"others"'),
     "too few weights": written(weights=bytes(WEIGHTS - 1)),

@@ -14,6 +14,7 @@ from pipeguard.detect.model.features import (
     WEIGHTS,
     WORD_BUCKETS,
     CompiledLexicon,
+    Features,
     Lexicon,
     Scoring,
     clean,
@@ -26,21 +27,25 @@ from tests.fuzz.budget import tried
 from training.packing import pack_stems
 
 
+def features_of(text: str, lexicon: Lexicon) -> Features:
+    return features(clean(text), lexicon)
+
+
 @tried(40)
 @given(st.lists(any_texts, min_size=2, max_size=5))
 def test_what_was_read_before_makes_no_difference(read: list[str]) -> None:
     module._hashes.cache_clear()
     fresh = Lexicon(*stems_of("injection"))
-    first = [features(text, fresh) for text in read]
+    first = [features_of(text, fresh) for text in read]
     for lexicon in (fresh, shared_lexicon()):
-        again = [features(text, lexicon) for text in reversed(read)]
+        again = [features_of(text, lexicon) for text in reversed(read)]
         assert again[::-1] == first
 
 
 @tried(60)
 @given(any_texts)
 def test_every_feature_has_a_weight(text: str) -> None:
-    words, families, grams = features(text, shared_lexicon())
+    words, families, grams = features_of(text, shared_lexicon())
     assert all(0 <= number < WORD_BUCKETS for number in words)
     assert all(WORD_BUCKETS <= number < FIRST_GRAM for number in families)
     assert all(FIRST_GRAM <= number < WEIGHTS for number in grams)
@@ -49,16 +54,16 @@ def test_every_feature_has_a_weight(text: str) -> None:
 def test_the_address_of_a_schemas_language_is_no_address_to_send_to() -> None:
     tool = "Trigger a Request from the Server for LLM Sampling"
     beside = f"{tool} http://json-schema.org/draft-07/schema#"
-    assert features(beside, shared_lexicon()) == features(tool, shared_lexicon())
-    assert features(f"{tool} http://collector.test/x", shared_lexicon()) != features(
+    assert features_of(beside, shared_lexicon()) == features_of(tool, shared_lexicon())
+    assert features_of(f"{tool} http://collector.test/x", shared_lexicon()) != features_of(
         tool, shared_lexicon()
     )
 
 
 def test_order_counts_and_numbers_do_not() -> None:
     lexicon = shared_lexicon()
-    assert features("send 5 keys", lexicon) == features("send 7 keys", lexicon)
-    assert features("keys send", lexicon) != features("send keys", lexicon)
+    assert features_of("send 5 keys", lexicon) == features_of("send 7 keys", lexicon)
+    assert features_of("keys send", lexicon) != features_of("send keys", lexicon)
 
 
 def test_of_ideographs_each_two_together_are_a_token() -> None:
@@ -66,7 +71,7 @@ def test_of_ideographs_each_two_together_are_a_token() -> None:
 
 
 def test_two_texts_together_have_the_features_of_either() -> None:
-    one, other = (features(text, shared_lexicon()) for text in ("ignore this", "send that"))
+    one, other = (features_of(text, shared_lexicon()) for text in ("ignore this", "send that"))
     both = one | other
     assert both.words == one.words | other.words
     assert both.families == one.families | other.families

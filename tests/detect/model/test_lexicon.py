@@ -53,9 +53,9 @@ def test_the_model_itself_has_a_family_where_there_is_one() -> None:
 
 
 def test_classifiers_with_the_same_stems_share_a_lexicon() -> None:
-    families = ["ai", "not", "ignore", "rule"]
+    families = "ai", "not", "ignore", "rule"
     first = shared_lexicon(families, pack_stems(STEMS))
-    assert shared_lexicon(list(families), pack_stems(STEMS)) is first
+    assert shared_lexicon((*families,), pack_stems(STEMS)) is first
     other = shared_lexicon(families, pack_stems({"assistant": [0]}))
     assert other.text_families("assistant") == {0}
-    assert shared_lexicon(["not", *families[1:]], pack_stems({"assistant": [0]})) is not other
+    assert shared_lexicon(("not", *families[1:]), pack_stems({"assistant": [0]})) is not other
