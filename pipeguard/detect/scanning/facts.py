@@ -6,6 +6,8 @@ The tables of detect.scanning.rating define the effect of each fact on the confi
 from __future__ import annotations
 
 import re
+from array import array
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from functools import cached_property, lru_cache
@@ -50,10 +52,16 @@ ADDRESS_BYTES = 80  # percent-encoded: orders are longer
 # Decoded bytes. Somebody who encodes a short text hides an order; a long one is a document, encoded
 # for transport.
 SHORT_BYTES = 1024
-_JSON_STRING = lazy_regex(r'"([^"\\]*(?:\\.[^"\\]*)*)"', re.DOTALL)
+_JSON_STRING = lazy_regex(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _INVISIBLE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_invisible))
 _OPEN = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_open) + r"\Z")
 _OPAQUE = lazy_regex("|".join(name for name, form in ENCODINGS.items() if form.is_opaque))
+
+
+@lru_cache(1)  # a text is asked about for each match in it
+def _list_ends(text: str) -> array[int]:
+    """The ends of each string of JSON."""
+    return array("I", (at for each in _JSON_STRING.finditer(text) for at in each.span()))
 
 
 class Candidate:
@@ -247,11 +255,11 @@ class Located:
         if self.data.startswith((b"OFF ", b"OWN "), self.span[0]):
             return False
         value = whole = self.text.find_value(self.low)
-        is_json = whole.lstrip()[:1] in ("[", "{")
-        if is_json:
-            for each in _JSON_STRING.finditer(whole):
-                if each.start() <= self.characters[0] < each.end():  # around the match
-                    value = each[1].replace("\\n", "\n")
+        if whole.lstrip().startswith(("[", "{")):
+            ends = _list_ends(whole)
+            behind = bisect_right(ends, self.characters[0])
+            if behind % 2:  # in a string
+                value = whole[ends[behind - 1] + 1 : ends[behind] - 1].replace("\\n", "\n")
         is_read = View.ACTS not in self.rule.views and (value is not whole or is_field(self.path))
         return is_text(value) if is_read else is_document(whole)
 
