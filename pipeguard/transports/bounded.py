@@ -92,14 +92,13 @@ class Outbox:
 
     Args:
         most_bytes: above which it is full.
-        most_frames: above which `add` waits.
 
     Attributes:
         size_bytes: of all frames in it.
     """
 
-    def __init__(self, most_bytes: int = MOST_BYTES, most_frames: int = MOST_FRAMES) -> None:
-        self._most_bytes, self._most_frames = most_bytes, most_frames
+    def __init__(self, most_bytes: int = MOST_BYTES) -> None:
+        self._most_bytes = most_bytes
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.size_bytes = 0
         self._taken = asyncio.Event()
@@ -122,7 +121,7 @@ class Outbox:
         """Add a frame once there is room, in the order of the calls; at once after the end."""
         async with self._adding:
             while len(self) and not self._has_ended:
-                if len(self) < self._most_frames and self.fits(frame):
+                if len(self) < MOST_FRAMES and self.fits(frame):
                     break
                 await self.wait_taken()
             self.put(frame)

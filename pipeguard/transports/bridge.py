@@ -15,7 +15,6 @@ from pipeguard.transports.bounded import MOST_BYTES, MOST_FRAMES, Allowance
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 from pipeguard.transports.stdio import LineChannel
 
-INBOX_FRAMES = MOST_FRAMES  # read ahead; above that the peer is not read
 CLOSE_SECONDS = 5.0
 LAST_FRAMES_SECONDS = 2.0  # for the last frames of a peer that reads nothing any more
 
@@ -45,11 +44,11 @@ class AsyncAdapter:
         self._closed = self._writer_ended = self._reader_ended = False
         self._written = asyncio.Event()
         self._threads: list[Thread] = []
-        is_pipe = isinstance(channel, LineChannel) and channel.can_be_watched()
-        self._pipe = channel if isinstance(channel, LineChannel) and is_pipe else None
+        self._pipe: LineChannel | None = None
         self._watches = self._writes = False  # the loop watches the pipe; a thread writes
-        if self._pipe is not None:
-            self._watch(self._pipe)
+        if isinstance(channel, LineChannel) and channel.can_be_watched():
+            self._pipe = channel
+            self._watch(channel)
         else:
             self._threads.append(begin("read", self._read_all))
 
@@ -139,7 +138,7 @@ class AsyncAdapter:
 
     def _has_room(self) -> bool:
         unread_bytes = self._came_bytes - self._went_bytes
-        is_full = self._came - self._went >= INBOX_FRAMES or unread_bytes >= MOST_BYTES
+        is_full = self._came - self._went >= MOST_FRAMES or unread_bytes >= MOST_BYTES
         return self._closed or not is_full
 
     def _count(self, frame: bytes) -> None:

@@ -32,18 +32,18 @@ class Waker:
 
 def shut_reading(descriptor: int) -> None:
     """Close the file behind a descriptor; reading it gives end of file from now on."""
-    read_end, write_end = os.pipe()
-    os.close(write_end)
-    os.dup2(read_end, descriptor, inheritable=False)
-    os.close(read_end)
+    _replace(descriptor, *os.pipe())
 
 
 def shut_writing(descriptor: int) -> None:
     """Close the file behind a descriptor; writing to it raises BrokenPipeError from now on."""
-    read_end, write_end = os.pipe()
-    os.close(read_end)
-    os.dup2(write_end, descriptor, inheritable=False)
-    os.close(write_end)
+    _replace(descriptor, *reversed(os.pipe()))
+
+
+def _replace(descriptor: int, end: int, far_end: int) -> None:
+    os.close(far_end)
+    os.dup2(end, descriptor, inheritable=False)
+    os.close(end)
 
 
 def write_all(descriptor: int, rest: memoryview) -> None:

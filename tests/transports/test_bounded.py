@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.transports import bounded
 from pipeguard.transports.bounded import MOST_PARSED_BYTES, Allowance, Outbox
 
 
@@ -16,9 +17,10 @@ async def is_waiting(task: asyncio.Task[None]) -> bool:
 
 @pytest.mark.parametrize(("most_frames", "most_bytes"), [(1, 1000), (10, 4)])
 async def test_whoever_adds_waits_for_room_unless_nothing_is_in_it_or_all_is_over(
-    most_frames: int, most_bytes: int
+    most_frames: int, most_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    outbox = Outbox(most_bytes, most_frames)
+    monkeypatch.setattr(bounded, "MOST_FRAMES", most_frames)
+    outbox = Outbox(most_bytes)
     await outbox.add(b"x" * 100)
     waiting = [asyncio.create_task(outbox.add(frame)) for frame in (b"y", b"zzzz", b"y")]
     assert await is_waiting(waiting[0])

@@ -11,8 +11,8 @@ from threading import Thread
 import pytest
 
 from pipeguard.transports import bridge
-from pipeguard.transports.bounded import MOST_BYTES
-from pipeguard.transports.bridge import INBOX_FRAMES, AsyncAdapter, BlockingAdapter
+from pipeguard.transports.bounded import MOST_BYTES, MOST_FRAMES
+from pipeguard.transports.bridge import AsyncAdapter, BlockingAdapter
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.stdio import LineChannel
 from tests.transports.talking import QueuedChannel
@@ -73,7 +73,7 @@ def pipes() -> Pipes:
 
 
 async def test_frames_go_both_ways_in_their_order(pipes: Pipes) -> None:
-    frames = [b'{"n":%d}' % number for number in range(3 * INBOX_FRAMES)]
+    frames = [b'{"n":%d}' % number for number in range(3 * MOST_FRAMES)]
     looped = AsyncAdapter(pipes.channel, begin)
     os.write(pipes.writes, b"".join(frame + b"\n" for frame in frames))
     assert [await looped.read() for _ in frames] == frames
@@ -145,7 +145,7 @@ async def test_a_pipe_is_not_read_faster_than_it_is_heard(pipes: Pipes) -> None:
         taken += more
         await asyncio.sleep(0.01)
     assert taken < MOST_BYTES
-    for _ in range(INBOX_FRAMES):
+    for _ in range(MOST_FRAMES):
         assert await looped.read() == line
     await eventually(lambda: fill() > 0, "and again")
     await looped.close()
@@ -180,14 +180,14 @@ async def test_a_peer_that_does_not_read_holds_writers_up_and_then_lets_all_go()
     peer = Blocked()
     looped = AsyncAdapter(peer, begin)
     writers = [
-        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * MOST_FRAMES)
     ]
-    await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
-    assert sum(one.done() for one in writers) <= INBOX_FRAMES + 1, "back-pressure"
+    await eventually(lambda: sum(one.done() for one in writers) >= MOST_FRAMES, "it is full")
+    assert sum(one.done() for one in writers) <= MOST_FRAMES + 1, "back-pressure"
     peer.let.set()
     await asyncio.gather(*writers)
     await eventually(lambda: len(peer.wait_taken) == len(writers), "all of it is taken")
-    assert peer.wait_taken == [b"%d" % number for number in range(2 * INBOX_FRAMES)]
+    assert peer.wait_taken == [b"%d" % number for number in range(2 * MOST_FRAMES)]
     await looped.close()
 
 
@@ -196,10 +196,10 @@ async def test_all_who_wait_wake_when_either_side_is_gone(*, is_gone: bool) -> N
     peer = Blocked()
     looped = AsyncAdapter(peer, begin)
     writers = [
-        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * INBOX_FRAMES)
+        asyncio.create_task(looped.write(b"%d" % number)) for number in range(2 * MOST_FRAMES)
     ]
     reading = asyncio.create_task(looped.read())
-    await eventually(lambda: sum(one.done() for one in writers) >= INBOX_FRAMES, "it is full")
+    await eventually(lambda: sum(one.done() for one in writers) >= MOST_FRAMES, "it is full")
     if is_gone:
         peer.close()  # the next write fails, as to a pipe that nobody reads
     else:
@@ -207,7 +207,7 @@ async def test_all_who_wait_wake_when_either_side_is_gone(*, is_gone: bool) -> N
     assert await reading is None
     told = await asyncio.gather(*writers, return_exceptions=True)
     refused = [one for one in told if isinstance(one, ChannelClosed)]
-    assert len(refused) >= INBOX_FRAMES - 1
+    assert len(refused) >= MOST_FRAMES - 1
     with pytest.raises(ChannelClosed):
         await looped.write(b"late")
     assert await looped.read() is None

@@ -61,21 +61,6 @@ async def test_others_have_their_turn_while_a_source_has_its_next_frame_ready() 
     assert len(records) == 100
 
 
-@pytest.mark.parametrize("size", [SMALL_BYTES, LARGE_BYTES, HUGE_BYTES])
-async def test_a_large_frame_is_judged_while_others_have_their_turn(size: int) -> None:
-    session = make_sessions().new("2025-06-18")
-    await judge_frame(session, TO_SERVER, NOTIFICATION)  # loads what the first one needs
-    frame = json.dumps(call(1, "word " * (size // 5))).encode()
-    large = asyncio.create_task(judge_frame(session, TO_SERVER, frame))
-    await asyncio.sleep(0)
-    assert not large.done()
-    small = await judge_frame(session.fork(), TO_SERVER, NOTIFICATION)
-    assert small.forward is NOTIFICATION
-    verdict = await large
-    assert verdict.action is Action.ALLOW
-    assert verdict.forward is frame
-
-
 class Watched(Session):
     """A Session that notes which threads judge, and how many of them at once."""
 

@@ -8,7 +8,7 @@ subscription ids.
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
@@ -54,12 +54,10 @@ class Correlator(Generic[P]):
     Args:
         is_unique: no id is used twice, so that a second answer to one is dropped: for owners that
             know nothing of each other.
-        now: a clock, in seconds.
     """
 
-    def __init__(self, *, is_unique: bool, now: Callable[[], float] = monotonic) -> None:
+    def __init__(self, *, is_unique: bool) -> None:
         self._is_unique = is_unique
-        self._now = now
         self._count = 0
         self._sent: dict[str, Sent[P]] = {}  # with lately cancelled requests
         self._late: OrderedDict[str, float] = OrderedDict()  # cancelled when, the oldest first
@@ -145,7 +143,7 @@ class Correlator(Generic[P]):
 
     def working(self) -> list[Sent[P]]:
         """The requests that the server may be working on, including lately cancelled ones."""
-        late, since = self._late, self._now() - REMEMBERED_SECONDS
+        late, since = self._late, monotonic() - REMEMBERED_SECONDS
         return [sent for own, sent in self._sent.items() if late.get(own, since + 1) > since]
 
     def find(self, token: str, owner: P | None = None) -> str | None:
@@ -203,7 +201,7 @@ class Correlator(Generic[P]):
             entries.clear()
 
     def _expect_late(self, own: str) -> None:
-        self._late[own] = self._now()
+        self._late[own] = monotonic()
         while len(self._late) > MAX_REMEMBERED:
             self._sent.pop(self._late.popitem(last=False)[0], None)
 

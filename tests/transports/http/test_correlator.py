@@ -9,6 +9,7 @@ from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.methods import SUBSCRIPTION_META
 from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.transports.http import correlator
 from pipeguard.transports.http.correlator import (
     MOST_AHEAD,
     Correlator,
@@ -88,9 +89,10 @@ def test_where_ids_need_not_be_unique_one_that_is_free_is_kept() -> None:
     assert add(ids, "two", "1") not in ("1", chosen)
 
 
-def test_a_server_may_be_working_on_what_was_cancelled_for_a_while() -> None:
+def test_a_server_may_work_on_what_was_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock()
-    ids = Correlator[str](is_unique=True, now=clock)
+    monkeypatch.setattr(correlator, "monotonic", clock)
+    ids = Correlator[str](is_unique=True)
     for own in "123":
         ids.add("one", request(own))
     assert ids.cancel("one", "1") == "1"
@@ -104,7 +106,7 @@ def test_a_server_may_be_working_on_what_was_cancelled_for_a_while() -> None:
 
 
 def test_only_so_many_that_were_cancelled_are_kept() -> None:
-    ids = Correlator[str](is_unique=True, now=Clock())
+    ids = Correlator[str](is_unique=True)
     for number in range(2 * MAX_REMEMBERED):
         assert add(ids, "one", "1") == str(number + 1)
         assert ids.cancel("one", "1") == str(number + 1)

@@ -61,20 +61,15 @@ class _Task(NamedTuple):
     began: float
     ttl_seconds: float | None
 
-    def has_expired(self, now: float) -> bool:
+    def has_expired(self) -> bool:
         """True once the server may have forgotten it."""
-        return self.ttl_seconds is not None and now > self.began + self.ttl_seconds
+        return self.ttl_seconds is not None and monotonic() > self.began + self.ttl_seconds
 
 
 class _TaskOwners:
-    """The creator of each task of one server.
+    """The creator of each task of one server."""
 
-    Args:
-        now: a clock, in seconds.
-    """
-
-    def __init__(self, now: Callable[[], float] = monotonic) -> None:
-        self._now = now
+    def __init__(self) -> None:
         self._tasks: dict[str, _Task] = {}
 
     def add(self, task: JsonObject, owner: Hashable, tool: str) -> None:
@@ -84,7 +79,7 @@ class _TaskOwners:
             return  # no client can ask for it
         self._forget_old(owner)
         self._tasks.pop(task_id, None)
-        self._tasks[task_id] = _Task(owner, tool, self._now(), _ttl_seconds(task))
+        self._tasks[task_id] = _Task(owner, tool, monotonic(), _ttl_seconds(task))
 
     def update(self, task: JsonObject) -> None:
         """A server describes a task: it may say for how long it remembers it."""
@@ -104,17 +99,16 @@ class _TaskOwners:
         """The task with an id; None if the server has none, or may have forgotten it."""
         key = task_id if type(task_id) is str else ""
         task = self._tasks.get(key)
-        if task is not None and task.has_expired(self._now()):
+        if task is not None and task.has_expired():
             del self._tasks[key]
             return None
         return task
 
     def _forget_old(self, owner: Hashable) -> None:
         """Make room for a task of a client."""
-        now = self._now()
         while self._tasks:
             oldest = next(iter(self._tasks))
-            if len(self._tasks) < MOST_TASKS and not self._tasks[oldest].has_expired(now):
+            if len(self._tasks) < MOST_TASKS and not self._tasks[oldest].has_expired():
                 break
             del self._tasks[oldest]
         own = [task_id for task_id, task in self._tasks.items() if task.owner == owner]

@@ -22,9 +22,10 @@ def a_task(name: str, ttl: str | None = None) -> JsonObject:
     return {"taskId": name, "status": "working", "ttl": None if ttl is None else Number(ttl)}
 
 
-def test_a_task_is_forgotten_once_the_server_may_have() -> None:
+def test_a_task_is_forgotten_once_the_server_may_have(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    tasks = _TaskOwners(lambda: now[0])
+    monkeypatch.setattr(task_owners, "monotonic", lambda: now[0])
+    tasks = _TaskOwners()
     tasks.add(a_task("a", "1000"), "one", "run")
     tasks.add(a_task("b"), "one", "run")
     now[0] = 1.5
