@@ -30,8 +30,8 @@ from pipeguard.firewall.session import definitions, look, refuse, replies, waiti
 from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
 from pipeguard.firewall.session.guard import PreparedMessage
-from pipeguard.firewall.session.memory import ReturnedResult, SettledCall
-from pipeguard.firewall.session.settle import make_verdict, record_call, settle
+from pipeguard.firewall.session.memory import SettledCall
+from pipeguard.firewall.session.settle import make_verdict, record_call, record_result, settle
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 READING = frozenset({"resources/read", "tasks/result"})  # as tools do
@@ -186,7 +186,7 @@ def _judge_answer(case: Case, message: Message) -> Verdict:
     try:
         if case.is_plain:  # an ordinary result
             verdict = settle(case, message, find_in_message(case, message))
-            _remember_result(case, request, case.frame)
+            record_result(case, request, case.frame)
             return verdict
         message = with_id(message, request.id_token)
         answers.check_answer(message.value, request.id_token)
@@ -231,12 +231,8 @@ def _judge_contents(case: Case, message: Message, request: PendingRequest) -> Ve
             message = rewritten(message, value)
     verdict = _settle_explained(case, message, request)
     if request.tool is not None or request.method in READING:  # even if it was blocked
-        _remember_result(case, request, message.frame)
+        record_result(case, request, message.frame)
     return verdict
-
-
-def _remember_result(case: Case, request: PendingRequest, frame: bytes) -> None:
-    case.guard.detector.remember(case.guard, ReturnedResult(request, frame, case.now))
 
 
 def _settle_explained(case: Case, message: Message, request: PendingRequest) -> Verdict:

@@ -128,16 +128,14 @@ class ConversationState:
                 request.requested_lists = read_lists(message.params)
         return finding
 
-    def send_call(self, request: PendingRequest) -> None:
-        """Admit a tool call of the client's, and record that it was forwarded.
+    def admit_call(self, request: PendingRequest) -> None:
+        """Add a tool call of the client's to the open requests.
 
         Raises:
-            Refusal: as of `admit`.
+            Refusal: its id is in use, or too many wait.
         """
         with self._lock:
             self._open(TO_SERVER, request)
-            self._note_sent(self.pending[TO_SERVER], request)
-            self.peers.begun = True
 
     def _open(self, direction: Direction, request: PendingRequest) -> None:
         pending = self.pending[direction]
@@ -161,22 +159,18 @@ class ConversationState:
         Returns:
             False if it is no longer open: it was cancelled or answered, or its exchange has ended.
         """
+        pending = self.pending[direction]
         with self._lock:
-            if not self._note_sent(self.pending[direction], request):
+            if pending.is_over:
+                pending.drop(request)
+            if not pending.has(request):
                 return False
+            request.forwarded, request.held_policy = True, None
+            pending.keep_call(request)
             if direction is TO_SERVER:
                 self.peers.begun = True
                 if request.method == "initialize":
                     self.peers.begin_handshake(params)
-        return True
-
-    def _note_sent(self, pending: Pending, request: PendingRequest) -> bool:
-        if pending.is_over:
-            pending.drop(request)
-        if not pending.has(request):
-            return False
-        request.forwarded, request.held_policy = True, None
-        pending.keep_call(request)
         return True
 
     def hold(self, request: PendingRequest, event_id: str, policy: object) -> bool:

@@ -5,23 +5,21 @@ inspect, it is at the members of a message whose value is known. What the look l
 frame stays in its case, and is used again.
 """
 
-from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import (
     TO_CLIENT,
     TO_SERVER,
     MessageKind,
     Verdict,
 )
-from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.answers import NOTABLE, is_ordinary
 from pipeguard.firewall.protocol.framing import KnownResult
 from pipeguard.firewall.protocol.message import Message, parse, with_id
 from pipeguard.firewall.protocol.pending import NO_CALL, PendingRequest, pending_request
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.session.admission import find_obstacle
 from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.guard import FrameLook
-from pipeguard.firewall.session.memory import ReturnedResult
-from pipeguard.firewall.session.settle import make_verdict, record_call
+from pipeguard.firewall.session.settle import make_verdict, record_call, record_result
 
 CALL = "tools/call"
 
@@ -60,10 +58,7 @@ def _look_at_call(case: Case, seen: FrameLook) -> Verdict | None:
     outline = seen.outline
     tool = outline.tool or ""
     policy = guard.policy
-    pin = guard.pin("tool", tool)
-    if pin is None or pin.held_definition is not None:
-        return None
-    if policy.find_refusal(tool) or policy.asks_user(tool):
+    if policy.find_refusal(tool) or policy.asks_user(tool) or find_obstacle(guard, "tool", tool):
         return None
     request = PendingRequest(outline.id_token, CALL, tool, case.now, outline.progress_token)
     request.frame_bytes = len(case.frame)
@@ -75,20 +70,22 @@ def _look_at_call(case: Case, seen: FrameLook) -> Verdict | None:
     if not case.sees_nothing or seen.may_leak(guard):
         case.guard = guard.snapshot(policy)
         return None
+    return _pass_request(case, request)
+
+
+def _pass_request(case: Case, request: PendingRequest) -> Verdict:
     verdict = make_verdict(case, [], case.frame)
-    case.state.send_call(request)
+    case.state.admit_call(request)
     try:
         record_call(case, request, verdict)
-    except Exception as error:
-        if case.state.drop(request):
-            raise
-        why = f"judging it failed ({type(error).__name__})"  # and the server has answered it
-        raise Refusal("protocol.internal", why, codes.INTERNAL) from None
+        case.state.request_sent(TO_SERVER, request, {})  # last, as in `judge`
+    finally:
+        if not request.forwarded:
+            case.state.drop(request)
     return verdict
 
 
 def _look_at_result(case: Case, seen: FrameLook) -> Verdict | None:
-    guard = case.guard
     request = find_call(case, seen.outline.id_token)
     if request is None or case.obstacles is not None:
         return None
@@ -96,7 +93,7 @@ def _look_at_result(case: Case, seen: FrameLook) -> Verdict | None:
     if not seen.sees_nothing(request.call or NO_CALL):
         case.is_plain = True
         return None
-    guard.detector.remember(guard, ReturnedResult(request, case.frame, case.now))
+    record_result(case, request, case.frame)
     return make_verdict(case, [], case.frame)
 
 
@@ -122,9 +119,7 @@ def _pass_call(case: Case, message: Message) -> Verdict | None:
     if not (NOTABLE.isdisjoint(message.value) and NOTABLE.isdisjoint(message.params)):
         return None
     case.request = pending_request(message, case.now)
-    verdict = make_verdict(case, [], case.frame)
-    case.state.send_call(case.request)
-    return verdict
+    return _pass_request(case, case.request)
 
 
 def _pass_result(case: Case, id_token: str) -> Verdict | None:

@@ -19,7 +19,7 @@ from pipeguard.firewall.protocol import codes, pending
 from pipeguard.firewall.protocol.message import Message, rewritten
 from pipeguard.firewall.session import find, refuse, replies, rewrite
 from pipeguard.firewall.session.case import Case
-from pipeguard.firewall.session.memory import SentCall
+from pipeguard.firewall.session.memory import ReturnedResult, SentCall
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 _NOTHING_LEFT = "what remained after the cut could not pass either"
@@ -87,6 +87,11 @@ def record_call(case: Case, request: pending.PendingRequest, verdict: Verdict) -
         return
     call = SentCall(tool, case.frame, verdict.findings, bool(verdict.grant))
     guard.detector.remember(guard, call)
+
+
+def record_result(case: Case, request: pending.PendingRequest, frame: bytes) -> None:
+    """Remember the result of a request, as it would be read: even if it was blocked."""
+    case.guard.detector.remember(case.guard, ReturnedResult(request, frame, case.now))
 
 
 def _block(case: Case, findings: list[Finding]) -> Verdict:

@@ -34,6 +34,7 @@ from tests.firewall.session.talk import (
 from tests.fuzz.rulebook import ALL, samples
 
 TURNS = 120  # of each conversation
+SEEDS = 3
 # What a tool says that it does decides what is compared with what came back.
 TOOLS = {
     "lookup": "Looks up an entry of the catalogue.",
@@ -103,9 +104,10 @@ def turns(seed: int) -> Iterator[tuple[bytes, bytes]]:
 
 
 def play(seed: int, policy: Policy) -> list[Verdict]:
-    """Return the verdicts on a conversation."""
+    """Return the verdicts on a conversation; in the last one the client lists no tools."""
     session = new_session(policy)
-    list_tools(session)
+    if seed < SEEDS - 1:
+        list_tools(session)
     verdicts = []
     for number, (asked, answered) in enumerate(turns(seed)):
         verdicts.append(to_server(session, asked, number / 10))
@@ -115,7 +117,7 @@ def play(seed: int, policy: Policy) -> list[Verdict]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(SEEDS))
 def test_one_look_gives_the_verdict_of_all_ways(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     policy = Policy(layers=(Layer(tools_block=("delete*",), tools_ask=("write*",)),))
     by_one_look = play(seed, policy)
@@ -127,9 +129,9 @@ def test_one_look_gives_the_verdict_of_all_ways(seed: int, monkeypatch: pytest.M
 
 
 def test_a_plain_call_and_its_result_are_read_by_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
-    session = with_tools()
+    sessions = with_tools(), new_session()
     monkeypatch.setattr(Detection, "read", None)
-    for number in range(3):
+    for number, session in enumerate(sessions * 2):
         arguments = {"query": f"What is new in week {number}?", "path": "/etc/hosts"}
         params = {"name": "lookup", "arguments": {**arguments, "command": "ls"}}
         asked = frame(id=number, method="tools/call", params=params)

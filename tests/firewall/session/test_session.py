@@ -146,14 +146,13 @@ def test_another_thread_judges_with_engines_of_its_own() -> None:
 def test_a_request_whose_check_breaks_is_answered_once_and_its_id_is_free(
     check: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    session = new_session()
+    session, asked = new_session(), call(1, "a " * 2048)  # too long for one look
     with monkeypatch.context() as patch:
         patch.setattr(f"pipeguard.detect.{check}", _break)
-        verdict = to_server(session, call(1, "a"))
+        verdict = to_server(session, asked)
     assert (verdict.forward, member(verdict.reply, "id")) == (None, 1)
     assert own(session, ServerGone(2.0)) == [], "it is not answered again at the end"
-    again = call(1, "a")
-    assert to_server(session, again).forward is again
+    assert to_server(session, asked).forward is asked
 
 
 @pytest.fixture
