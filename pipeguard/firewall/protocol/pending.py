@@ -224,9 +224,6 @@ class Pending:
         if self._cancelled.pop(id_token, None) is not None:
             self._cancelled_bytes -= measure_text(id_token)
 
-    def __len__(self) -> int:
-        return self._count if self._whole is self else len(self._open)
-
     def has_room(self, request: PendingRequest) -> bool:
         """False if the limit of open requests, or of their size, is reached."""
         whole = self._whole

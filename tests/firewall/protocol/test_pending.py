@@ -97,7 +97,7 @@ def test_what_an_exchange_leaves_open_waits_on_in_the_whole() -> None:
     done.leave()
     assert pending.all() == [waiting]
     assert pending.close("1") is waiting
-    assert len(pending) == 0
+    assert pending.all() == []
 
 
 def test_an_exchange_is_forgotten_with_the_last_answer_that_it_waited_for() -> None:

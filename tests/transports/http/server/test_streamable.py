@@ -241,7 +241,7 @@ async def test_a_client_that_leaves_a_session_gives_nothing_up() -> None:
         async with host.http.get(host.url, headers=dashed(named)) as stream:
             assert await next_event(stream) == NOTE, "it is not told to whoever left"
         pending = next(iter(host.known.new(None).state.pending.values()))
-        assert len(pending) == 0
+        assert pending.all() == []
         session = host.posted._routers[named["Mcp_Session_Id"], None].session
         await eventually(lambda: not session.state.waiting_ids(), "its answer came")
         assert not next(iter(session.state.pending.values()))._exchanges
