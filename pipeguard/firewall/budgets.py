@@ -161,6 +161,10 @@ class Budgets(DecodingBudget):
         return self._take(min(DOUBT_NS, SENTENCE_NS * sentences), WORK_NS // 2)
 
 
+class TooLongError(Exception):
+    """Judging a message takes longer than others may wait; raised by budgets of theirs."""
+
+
 # --- memory -----------------------------------------------------------------------------
 # Memory use of texts whose length a peer chooses.
 

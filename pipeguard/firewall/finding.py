@@ -233,6 +233,7 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
         is_repeated: True if the frame repeats a call that was answered with a question, and was
             refused because nobody brought what is known of it (session.decisions.Repeated).
         headers: the names, in lower case, of a client's HTTP headers that may be forwarded.
+        is_unfinished: True if judging the frame would have taken too long: nothing has changed.
     """
 
     direction: Direction
@@ -257,6 +258,7 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
     kinds: frozenset[str] = frozenset()
     is_repeated: bool = False
     headers: frozenset[str] = frozenset()
+    is_unfinished: bool = False
 
     @property
     def forwards(self) -> tuple[bytes, ...]:

@@ -2,8 +2,9 @@
 
 For HTTP and the gateway only: between two descriptors, `transports.both_ways` has plain threads.
 
-A small frame is read and judged on the loop. Any other is read and judged in a thread, and waits
-for no frame of another size. The first one waits until everything is loaded that a text may need,
+A small frame is read and judged on the loop, and so is a result of up to 16 KB, as long as that
+takes only a few milliseconds. Any other is read and judged in a thread, and waits for no frame of
+another size. The first one waits until everything is loaded that a text may need,
 in a thread as well.
 
 Order: a notification, such as a cancellation, waits for the frames that came before it in its
@@ -20,7 +21,8 @@ from typing import Any, ParamSpec, TypeVar
 from weakref import WeakSet
 
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.firewall.finding import Direction, Verdict
+from pipeguard.firewall.budgets import WORK_NS, Budgets, TooLongError
+from pipeguard.firewall.finding import TO_CLIENT, Direction, Verdict
 from pipeguard.firewall.protocol.framing import KnownResult, legible_id
 from pipeguard.firewall.protocol.json_values import JsonValue, serialise
 from pipeguard.firewall.protocol.message import Message, parse
@@ -36,6 +38,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 SMALL_BYTES = 2 * 1024  # of any text, judged in 5 ms at most
+BRIEF_BYTES = 16 * 1024  # of results that are judged on the loop, unless that takes long
 TICK_SECONDS = 0.5  # between two checks for overdue requests
 DRAIN_TICK_SECONDS = 0.05  # between two checks for open requests
 LARGE_BYTES = 64 * 1024  # its value, ten times that size, is not kept
@@ -45,8 +48,8 @@ HUGE_BYTES = 2**20  # judged one at a time: judging takes ten times the frame's 
 _LANES = (
     (LARGE_BYTES, Allowance(2)),
     (HUGE_BYTES, Allowance(2, 2 * HUGE_BYTES)),
-    (None, Allowance(1)),
 )
+_LAST_LANE = Allowance(1)
 # By conversation and direction: the frames that are judged in threads, or wait for one.
 _under_way: dict[tuple[str, Direction], set[asyncio.Future[None]]] = {}
 _judged = WeakSet[Session]()  # all that judged a frame here, while they last
@@ -102,39 +105,27 @@ async def in_thread(size: int, work: Callable[[], T]) -> T:
     """Run work that reads `size` bytes in a thread."""
     lane = _choose_lane(size)
     await lane.enter(size)
-    return await _begin(lane, size, work)
+    return await asyncio.shield(_begin(lane, size, work))
 
 
 def _choose_lane(size: int) -> Allowance:
-    return next(lane for most, lane in _LANES if most is None or size < most)
+    return next((lane for most, lane in _LANES if size < most), _LAST_LANE)
 
 
-def _begin(
-    lane: Allowance,
-    size: int,
-    work: Callable[[], T],
-    end: Callable[[asyncio.Future[T], asyncio.Future[T]], None] = lambda _caller, _working: None,
-) -> asyncio.Future[T]:
-    """Begin work in a thread, which leaves its lane at the end of it, even if it is cancelled.
+def _begin(lane: Allowance, size: int, work: Callable[[], T]) -> asyncio.Future[T]:
+    """Begin work in a thread, which leaves its lane at the end of it, even if nobody waits.
 
     Args:
         lane: was entered.
         size: of the frame.
         work: to do.
-        end: called afterwards, with the returned future and the work itself.
 
     Returns:
-        The future to wait for. Its waiter continues before anything that `end` wakes.
+        The future of the work. Whoever waits for it shields it: a thread cannot be cancelled.
     """
     working = asyncio.get_running_loop().run_in_executor(None, work)
-    caller = asyncio.shield(working)
-
-    def leave(_: object) -> None:
-        lane.leave(size)
-        end(caller, working)
-
-    working.add_done_callback(leave)
-    return caller
+    working.add_done_callback(lambda _: lane.leave(size))
+    return working
 
 
 # --- values ---------------------------------------------------------------------------------
@@ -183,6 +174,21 @@ async def to_frame(value: JsonValue) -> bytes:
     return frame if len(frame) >= LARGE_BYTES else ParsedFrame.of_line(frame, value)
 
 
+class BriefBudgets(Budgets):
+    """The work of a result while the loop waits: only the share of its bytes, and no match.
+
+    To rate one match may take tens of milliseconds.
+    """
+
+    def _take(self, cost_ns: int, kept_ns: int = 0) -> bool:
+        if self._left_ns - cost_ns < WORK_NS:
+            raise TooLongError
+        return super()._take(cost_ns, kept_ns)
+
+    def _match(self, _cost_ns: int) -> bool:
+        raise TooLongError
+
+
 # --- verdicts -------------------------------------------------------------------------------
 
 
@@ -214,6 +220,10 @@ async def judge_frame(
     most = SMALL_BYTES if guard.inspects else LARGE_BYTES
     if len(frame) < most:
         return take_frame(session, direction, frame)
+    if direction is TO_CLIENT and len(frame) < BRIEF_BYTES:
+        verdict = take_frame(session, direction, frame, budgets=BriefBudgets())
+        if not verdict.is_unfinished:
+            return verdict
     return await _judge_in_thread(session, direction, frame, unheard)
 
 
@@ -233,8 +243,8 @@ async def wait_for_decision(
     """
 
     async def pause(seconds: float) -> bool:
-        done, _ = await asyncio.wait((over,), timeout=seconds)
-        return bool(done)
+        await asyncio.wait((over,), timeout=seconds)
+        return over.done()
 
     async def work(size: int, work: Callable[[], Verdict]) -> Verdict:
         return await (in_thread(size, work) if size else asyncio.to_thread(work))
@@ -271,13 +281,6 @@ async def _judge_in_thread(
     key, over = (session.run, direction), asyncio.get_running_loop().create_future()
     _under_way.setdefault(key, set()).add(over)  # until it is done
     over.add_done_callback(partial(_leave, key))
-
-    def end(caller: asyncio.Future[Verdict], judging: asyncio.Future[Verdict]) -> None:
-        over.set_result(None)
-        if caller.cancelled() and not judging.cancelled():
-            with suppress(PipeGuardError):
-                unheard(judging.result())
-
     size = len(frame)
     lane = _choose_lane(size)
     try:
@@ -285,12 +288,22 @@ async def _judge_in_thread(
     except asyncio.CancelledError:
         over.set_result(None)
         raise
-    return await _begin(lane, size, partial(_read_and_judge, session, direction, frame), end)
+    judging = _begin(lane, size, partial(_read_and_judge, session, direction, frame))
+    caller = asyncio.shield(judging)
+
+    def end(_: object) -> None:  # after the caller continues
+        over.set_result(None)
+        if caller.cancelled() and not judging.cancelled():
+            with suppress(PipeGuardError):
+                unheard(judging.result())
+
+    judging.add_done_callback(end)
+    return await caller
 
 
 def _read_and_judge(session: Session, direction: Direction, frame: bytes) -> Verdict:
     """Judge a frame; an answer that passes has its value if the session keeps values."""
-    if session.keeps_values and direction is Direction.TO_CLIENT:
+    if session.keeps_values and direction is TO_CLIENT:
         frame = with_value(frame, keeps_large=True)
     return take_frame(session, direction, frame, is_aside=True)
 

@@ -12,7 +12,8 @@ from functools import partial
 from time import monotonic
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.finding import TO_SERVER, Action, Direction, Verdict
+from pipeguard.firewall.budgets import Budgets
+from pipeguard.firewall.finding import TO_CLIENT, TO_SERVER, Action, Direction, Verdict
 from pipeguard.firewall.protocol.strict_json import without_value
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.decisions import Granted, Repeated, Waited, WaitEnded
@@ -66,7 +67,12 @@ def make_judge(record: Record) -> Judge:
 
 
 def take_frame(
-    session: Session, direction: Direction, frame: bytes, *, is_aside: bool = False
+    session: Session,
+    direction: Direction,
+    frame: bytes,
+    *,
+    is_aside: bool = False,
+    budgets: Budgets | None = None,
 ) -> Verdict:
     """Judge a frame now, and again if it is a stopped call that a person allowed.
 
@@ -77,13 +83,14 @@ def take_frame(
         direction: which way the frame travels.
         frame: the frame.
         is_aside: True in another thread than that of the direction.
+        budgets: with which the verdict may be unfinished, because others wait; else None.
     """
     now = monotonic()
     obstacles = None
     source = session.guard.shared.obstacles
-    if source is not None and direction is Direction.TO_CLIENT:
+    if source is not None and direction is TO_CLIENT:
         obstacles = source.read_obstacles()
-    verdict = take_event(session, Frame(direction, frame, now, is_aside, obstacles))
+    verdict = take_event(session, Frame(direction, frame, now, is_aside, obstacles, budgets))
     if verdict.is_repeated and session.guard.questions is not None:
         call = session.guard.questions().recognize(frame, session.run)
         if call is not None:

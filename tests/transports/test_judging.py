@@ -24,6 +24,7 @@ from pipeguard.transports.judging import (
     to_frame,
 )
 from pipeguard.transports.pump import pump
+from tests.firewall.session.talk import KEY
 from tests.fuzz.rulebook import engines
 from tests.transports.talking import Records, call, make_sessions, notification, text_result
 from tests.transports.wire import PATIENCE_SECONDS, run
@@ -94,12 +95,18 @@ def sized(id_: int, size: int) -> bytes:
     return json.dumps(call(id_, "word " * (size // 5))).encode()
 
 
-async def test_only_small_frames_are_judged_on_the_loop() -> None:
+async def test_only_what_is_judged_soon_is_judged_on_the_loop() -> None:
     session, own = watched(), threading.get_ident()
     for number, size in enumerate([10, SMALL_BYTES, 10, LARGE_BYTES, HUGE_BYTES, 10]):
         await judge_frame(session, TO_SERVER, sized(number, size))
+    soon = "\n".join(f"Row {number} is done." for number in range(500))
+    for number, text in enumerate([soon, soon + KEY, soon * 4]):
+        told = json.dumps(text_result(number, text)).encode()
+        await judge_frame(session, Direction.TO_CLIENT, told)
     on_loop = [thread == own for thread in session.threads]
-    assert on_loop == [True, False, True, False, False, True]
+    assert on_loop[:6] == [True, False, True, False, False, True]
+    assert on_loop[6:] == [True, True, False, False], "what has a match begins there"
+    assert session.state.waiting_ids() == ["3", "4", "5"]
 
 
 @pytest.mark.parametrize("waits", ["tools/call", "resources/read", ""])

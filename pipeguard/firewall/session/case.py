@@ -25,7 +25,8 @@ class Case:
         event: names the verdict.
         inspects: False if only the order of messages is checked, and not what they contain.
         is_member: True for a message of a batch.
-        budgets: the cost that judging may still have; a batch shares one among its members.
+        budgets: the cost that judging may still have; a batch shares one among its members. They
+            are there before the frame is read if others wait meanwhile.
         waiting_room: holds a call until a person decides; None if it may not wait.
         waiting_call: a call judged again after waiting for a person's decision, or None.
         grant: the event that a person allowed, if the call is judged again for it; else empty.
@@ -74,3 +75,8 @@ class Case:
         self.now = now
         self.event = event
         self.inspects = guard.inspects
+
+    def reopen(self) -> None:
+        """Let the request wait again that an answer belongs to."""
+        if self.is_closed and self.request is not None:
+            self.state.reopen(self.direction, self.request)

@@ -8,6 +8,7 @@ on a clock that only goes forward; it is compared, never shown.
 from collections.abc import Mapping
 
 from pipeguard.errors import Refusal
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
     NOTHING,
     TO_CLIENT,
@@ -38,6 +39,8 @@ class Frame(NamedTuple):
         is_aside: True in any thread but the one that brings the frames of this direction: for
             frames that may take long.
         obstacles: of a server's frame, those that the server has met; None for most servers.
+        budgets: that raise TooLongError, if others wait meanwhile; else None. All but an ordinary
+            result takes too long, and has an unfinished verdict.
     """
 
     direction: Direction
@@ -45,11 +48,12 @@ class Frame(NamedTuple):
     now: float
     is_aside: bool = False
     obstacles: Obstacles | None = None
+    budgets: Budgets | None = None
 
     def happen(self, session: Session) -> Verdict:
         """Judge it."""
         case = session.make_case(self.direction, self.frame, self.now)
-        case.obstacles = self.obstacles
+        case.obstacles, case.budgets = self.obstacles, self.budgets
         return session.judge_aside(case) if self.is_aside else session.judge_case(case)
 
 

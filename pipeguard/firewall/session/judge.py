@@ -4,7 +4,7 @@ A frame that `look` did not pass is parsed, once; the results of the look are us
 """
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.budgets import Budgets
+from pipeguard.firewall.budgets import Budgets, TooLongError
 from pipeguard.firewall.finding import (
     TO_CLIENT,
     Action,
@@ -42,12 +42,17 @@ def parse_frame(case: Case) -> Message | list[JsonValue]:
 
     Raises:
         Refusal: it is not a message that every parser reads alike.
+        TooLongError: others wait, and it is no ordinary result.
     """
     if case.is_member:
         return envelope(case.frame, strict_json.parse_json(case.frame))
     case.guard = case.guard.snapshot(case.guard.policy)
-    case.budgets = Budgets()
-    if case.frame.startswith(BYTE_ORDER_MARK) and case.event.endswith(".s1"):
+    is_marked = case.frame.startswith(BYTE_ORDER_MARK)
+    if case.budgets is None or is_marked:
+        case.budgets = Budgets()
+    elif not case.is_plain:
+        raise TooLongError
+    if is_marked and case.event.endswith(".s1"):
         why = "a byte order mark was removed"
         case.removed = (make_warning("protocol.byte-order-mark", why),)
         return parse(case.frame[len(BYTE_ORDER_MARK) :])

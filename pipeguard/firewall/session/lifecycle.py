@@ -269,8 +269,10 @@ class ConversationState:
 
     def reopen(self, direction: Direction, request: PendingRequest) -> None:
         """Let a request wait again whose answer could not be judged."""
+        pending = self.pending[direction.back]
         with self._lock:
-            self.pending[direction.back].open(request)
+            if pending.open(request):
+                pending.keep_call(request)
 
     def outlive(self, direction: Direction, request: PendingRequest) -> None:
         """Accept progress of a request that was answered by a task."""

@@ -71,8 +71,8 @@ def _may_ask(frame: bytes) -> bool:
 
 def refuse(case: Case, refusal: Refusal) -> Verdict:
     """The verdict on a refused frame; each request in it is answered once."""
-    if case.is_closed and case.request is not None and not isinstance(refusal, RefusedAnswer):
-        case.state.reopen(case.direction, case.request)  # closed by the refusal of this answer
+    if not isinstance(refusal, RefusedAnswer):
+        case.reopen()  # closed by the refusal of this answer
     is_lost = refusal.code == codes.PEER_GONE  # not a refusal by PipeGuard
     findings = [(make_warning if is_lost else make_block)(refusal.rule, refusal.why)]
     if isinstance(refusal, RefusedAnswer):

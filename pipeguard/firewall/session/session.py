@@ -27,6 +27,7 @@ from copy import copy
 from typing import Protocol
 
 from pipeguard.errors import Refusal
+from pipeguard.firewall.budgets import TooLongError
 from pipeguard.firewall.finding import (
     NOTHING,
     TO_CLIENT,
@@ -176,6 +177,9 @@ class Session:
                 if passed is not None:
                     return passed
             return self._judge(case)
+        except TooLongError:
+            case.reopen()
+            return NOTHING._replace(is_unfinished=True)
         except Exception as error:  # noqa: BLE001  a check that breaks must refuse its frame
             refusal = as_refusal(case.frame, error)
             # The channel that lost it does not know its receiver.
