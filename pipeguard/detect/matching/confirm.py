@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 from typing import Any
 
 from pipeguard.allocator import return_freed_memory
-from pipeguard.detect.matching.pattern_set import unbound
+from pipeguard.detect.matching.pattern_set import BOUNDED, unbound
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.folding import Range
@@ -20,6 +20,7 @@ from pipeguard.unicode.folding import Range
 MEMORY_BYTES = 4 * 1024 * 1024  # for the automaton of one expression, which grows as it reads
 GENERATION, GENERATION_BYTES = 32, 2**21  # of expressions; of the messages judged with them
 FEW_SIGNS, SIGN_CHARS = 100, 256  # that `re` reads in the time of one sign
+COPY_CHARS = 5  # an expression with more of them for each copy is compiled once, not twice
 
 BRACKETS = rb"\[\^?\]?(?:\[:\^?\w+:\]|\\.|[^\]\\])*\]"  # a class, which may name others
 _TOKEN = lazy_regex(rb"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS + rb"|\$", re.DOTALL)
@@ -59,7 +60,8 @@ class Finder:
 
     A counted repetition has as many copies in RE2's program as it counts. So a text is searched
     for the expression without upper bounds first, which compiles and searches several times as
-    fast. The expression itself is compiled for the first text in which that matches.
+    fast, unless it counts little. The expression itself is compiled for the first text in which
+    that matches.
     """
 
     def __init__(self, pattern: str, *, ignore_case: bool, whole_words: bool = False) -> None:
@@ -187,9 +189,12 @@ def _without_lookarounds(expression: re.Pattern[str] | re.Pattern[bytes]) -> Fin
 
 @lru_cache(4096)  # several engines run the same rules
 def _match_more(pattern: str) -> str:
-    """The expression without upper bounds; empty if that changes nothing."""
+    """The expression without upper bounds; empty if that changes little."""
     more = unbound(pattern)
-    return "" if more == pattern else NAMED_GROUP.sub("(?:", more)
+    copies = sum(int(most) for _, most in BOUNDED.findall(pattern) if most)
+    if more == pattern or copies * COPY_CHARS < len(pattern):
+        return ""
+    return NAMED_GROUP.sub("(?:", more)
 
 
 class _Expressions(dict[tuple[str, bool], _Compiled]):
@@ -233,9 +238,7 @@ def _compile(pattern: str, ignore_case: bool) -> _Compiled:  # noqa: FBT001  a k
     try:
         expression = re2.compile(_TOKEN.sub(_in_re2, pattern.encode()), options)
     except re2.error as error:
-        why = error.args[0] if error.args else ""  # in bytes
-        text = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(error)
-        raise ValueError(text) from None
+        raise ValueError(error.args[0].decode("utf-8", "replace")) from None
     re2.purge()  # else it keeps the last 128
     group = next(iter(expression.groupindex.values()), 0)
     return expression.search, group, expression.programsize

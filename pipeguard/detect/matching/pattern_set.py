@@ -197,10 +197,7 @@ class PatternSet:
                 scan(data, on_match, 0, None, scratch)
         except Exception as error:  # the binding has a class for each of its errors
             raise EngineError(f"the scan engine failed: {type(error).__name__}") from error
-        return hits.copy() if hits else _NONE
-
-
-_NONE: list[int] = []
+        return hits.copy()
 
 
 def weaker(pattern: str) -> str:
@@ -211,7 +208,7 @@ def weaker(pattern: str) -> str:
     return re.sub(r"\{([1-9]\d*),\d*\}\??$", r"{\1}", pattern)
 
 
-_BOUNDED = lazy_regex(r"(?s)\\.|\[\\s\\S\]\{\d+,\d+\}|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),(\d+)\}")
+BOUNDED = lazy_regex(r"(?s)\\.|\[\\s\\S\]\{\d+,\d+\}|\[\^?\]?(?:\\.|[^\]\\])*\]|\{(\d+),(\d+)\}")
 FEW = 24  # repetitions that may be counted: each count is a state
 
 
@@ -221,7 +218,7 @@ def unbound(pattern: str) -> str:
     For tokens, whose bounds count the text between a name and its value, a third smaller and
     faster; for sentences with two distant ends, the larger matches cost more than that saves.
     """
-    return _BOUNDED.sub(_without_bound, pattern)
+    return BOUNDED.sub(_without_bound, pattern)
 
 
 def _without_bound(token: re.Match[str]) -> str:
