@@ -110,27 +110,27 @@ def _redact(case: Case, message: Message, findings: list[Finding]) -> Verdict:
     replace = rewrite.name_rule
     if case.direction is TO_CLIENT:
         replace = partial(case.guard.detector.replace, event=case.event)
-    original = message.value
+    left = original = message.value
     remaining = findings
     is_cut = False
     case.is_plain = False
     case.sees_nothing = False  # which were of the frame as it came
     for _ in range(MAX_REDACTIONS):
-        private = (f for f in remaining if f.action is Action.REDACT)
-        if any(finding.pointer in rewrite.NEVER_REDACTED for finding in private):
+        private = (f.pointer for f in remaining if f.action is Action.REDACT)
+        if not rewrite.NEVER_REDACTED.isdisjoint(private):
             break
         is_cut = is_cut or greatest(remaining) is Action.CUT
-        redacted = rewrite.redact(message.value, remaining, replace)
-        marked = replies.mark_changed(redacted, case.direction, case.event, is_cut=is_cut)
-        message = rewritten(message, marked)
-        remaining = find.find_in_message(case, message, original)
+        left = rewrite.redact(left, remaining, replace)
+        remaining = find.find_in_message(case, rewritten(message, left), original)
         if greatest(remaining) < Action.REDACT:
-            if rewrite.has_orders(findings) and not rewrite.leaves_enough(original, marked):
+            if rewrite.has_orders(findings) and not rewrite.leaves_enough(original, left):
                 return _block(case, rewrite.block_cuts(findings, LITTLE_LEFT))
-            return make_verdict(case, findings, message.frame)
+            # Judged without the mark: it is PipeGuard's, and in no text that a model reads.
+            marked = replies.mark_changed(left, case.direction, case.event, is_cut=is_cut)
+            return make_verdict(case, findings, rewritten(message, marked).frame)
         if greatest(remaining) is Action.BLOCK:
             break
-        findings = [*findings, *rewrite.find_later_cuts(remaining, marked, original)]
+        findings = [*findings, *rewrite.find_later_cuts(remaining, left, original)]
     if is_cut:
         return _block(case, rewrite.block_cuts(findings, _NOTHING_LEFT))
     failed = make_block("protocol.not-redacted", "it could not be redacted")
