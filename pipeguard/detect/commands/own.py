@@ -142,8 +142,12 @@ _NAMES = _compile(
     | (?:environ|env|putenv)\W{{0,6}}{_VARIABLE}(?=[\s\S]{{0,500}}\b{_AGENTS}\b)
     | ^(?=.*{_VARIABLE}=)(?:env\s(?:-\S+\s)*)?(?>(?:\w+=\S*(?:\s|$)){{1,100}})
       (?:$|(?:.*[\s/])?{_AGENTS}\b)
-    | ^export\s[^|]*{_VARIABLE}(?!=)
-    | ^(?!(?:env\s|sudo\s)?\w+=)[^|]*{_VARIABLE}(?=['\"\]]?\s?[=,:\s]\s?\S)"""
+    # Of all lines before the next pipe, only the first is tried, as above.
+    | (?:\A|\|[^|\n]*\n)(?:
+      (?>(?:(?!export\s)[^|\n]*\n)*)export\s[^|]*{_VARIABLE}(?!=)
+      | (?>(?:(?=(?:env\s|sudo\s)?\w+=)[^|\n]*\n)*)(?!(?:env\s|sudo\s)?\w+=)
+        [^|]*{_VARIABLE}(?=['\"\]]?\s?[=,:\s]\s?\S)
+    )"""
 )
 
 # A tool, and a name on which it acts: a variable of ours, or our package or process.
@@ -241,7 +245,10 @@ _READERS = rf"""(?:
 
 # A line of one of these that writes none of ours.
 _READS = _compile(
-    rf"\s*{_POWERSHELL}?(?!.*>\x20?[^\x20]*(?:{FILE}|{_PROGRAM}|{_STARTUP})){_READERS}(?!\S)"
+    rf"""\s*{_POWERSHELL}?(?={_READERS}(?!\S))
+    # In each word, only the first `>` is tried, and one at its end.
+    (?!(?:[^\x20\n]*\x20)*?(?:[^\x20\n>]*>|[^\x20\n]*>\x20)[^\x20]*
+      (?:{FILE}|{_PROGRAM}|{_STARTUP}))"""
 )
 
 # -- does a program, a statement or a tool only read? --------------------------------------------
