@@ -21,7 +21,7 @@ _OPEN = rb"[\[({<]"
 _CLOSE = rb"[\])}>]"
 _INSIDE = rb"[^\[\](){}<>]"
 NOTICE = lazy_regex(
-    rb"[*_~`]{0,3}(?:"
+    rb"(?=[*_~`\[({<pt])[*_~`]{0,3}(?:"  # any other byte begins none, which this tells at once
     + rb"OPEN\s?(?:secret|personal|redacted)\s?:INSIDE{1,160}CLOSE"
     rb"|OPENINSIDE{0,40}?PipeGuard(?:INSIDE|OPENINSIDE{0,120}CLOSE){1,400}?CLOSE"
     rb"|OPEN?PipeGuard cut \d{1,9} characters here(?:,? event [\w.]{1,60})?(?:,? mark \w{1,40})?"
