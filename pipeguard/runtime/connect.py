@@ -268,7 +268,6 @@ class RemoteServer(TargetServer):
         self._logs_in = logs_in
         self._transport = read_transport(options, read_url(options.values["--upstream"]))
         read_remote(options, os.environ, 1)  # report what is wrong before anything is loaded
-        self._loop = asyncio.new_event_loop()
         self._channel: BlockingAdapter | None = None
         self._running: Thread | None = None
 
@@ -276,6 +275,7 @@ class RemoteServer(TargetServer):
         """Open a channel, on a loop in a thread of its own."""
         login = read_login(self._options) if self._logs_in else None
         remote = read_remote(self._options, os.environ, limit_bytes, login)
+        self._loop = asyncio.new_event_loop()
         self._running = start_thread("network", self._loop.run_forever)
         opening = asyncio.run_coroutine_threadsafe(self._open(remote), self._loop)
         self._dialler, self._opened = opening.result()
@@ -300,8 +300,8 @@ class RemoteServer(TargetServer):
         if self._running is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._running.join(JOIN_SECONDS)
-        if self._running is None or not self._running.is_alive():
-            self._loop.close()
+            if not self._running.is_alive():
+                self._loop.close()
 
     async def _drain(self, grace_seconds: float) -> None:
         with suppress(TimeoutError):
