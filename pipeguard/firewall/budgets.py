@@ -162,7 +162,7 @@ class Budgets(DecodingBudget):
 
 
 class TooLongError(Exception):
-    """Judging a message takes longer than others may wait; raised by budgets of theirs."""
+    """Judging a message takes longer than the frames behind it may wait."""
 
 
 # --- memory -----------------------------------------------------------------------------

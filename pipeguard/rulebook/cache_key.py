@@ -35,7 +35,7 @@ SETTLED_SECONDS = 2.0  # after which another change of a file has another time
 
 
 def find_key(packs: Sequence[PackFile], folder: str) -> tuple[bytes, bytes]:
-    """Find the key of packs; in the cache if none of its files has changed, which takes 2 ms.
+    """Find the key of packs: in the cache, in 2 ms, unless a file that it depends on has changed.
 
     Args:
         packs: the packs' files.

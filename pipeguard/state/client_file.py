@@ -16,7 +16,7 @@ from pipeguard.errors import StateError
 from pipeguard.state.paths import believe, clients_folder, state_folder_text
 
 SUFFIX = ".notes-2"  # another form has another name
-# Behind it: the file that is locked by whoever reads or writes. Opened after the other one.
+# Suffix of the file that whoever reads or writes locks. It is opened only after `enter`.
 GATE = ".lock"
 _FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 TRIES = 50  # while somebody else removes it

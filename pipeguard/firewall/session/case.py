@@ -26,7 +26,7 @@ class Case:
         inspects: False if only the order of messages is checked, and not what they contain.
         is_member: True for a message of a batch.
         budgets: the cost that judging may still have; a batch shares one among its members. They
-            are there before the frame is read if others wait meanwhile.
+            are set before the frame is read if other frames wait for this one.
         waiting_room: holds a call until a person decides; None if it may not wait.
         waiting_call: a call judged again after waiting for a person's decision, or None.
         grant: the event that a person allowed, if the call is judged again for it; else empty.

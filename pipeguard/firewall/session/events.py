@@ -39,8 +39,8 @@ class Frame(NamedTuple):
         is_aside: True in any thread but the one that brings the frames of this direction: for
             frames that may take long.
         obstacles: of a server's frame, those that the server has met; None for most servers.
-        budgets: that raise TooLongError, if others wait meanwhile; else None. All but an ordinary
-            result takes too long, and has an unfinished verdict.
+        budgets: raise TooLongError, if other frames wait for this one; else None. Then only an
+            ordinary result is judged, and the verdict on anything else is unfinished.
     """
 
     direction: Direction
