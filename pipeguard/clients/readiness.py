@@ -20,14 +20,18 @@ FIRST = f"first, before any file is changed: {COMPILING}"
 
 
 def check_policy() -> None:
-    """Read the user's policy.
+    """Read the policy, but not a project's.
 
     Raises:
         PolicyError: it is invalid, so no guarded server would start.
     """
-    from pipeguard.rulebook.policy_rules import load_wrap_policy  # with all that looks
+    from pipeguard.config.effective_policy import require_valid
+    from pipeguard.config.policy_file import PolicyScope
+    from pipeguard.rulebook.policy_rules import read_sources  # with all that looks
 
-    load_wrap_policy(options.WrapOptions(), with_project=False)
+    sources = read_sources(options.WrapOptions())
+    sources.pop(PolicyScope.PROJECT, None)
+    require_valid(sources)
 
 
 def make_ready() -> None:

@@ -40,6 +40,15 @@ def usual_cache_folder() -> str:
     return _find_folder("", "~/.cache", "cache")
 
 
+def system_folder() -> str:
+    """The folder of what an administrator decides for all users here; it need not exist."""
+    if sys.platform != "linux":
+        import platformdirs
+
+        return platformdirs.site_config_dir("pipeguard", appauthor=False)
+    return "/etc/pipeguard"  # no variable names another: a user could set it
+
+
 def _find_folder(variable: str, usual: str, kind: str) -> str:
     """PipeGuard's folder of a kind, in the folder of a variable or else the usual one.
 
@@ -69,6 +78,7 @@ class Trusted(Enum):
     ONLY_US = "only us"  # not root, no group: the file is as good as code
     OWN_GROUP = "own group"  # we, root, and a group to which only the owner belongs
     ANY_GROUP = "any group"  # we, root, and the file's group
+    ADMINISTRATOR = "administrator"  # only root
 
 
 def other_writer(status: os.stat_result, trusted: Trusted = Trusted.OWN_GROUP) -> str:
@@ -94,14 +104,17 @@ def closing_command(path: str, status: os.stat_result, trusted: Trusted = Truste
     """The command that takes a file or folder from the writer that `other_writer` names."""
     from shlex import quote
 
+    is_system = trusted is Trusted.ADMINISTRATOR
     if not _is_owned(status, trusted):
-        return f"sudo chown -R {os.geteuid()} {quote(path)}"
-    return f"chmod go-w {quote(path)}"
+        return f"sudo chown -R {0 if is_system else os.geteuid()} {quote(path)}"
+    return f"{'sudo ' * is_system}chmod go-w {quote(path)}"
 
 
 def _is_owned(status: os.stat_result, trusted: Trusted) -> bool:
     """True if a file is ours, or root's and root is trusted."""
-    return status.st_uid == os.geteuid() or (status.st_uid == 0 and trusted is not Trusted.ONLY_US)
+    if status.st_uid == 0:
+        return trusted is not Trusted.ONLY_US or os.geteuid() == 0
+    return status.st_uid == os.geteuid() and trusted is not Trusted.ADMINISTRATOR
 
 
 def _has_one_member(gid: int, uid: int) -> bool:

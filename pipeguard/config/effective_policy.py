@@ -1,14 +1,20 @@
-"""The one policy of a run: the user's file, the project's, and the options of `wrap`.
+"""The one policy of a run, of four sources and the options of `wrap`.
 
-Finds and reads the files, and combines them; a project's file can only tighten. Without a file it
-imports nothing that reads one.
+Finds and reads the user's file, the project's, the machine's and the organisation's bundle, and
+combines them; only the user's can loosen anything. Without a file it imports no reader of one.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeguard.config.enrolment import (
+    Enrolment,
+    find_enrolment,
+    find_machine_policy,
+    machine_policy_path,
+)
 from pipeguard.config.policy_file import (
     PolicyFile,
     PolicyScope,
@@ -21,7 +27,6 @@ from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import (
     DEFAULT_KEEP_DAYS,
     InClient,
-    Layer,
     Limits,
     Mode,
     Policy,
@@ -29,13 +34,15 @@ from pipeguard.firewall.policy import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import datetime
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntries
     from pipeguard.config.options import WrapOptions
     from pipeguard.config.strict_yaml import YamlEntry
 
 PROJECT_FILE = ".pipeguard.yaml"
+_T = TypeVar("_T")
 
 
 def project_policy_path(folder: str) -> str | None:
@@ -53,59 +60,126 @@ def project_policy_path(folder: str) -> str | None:
 
 
 def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
-    """The policy files that one run of `wrap` reads; the user's need not exist."""
-    user = options.values.get("--policy") or own_policy_path()
+    """The files that decide one run of `wrap`; only the project's must exist."""
     project = project_policy_path(_current_folder())
-    return (user,) if project is None else (user, project)
+    enrolment = find_enrolment()
+    paths = (
+        options.values.get("--policy") or own_policy_path(),
+        project,
+        machine_policy_path(),
+        enrolment and enrolment.path,
+        enrolment and enrolment.bundles_path,
+    )
+    return tuple(path for path in paths if path)
 
 
 def load_wrap_policy(
-    options: WrapOptions,
-    *,
-    with_project: bool = True,
-    check: Callable[[YamlEntry], None] | None = None,
+    options: WrapOptions, *, check: Callable[[YamlEntry], None] | None = None
 ) -> Policy:
     """The policy for one run of `wrap`, whose options override the user's file.
 
-    A project's file tightens the options too: a client's configuration may come with a repository.
+    The other files tighten the options too: a client's configuration may come with a repository.
 
     Args:
         options: of the command line.
-        with_project: False to leave a project's file out.
         check: as in `parse_policy`.
 
     Raises:
         PolicyError: an option or a file is invalid.
     """
-    user_file = options.values.get("--policy") or user_policy_path()
-    project_file = project_policy_path(_current_folder()) if with_project else None
+    return combine_sources(require_valid(read_sources(options, check=check)))
+
+
+def require_valid(
+    sources: Mapping[PolicyScope, PolicyFile | PolicyError],
+) -> dict[PolicyScope, PolicyFile]:
+    """The policies of all sources.
+
+    Raises:
+        PolicyError: the first error in one of them.
+    """
+    files = dict[PolicyScope, PolicyFile]()
+    for scope, file in sources.items():
+        if isinstance(file, PolicyError):
+            raise file
+        files[scope] = file
+    return files
+
+
+def read_sources(
+    options: WrapOptions, *, check: Callable[[YamlEntry], None] | None = None
+) -> dict[PolicyScope, PolicyFile | PolicyError]:
+    """The policy of each source that there is, or the error in it.
+
+    Args:
+        options: of the command line; they override the user's file.
+        check: as in `parse_policy`; not for a bundle, which is for several versions of the rules.
+
+    Raises:
+        PolicyError: an option is invalid.
+    """
     trust = options.values.get("--trust")
     choices = [choice.value for choice in Trust]
     if trust is not None and trust not in choices:
         raise PolicyError(f"--trust {trust}: choose from {', '.join(choices)}.")
-    user = project = None
-    if user_file or project_file:
-        import datetime
-        from time import monotonic
+    paths = {
+        PolicyScope.USER: options.values.get("--policy") or user_policy_path(),
+        PolicyScope.PROJECT: project_policy_path(_current_folder()),
+        PolicyScope.MACHINE: find_machine_policy(),
+    }
+    enrolment = find_enrolment()
+    read = dict[PolicyScope, PolicyFile | PolicyError]()
+    if enrolment or any(paths.values()):
+        now, today = _find_now()
+        for scope, path in paths.items():
+            if path is not None:
+                read[scope] = _read_file(path, scope, now=now, today=today, check=check)
+        if enrolment:
+            read[PolicyScope.ORGANISATION] = _read_bundle(enrolment, now=now, today=today)
+    user = read.get(PolicyScope.USER, PolicyFile())
+    if isinstance(user, PolicyFile):
+        if trust is not None:
+            user = user._replace(trust=Trust(trust))
+        if "--observe" in options.flags:
+            user = user._replace(mode=Mode.OBSERVE)
+        read[PolicyScope.USER] = user
+    return read
 
-        moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
-        today = moment.date()
-        now = monotonic() - (moment.timestamp() - find_beginning(today))
 
-        def read(path: str | None, scope: PolicyScope) -> PolicyFile | None:
-            if path is None:
-                return None
-            text = policy_text(path, scope)
-            return parse_policy(text, path, scope, now=now, today=today, check=check)
+def _find_now() -> tuple[float, datetime.date]:
+    """The sessions' clock at the beginning of the day, and the date."""
+    import datetime
+    from time import monotonic
 
-        user = read(user_file, PolicyScope.USER)
-        project = read(project_file, PolicyScope.PROJECT)
-    user = user or PolicyFile()
-    if trust is not None:
-        user = user._replace(trust=Trust(trust))
-    if "--observe" in options.flags:
-        user = user._replace(mode=Mode.OBSERVE)
-    return combine(user, project)
+    moment = datetime.datetime.now()  # noqa: DTZ005  the user's own calendar
+    today = moment.date()
+    return monotonic() - (moment.timestamp() - find_beginning(today)), today
+
+
+def _read_file(
+    path: str,
+    scope: PolicyScope,
+    *,
+    now: float,
+    today: datetime.date,
+    check: Callable[[YamlEntry], None] | None,
+) -> PolicyFile | PolicyError:
+    try:
+        text = policy_text(path, scope)
+        return parse_policy(text, path, scope, now=now, today=today, check=check)
+    except PolicyError as error:
+        return error
+
+
+def _read_bundle(
+    enrolment: Enrolment, *, now: float, today: datetime.date
+) -> PolicyFile | PolicyError:
+    from pipeguard.config.organisation import read_bundle
+
+    try:
+        return read_bundle(enrolment).to_file(now=now, today=today)
+    except PolicyError as error:
+        return error
 
 
 def wrap_isolation(options: WrapOptions) -> IsolateEntries:
@@ -145,34 +219,44 @@ def _current_folder() -> str:
         return os.path.expanduser("~")
 
 
-def combine(user: PolicyFile | None, project: PolicyFile | None) -> Policy:
-    """Combine the user's file and the project's, which can only tighten."""
+def combine_sources(files: Mapping[PolicyScope, PolicyFile]) -> Policy:
+    """Combine the policies of all sources."""
+    others = (file for scope, file in files.items() if scope is not PolicyScope.USER)
+    return combine(files.get(PolicyScope.USER), *others)
+
+
+def combine(user: PolicyFile | None = None, *others: PolicyFile | None) -> Policy:
+    """Combine the user's policy with others, which can only tighten it."""
     user = user or PolicyFile()
-    project = project or PolicyFile()
-    drift = user.drift_allow or frozenset()
+    tighter = [file for file in others if file is not None]
+    both = [*tighter, user]
+    drifts = [file.drift_allow for file in tighter if file.drift_allow is not None]
+    asks = [file.ask_in_client for file in tighter if file.ask_in_client]
+    keep_days = user.audit_keep_days
     return Policy(
-        mode=project.mode or user.mode or Mode.ENFORCE,
-        trust=project.trust or user.trust or Trust.FIRST_USE,
-        layers=(user.layer,) if project.layer == Layer() else (user.layer, project.layer),
-        limits=Limits(*(_least(name, user, project) for name in Limits._fields)),
-        drift_allow=drift if project.drift_allow is None else drift & project.drift_allow,
-        stop_without_audit=bool(project.stop_without_audit or user.stop_without_audit),
-        audit_keep_days=(
-            DEFAULT_KEEP_DAYS if user.audit_keep_days is None else user.audit_keep_days
+        mode=_first(file.mode for file in both) or Mode.ENFORCE,
+        trust=_first(file.trust for file in both) or Trust.FIRST_USE,
+        layers=(user.layer, *(file.layer for file in tighter)),
+        limits=Limits(*(_least(name, user, tighter) for name in Limits._fields)),
+        drift_allow=(user.drift_allow or frozenset()).intersection(*drifts),
+        stop_without_audit=any(file.stop_without_audit for file in both),
+        audit_keep_days=DEFAULT_KEEP_DAYS if keep_days is None else keep_days,
+        ask_in_client=min([user.ask_in_client or InClient.URL, *asks], key=[*InClient].index),
+        follows_client=(
+            any(file.follows_client for file in tighter) or user.follows_client is not False
         ),
-        ask_in_client=min(
-            user.ask_in_client or InClient.URL,
-            project.ask_in_client or InClient.FORM,  # which asks for most
-            key=[*InClient].index,
-        ),
-        follows_client=bool(project.follows_client or user.follows_client is not False),
+        approved=frozenset[str]().union(*(file.approved for file in tighter)),
     )
 
 
-def _least(name: str, user: PolicyFile, project: PolicyFile) -> Any:
-    """The user's limit, or else the default; a project's applies if it is lower."""
+def _first(values: Iterable[_T | None]) -> _T | None:
+    return next((value for value in values if value is not None), None)
+
+
+def _least(name: str, user: PolicyFile, tighter: Sequence[PolicyFile]) -> Any:
+    """The user's limit, or else the default; a tighter file's applies if it is lower."""
     usual = getattr(Limits(), name)
-    given = [file.limits[name] for file in (user, project) if name in file.limits]
+    given = [file.limits[name] for file in (user, *tighter) if name in file.limits]
     if name not in user.limits and not name.endswith("_seconds"):
         given.append(usual)
     return min(given, default=usual)

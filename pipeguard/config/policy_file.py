@@ -10,13 +10,14 @@ from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeVar
 
-from pipeguard.config.directories import read, read_own
+from pipeguard.config.directories import Trusted, read, read_own
 from pipeguard.config.isolate_key import IsolateEntries, egress_proxy, isolate_entries
 from pipeguard.config.policy_globs import (
     parse_choice,
     parse_content,
     parse_glob,
     parse_host,
+    parse_launch,
     parse_path,
     parse_place,
     parse_rule,
@@ -74,7 +75,17 @@ class PolicyScope(Enum):
     """The owner of the file, who decides which settings it may have."""
 
     USER = "user"
-    PROJECT = "project"  # it comes with a repository, so it may only tighten
+    PROJECT = "project"  # it comes with a repository, so it may only tighten, as the next two
+    MACHINE = "machine"  # an administrator wrote it
+    ORGANISATION = "organisation"  # it is in the signed bundle that this machine follows
+
+    @property
+    def origin(self) -> str:
+        """Whose file it is, for people."""
+        return "the policy" if self is PolicyScope.USER else f"the {self.value}'s policy"
+
+
+ADMINISTERED = frozenset({PolicyScope.MACHINE, PolicyScope.ORGANISATION})
 
 
 class PolicyFile(NamedTuple):
@@ -92,6 +103,8 @@ class PolicyFile(NamedTuple):
         follows_client: as in Policy.
         isolate: the isolated servers, and the grants of each.
         egress_proxy: the proxy of the user's network: a URL, a reference to one, or `none`.
+        approved: as in Policy.
+        stops_at: when no server may run any more, in seconds since 1970; None for never.
         notes: for a person, as an exception that has expired.
     """
 
@@ -106,6 +119,8 @@ class PolicyFile(NamedTuple):
     follows_client: bool | None = None
     isolate: IsolateEntries = ()
     egress_proxy: str | None = None
+    approved: frozenset[str] = frozenset()
+    stops_at: int | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -131,12 +146,13 @@ def policy_text(path: str, scope: PolicyScope) -> str:
     """Read a policy file's text.
 
     Raises:
-        PolicyError: it cannot be read, or it is the user's and another user could have written it.
+        PolicyError: it cannot be read, or somebody could have written it whose file it is not.
     """
-    if scope is PolicyScope.USER:
-        content = read_own(path, MAX_FILE_BYTES, PolicyError)
-    else:
+    if scope is PolicyScope.PROJECT:
         content = read(path, MAX_FILE_BYTES, PolicyError)[0]
+    else:
+        owner = Trusted.OWN_GROUP if scope is PolicyScope.USER else Trusted.ADMINISTRATOR
+        content = read_own(path, MAX_FILE_BYTES, PolicyError, trusted=owner)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -224,11 +240,11 @@ def written_exceptions(
 
 
 POLICY_KEYS = (
-    *("mode", "trust", "drift", "actions", "tools", "exceptions", "limits", "audit"),
+    *("mode", "trust", "drift", "actions", "tools", "servers", "exceptions", "limits", "audit"),
     *("isolate", "egress", "ask_in_client", "flows"),
 )
 _ELSEWHERE = dict.fromkeys(
-    ("servers", "mcpServers", "management"), "pipeguard.yaml, the file of `pipeguard serve`"
+    ("mcpServers", "management"), "pipeguard.yaml, the file of `pipeguard serve`"
 ) | dict.fromkeys(("rules", "parts", "pack"), "a rule pack, `rules/NAME.yaml` beside the policy")
 # Keys that only the user's own file may have, `keep` of the audit too, each with the reason.
 _OWN = {
@@ -266,7 +282,9 @@ class _PolicyReader:
     """Turns the keys of a policy into values; a wrong value is noted at its entry and left out."""
 
     def __init__(self, scope: PolicyScope, now: float, today: datetime.date) -> None:
-        self.is_project = scope is PolicyScope.PROJECT
+        self.scope = scope
+        self._mode = Mode.ENFORCE if scope in ADMINISTERED else None  # whatever a user observes
+        self.only_tightens = scope is not PolicyScope.USER
         self.now = now
         self.today = today
         self.notes: list[str] = []
@@ -274,16 +292,20 @@ class _PolicyReader:
     def file(self, root: YamlEntry) -> PolicyFile:
         keys = root.fields(POLICY_KEYS, elsewhere=_ELSEWHERE)
         tools = keys["tools"].fields(("allow", "block", "ask")) if "tools" in keys else {}
+        servers = keys["servers"].fields(("allow", "block")) if "servers" in keys else {}
         limits = keys["limits"].fields(_LIMITS) if "limits" in keys else {}
         drift = keys["drift"].fields(("allow",)) if "drift" in keys else {}
         audit = keys["audit"].fields(("on_failure", "keep")) if "audit" in keys else {}
         layer = Layer(
             actions=_each(keys.get("actions"), self._action),
             exceptions=self._exceptions(keys.get("exceptions")),
-            tools_allow=self._tools(tools.get("allow")),
-            tools_block=self._tools(tools.get("block")),
-            tools_ask=self._tools(tools.get("ask")),
-            defaults=not self.is_project,
+            tools_allow=_globs(tools.get("allow"), parse_glob),
+            tools_block=_globs(tools.get("block"), parse_glob),
+            tools_ask=_globs(tools.get("ask"), parse_glob),
+            defaults=not self.only_tightens,
+            origin=self.scope.origin,
+            servers_allow=_globs(servers.get("allow"), parse_launch),
+            servers_block=_globs(servers.get("block"), parse_launch),
         )
         read = {
             "frame_bytes": _count(
@@ -298,7 +320,7 @@ class _PolicyReader:
             "ask_seconds": read_seconds(limits.get("ask")),
         }
         return PolicyFile(
-            mode=self._choice(keys.get("mode"), _words(Mode), loose=Mode.OBSERVE),
+            mode=self._choice(keys.get("mode"), _words(Mode), loose=Mode.OBSERVE) or self._mode,
             trust=self._choice(keys.get("trust"), _words(Trust), loose=Trust.FIRST_USE),
             layer=layer,
             limits={name: value for name, value in read.items() if value is not None},
@@ -318,19 +340,24 @@ class _PolicyReader:
             notes=tuple(self.notes),
         )
 
+    @property
+    def _refusal(self) -> str:
+        whose = "a" if self.scope is PolicyScope.PROJECT else "the"
+        return f"{whose} {self.scope.value}'s file may only tighten"
+
     def _own(self, entry: YamlEntry | None) -> YamlEntry | None:
-        """An entry that only the user's own file may have; None, and wrong, in a project's."""
-        if entry is None or not self.is_project:
+        """An entry that only the user's own file may have; None, and wrong, in another."""
+        if entry is None or not self.only_tightens:
             return entry
-        entry.wrong(f"a project's file may only tighten, {_OWN[entry.key.rpartition('.')[2]]}")
+        entry.wrong(f"{self._refusal}, {_OWN[entry.key.rpartition('.')[2]]}")
         return None
 
     def _choice(self, entry: YamlEntry | None, words: Mapping[str, _T], *, loose: _T) -> _T | None:
-        """One of several words; `loose` is refused in a project's file."""
+        """One of several words; `loose` is refused in a file that may only tighten."""
         choice = parse_choice(entry, words)
-        if entry and choice == loose and self.is_project:
+        if entry and choice == loose and self.only_tightens:
             word = next(name for name, value in words.items() if value == loose)
-            entry.wrong(f"a project's file may only tighten, and `{word}` loosens. Remove it.")
+            entry.wrong(f"{self._refusal}, and `{word}` loosens. Remove it.")
         return choice
 
     def _action(self, entry: YamlEntry) -> ActionEntry | None:
@@ -338,10 +365,9 @@ class _PolicyReader:
         if "action" not in keys:
             return None
         action = keys["action"].choice({each.name.lower(): each for each in Action})
-        if action is Action.ALLOW and self.is_project:
+        if action is Action.ALLOW and self.only_tightens:
             keys["action"].wrong(
-                "a project's file may only tighten. To exclude something from an entry below this"
-                " one, write `warn`."
+                f"{self._refusal}. To exclude something from an entry below this one, write `warn`."
             )
         if "rule" in keys and "pack" in keys:
             keys["pack"].wrong("name a rule or a pack, not both")
@@ -396,11 +422,14 @@ class _PolicyReader:
             return 0
         return _count(entry, KEEP_DAYS, _DAYS, "a time such as 90 d or 12 w, or forever")
 
-    def _tools(self, entry: YamlEntry | None) -> tuple[str, ...]:
-        globs = _each(entry, parse_glob)
-        if entry and entry.key == "tools.allow" and not globs:
-            entry.wrong("an empty list would allow all tools. To block all: `block: ['*']`.")
-        return globs
+
+def _globs(entry: YamlEntry | None, parse: Callable[[YamlEntry], str]) -> tuple[str, ...]:
+    """A list of globs of tools or servers."""
+    globs = _each(entry, parse)
+    if entry and entry.key.endswith(".allow") and not globs:
+        what = entry.key.partition(".")[0]
+        entry.wrong(f"an empty list would allow all {what}. To block all: `block: ['*']`.")
+    return globs
 
 
 def _words(kind: type[_E]) -> dict[str, _E]:

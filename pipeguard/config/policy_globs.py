@@ -89,3 +89,14 @@ def parse_host(entry: YamlEntry) -> str:
     if not _HOST_GLOB.fullmatch(text) or not text.strip("*?."):
         entry.wrong("expected a host in lower case, such as `docs.example.com` or `*.example.com`")
     return text
+
+
+def parse_launch(entry: YamlEntry) -> str:
+    """A glob of what a server launches: its kind, a blank and its name, or `*` for everything."""
+    text = parse_glob(entry)
+    kind, blank, name = text.partition(" ")
+    if text != "*" and not (kind and blank and name):
+        entry.wrong(
+            "expected what is launched, such as `npm @scope/*`, `url mcp.example.com` or `*`"
+        )
+    return text

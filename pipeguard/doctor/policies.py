@@ -6,7 +6,9 @@ from fnmatch import fnmatchcase
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.effective_policy import combine, project_policy_path
+from pipeguard.config.effective_policy import combine_sources, project_policy_path
+from pipeguard.config.enrolment import find_enrolment, find_machine_policy
+from pipeguard.config.organisation import read_bundle
 from pipeguard.config.policy_file import (
     PolicyFile,
     PolicyScope,
@@ -67,21 +69,25 @@ class PolicyReport(NamedTuple):
 
     def find_source(self, key: str) -> PolicyScope | None:
         """The file that a setting of `describe_policy` comes from; None for a default."""
-        user, project = (self.files.get(scope, (None, None))[1] for scope in PolicyScope)
+        files = {scope: file for scope, (_, file) in self.files.items()}
         applied = describe_policy(self.policy)[key]
-        field = _FIELDS.get(key, "")
-        if project is not None and describe_policy(combine(user, None))[key] != applied:
-            return PolicyScope.PROJECT
-        is_written = user is not None and getattr(user, field, None) is not None
-        is_usual = describe_policy(combine(None, None))[key] == applied
+        for scope in reversed(files):
+            others = combine_sources({each: files[each] for each in files if each is not scope})
+            if scope is not PolicyScope.USER and describe_policy(others)[key] != applied:
+                return scope
+        is_written = getattr(files.get(PolicyScope.USER), _FIELDS.get(key, ""), None) is not None
+        is_usual = describe_policy(combine_sources({}))[key] == applied
         return PolicyScope.USER if is_written or not is_usual else None
 
 
 def find_policies(folder: Path) -> dict[PolicyScope, str | None]:
-    """The policy files of the user, and of the project that a folder is in."""
+    """The policy files that apply to a folder: that of each source which has one."""
+    enrolment = find_enrolment()
     return {
         PolicyScope.USER: user_policy_path(),
         PolicyScope.PROJECT: project_policy_path(str(folder)),
+        PolicyScope.MACHINE: find_machine_policy(),
+        PolicyScope.ORGANISATION: enrolment.bundles_path if enrolment else None,
     }
 
 
@@ -102,8 +108,8 @@ def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
     if errors:
         raise PolicyError("\n".join(errors))
     notes = {path: list_notes(policy_file) for path, policy_file in parsed.values()}
-    user, tighter = (parsed.get(scope, (None, None))[1] for scope in PolicyScope)
-    return PolicyReport(parsed, notes, combine(user, tighter))
+    policy = combine_sources({scope: file for scope, (_, file) in parsed.items()})
+    return PolicyReport(parsed, notes, policy)
 
 
 def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
@@ -112,6 +118,9 @@ def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
     Raises:
         PolicyError: it is invalid.
     """
+    enrolment = find_enrolment()
+    if scope is PolicyScope.ORGANISATION and enrolment is not None:
+        return read_bundle(enrolment).to_file(now=monotonic(), today=today())
     text = policy_text(file, scope)
     check = _check_own if scope is PolicyScope.USER else check_actions
     return parse_policy(text, file, scope, now=monotonic(), today=today(), check=check)

@@ -174,7 +174,9 @@ class Layer(NamedTuple):
         tools_block: globs of tools that may not.
         tools_ask: globs of tools whose calls wait for a person.
         defaults: True if findings that fit no entry get the default action.
-        origin: the source of its lists of tools, for people.
+        origin: whose file it is, for people.
+        servers_allow: globs of what may be launched, as `npm @scope/*`; empty for all.
+        servers_block: globs of what may not.
     """
 
     actions: tuple[ActionEntry, ...] = ()
@@ -184,6 +186,8 @@ class Layer(NamedTuple):
     tools_ask: tuple[str, ...] = ()
     defaults: bool = True
     origin: str = "the policy"
+    servers_allow: tuple[str, ...] = ()
+    servers_block: tuple[str, ...] = ()
 
     def decide(self, target: PolicyTarget, now: float) -> tuple[Action, str]:
         """The action that this layer asks for, and the part of it that does."""
@@ -209,9 +213,21 @@ class Layer(NamedTuple):
             return False
         return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
 
+    def starts(self, launched: tuple[str, ...]) -> bool:
+        """True if this layer allows a server that launches all this."""
+        if any(fnmatchcase(each, glob) for each in launched for glob in self.servers_block):
+            return False
+        return not self.servers_allow or all(
+            any(fnmatchcase(each, glob) for glob in self.servers_allow) for each in launched
+        )
+
 
 class Policy(NamedTuple):
-    """Actions for findings, tools that may be called, and limits on peers."""
+    """Actions for findings, tools that may be called, and limits on peers.
+
+    `approved` has definitions that the organisation approved, each as what is launched, a blank and
+    the fingerprint.
+    """
 
     mode: Mode = Mode.ENFORCE
     trust: Trust = Trust.FIRST_USE
@@ -222,6 +238,7 @@ class Policy(NamedTuple):
     audit_keep_days: int = DEFAULT_KEEP_DAYS  # 0 for ever
     ask_in_client: InClient = InClient.URL
     follows_client: bool = True  # through all its servers, or else through each alone
+    approved: frozenset[str] = frozenset()
 
     def action(self, target: PolicyTarget, now: float) -> Action:
         """The action for a finding; in `observe` at most WARN."""
@@ -283,7 +300,7 @@ class Policy(NamedTuple):
         """A text that differs if policies may decide differently; without exceptions."""
         layers = [layer._replace(exceptions=()) for layer in self.layers]
         drifts = sorted(drift.value for drift in self.drift_allow)
-        return repr((self.mode, self.trust, layers, drifts))
+        return repr((self.mode, self.trust, layers, drifts, sorted(self.approved)))
 
     @property
     def called_tools(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
@@ -301,10 +318,15 @@ class Policy(NamedTuple):
 
     def find_refusal(self, tool: str) -> str:
         """The origin of the layer that does not allow calls of a tool; empty if all do."""
-        for layer in self.layers:
-            if not layer.calls(tool):
-                return layer.origin
-        return ""
+        return next((layer.origin for layer in self.layers if not layer.calls(tool)), "")
+
+    def find_stop(self, launched: tuple[str, ...]) -> str:
+        """The origin of the layer that does not allow a server, in any mode; empty if all do.
+
+        Args:
+            launched: everything that its command line launches, as `npm @scope/name`.
+        """
+        return next((layer.origin for layer in self.layers if not layer.starts(launched)), "")
 
 
 def default_action(target: PolicyTarget) -> Action:

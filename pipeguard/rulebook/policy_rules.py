@@ -10,25 +10,37 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import load_wrap_policy as load_unchecked
+from pipeguard.config import effective_policy
 from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pipeguard.config.options import WrapOptions
+    from pipeguard.config.policy_file import PolicyFile, PolicyScope
     from pipeguard.config.strict_yaml import YamlEntry
+    from pipeguard.errors import PolicyError
     from pipeguard.firewall.policy import Policy
 
 
-def load_wrap_policy(options: WrapOptions, *, with_project: bool = True) -> Policy:
+def load_wrap_policy(options: WrapOptions) -> Policy:
     """The policy for one run, from `effective_policy.load_wrap_policy`, with checked rules.
 
     Raises:
         PolicyError: an option or a file is invalid, or an action is for no rule.
         RuleError: a pack is wrong.
     """
-    return load_unchecked(options, with_project=with_project, check=check_actions)
+    return effective_policy.load_wrap_policy(options, check=check_actions)
+
+
+def read_sources(options: WrapOptions) -> dict[PolicyScope, PolicyFile | PolicyError]:
+    """The policy of each source, from `effective_policy.read_sources`, with checked rules.
+
+    Raises:
+        PolicyError: an option is invalid.
+        RuleError: a pack is wrong.
+    """
+    return effective_policy.read_sources(options, check=check_actions)
 
 
 def check_actions(root: YamlEntry) -> None:

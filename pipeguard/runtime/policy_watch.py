@@ -2,9 +2,10 @@
 
 Settings that apply to single messages take effect within a second: actions, exceptions and tools.
 The rest (mode, trust, limits, drift, audit) is read when a server starts. An invalid file changes
-nothing: the earlier policy stays in effect. A project's file relaxes nothing while a server runs,
-because an agent may be able to write it. A file is read once it stays unchanged: many programs
-empty it before they write it, and half of a policy blocks less than all of it.
+nothing: the earlier one of that source stays in effect. A project's file relaxes nothing while a
+server runs, because an agent may be able to write it. Of the machine's policy and the
+organisation's, all but the limits takes effect at once. A file is read once it stays unchanged:
+many programs empty it before they write it, and half of a policy blocks less than all of it.
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ from threading import Event, Lock
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
-from pipeguard.config.effective_policy import wrap_policy_paths
+from pipeguard.config.effective_policy import (
+    combine_sources,
+    require_valid,
+    wrap_policy_paths,
+)
 from pipeguard.config.options import WrapOptions
-from pipeguard.errors import PolicyError
+from pipeguard.config.policy_file import ADMINISTERED, PolicyFile, PolicyScope
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.policy import Layer, Policy, PolicyTarget, Selector
-from pipeguard.rulebook.policy_rules import load_wrap_policy
+from pipeguard.rulebook.policy_rules import read_sources
 
 if TYPE_CHECKING:
     from pipeguard.state.finding_log import FindingLog
@@ -54,9 +59,11 @@ class PolicyWatch:
         """
         self._options = options
         self._adjusted: Callable[[Policy], Policy] = lambda policy: policy
+        self._files = dict[PolicyScope, PolicyFile]()
         self._stamp = self._look()  # before it is read, so that no change is missed
-        self.policy = load_wrap_policy(options)
-        self._project_began = self._project = self.policy.layers[1:]
+        self._errors: list[str] = []  # in the files, as they were read last
+        self._began = self._files = require_valid(read_sources(options))
+        self.policy = combine_sources(self._files)
         self._offset = time() - monotonic()  # of the clock for the end of exceptions
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
@@ -88,8 +95,10 @@ class PolicyWatch:
             restless %= PATIENCE_LOOKS
 
     def _look(self) -> Stamp:
-        """A fingerprint of the files."""
-        stamps = []
+        """A fingerprint of the files, and of what time makes of them."""
+        organisation = self._files.get(PolicyScope.ORGANISATION, PolicyFile())
+        has_ended = organisation.stops_at is not None and time() >= organisation.stops_at
+        stamps = [("", int(has_ended), 0, 0, 0)]
         for path in wrap_policy_paths(self._options):
             try:
                 status = os.stat(path)
@@ -101,31 +110,50 @@ class PolicyWatch:
         return tuple(stamps)
 
     def _read_again(self, log: FindingLog, stamp: Stamp, *, is_still: bool) -> bool:
-        """Apply the files' present content; False if they are invalid, or are being written."""
-        read, error = self._load()
+        """Apply the files' present content; False if none is valid, or they are being written.
+
+        An error in one file does not keep the changes of the others from applying.
+        """
+        read = read_sources(self._options)
         if is_still and self._look() != stamp:
             return False
         self._stamp = stamp
-        if error is not None:
-            what = "has an error: the earlier policy stays in effect"
-            self._log_once(log, "error", what, why=str(error))
-        if read is None:
+        files, errors = dict[PolicyScope, PolicyFile](), list[str]()
+        for scope, file in read.items():
+            if isinstance(file, PolicyFile):
+                files[scope] = file
+                continue
+            errors.append(str(file))
+            if scope in self._files:
+                files[scope] = self._files[scope]
+        for why in errors:
+            if why not in self._errors:
+                what = "has an error: the earlier policy stays in effect"
+                self._log_once(log, "error", what, why=why)
+        self._errors = errors
+        if errors and files == self._files:
             return False
-        if error is None:
-            self._project = read.layers[1:]
-        kept = self._project_began if error is None else self._project_began + self._project
-        kept = tuple(layer for layer in dict.fromkeys(kept) if layer not in read.layers)
+        self._files = files
+        self._adopt(log, is_whole=not errors)
+        return True
+
+    def _adopt(self, log: FindingLog, *, is_whole: bool) -> None:
+        """Put the files in force, as far as they apply while a server runs."""
+        read, began = combine_sources(self._files), self._began.get(PolicyScope.PROJECT)
+        kept = () if began is None or began.layer in read.layers else (began.layer,)
         now = self._adjusted(read._replace(layers=read.layers + kept))
-        before, self.policy = self.policy, self.policy._replace(layers=now.layers)
+        administered = {scope: self._files[scope] for scope in ADMINISTERED & self._files.keys()}
+        own = {scope: file for scope, file in self._began.items() if scope not in ADMINISTERED}
+        settings = self._adjusted(combine_sources({**own, **administered}))
+        before, self.policy = self.policy, settings._replace(layers=now.layers)
         self._offset = time() - monotonic()
-        if error is None and (kept or now != self.policy):
+        if is_whole and (kept or now != self.policy):
             late = "mode, trust, drift, limits, audit, and what a project's file takes back"
             do = f"restart the server for {late}"
             what = "part of it applies only after a restart"
             self._log_once(log, "warning", what, do=do)
         new, old = _difference(before.layers, now.layers)
         self._log_once(log, "info", "takes effect", exceptions_added=new, exceptions_removed=old)
-        return True
 
     def _log_once(self, log: FindingLog, level: str, what: str, **fields: object) -> None:
         """Log a change, unless another server of this process did."""
@@ -135,19 +163,6 @@ class PolicyWatch:
                 return
             _LOGGED.append(line)
         log(level, f"{CHANGED} {what}", **fields)
-
-    def _load(self) -> tuple[Policy | None, PolicyError | None]:
-        """The policy in the files, None if the user's file is invalid; and the error, if any.
-
-        An error in a project's file does not keep the user's changes from applying.
-        """
-        try:
-            return load_wrap_policy(self._options), None
-        except PolicyError as error:
-            try:
-                return load_wrap_policy(self._options, with_project=False), error
-            except PolicyError as users:
-                return None, users
 
 
 def loosens(now: Policy, before: Policy) -> bool:

@@ -46,9 +46,11 @@ def test_another_user_and_everybody_are_never_trusted(
     monkeypatch: pytest.MonkeyPatch, trusted: Trusted
 ) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1234)
+    owner = 0 if trusted is Trusted.ADMINISTRATOR else 1234
     assert other_writer(status(0o600, 1235, 1235), trusted) == "another user (uid 1235)"
-    assert other_writer(status(0o602, 1234, 1234), trusted) == "everybody"
-    assert other_writer(status(0o600, 1234, 1234), trusted) == ""
+    assert other_writer(status(0o602, owner, owner), trusted) == "everybody"
+    assert other_writer(status(0o600, owner, owner), trusted) == ""
+    assert (other_writer(status(0o600, 1234, 1234), trusted) == "") is (owner == 1234)
     by_root = other_writer(status(0o644, 0, 0), trusted)
     assert by_root == ("another user (uid 0)" if trusted is Trusted.ONLY_US else "")
 
@@ -60,6 +62,8 @@ def test_the_command_lets_nobody_else_write_the_file(monkeypatch: pytest.MonkeyP
     assert closing_command("a file", status(0o602, 1234, 1234)) == closed
     assert closing_command("a file", status(0o602, 0, 0)) == closed
     assert closing_command("a file", status(0o600, 0, 0), Trusted.ONLY_US) == taken
+    administered = closing_command("a file", status(0o600, 1234, 0), Trusted.ADMINISTRATOR)
+    assert administered == "sudo chown -R 0 'a file'"
 
 
 def test_files_beside_our_code_may_be_open_to_its_group(tmp_path: Path) -> None:

@@ -45,12 +45,16 @@ PROJECTS = st.fixed_dictionaries(
 )
 
 
-@given(PROJECTS, st.sampled_from(["actions: [{rule: '*', action: allow}]", "", EXAMPLE]))
-def test_with_a_project_nothing_passes_that_did_not_before(
-    project: dict[str, object], user: str
+@given(
+    PROJECTS,
+    st.sampled_from(["actions: [{rule: '*', action: allow}]", "", EXAMPLE]),
+    st.sampled_from([scope for scope in PolicyScope if scope is not PolicyScope.USER]),
+)
+def test_with_another_source_nothing_passes_that_did_not_before(
+    project: dict[str, object], user: str, scope: PolicyScope
 ) -> None:
     alone = combine(parse(user), None)
-    both = combine(parse(user), parse(yaml.safe_dump(project), PolicyScope.PROJECT))
+    both = combine(parse(user), parse(yaml.safe_dump(project), scope))
     for tool in ("search", "xray", "other"):
         asked = subject(tool=tool)
         assert both.action(asked, NOW) >= alone.action(asked, NOW)

@@ -388,6 +388,7 @@ def test_the_page_has_every_key_and_every_drift() -> None:
     keys = ["mode", "trust", "drift.allow", "actions", "tools.allow", "tools.block", "exceptions"]
     keys += [f"limits.{name}" for name in ("frame", "pending", "notifications", "timeout")]
     keys += ["audit.on_failure", "audit.keep", "isolate", "egress.proxy", "ask_in_client", "flows"]
+    keys += ["servers.allow", "servers.block"]
     assert {key.partition(".")[0] for key in keys} == set(policy_file.POLICY_KEYS)
     rows = [f"\n| `{key}` |" for key in keys]
     rows += [f"\n| `{drift.value}` |" for drift in HARMLESS]

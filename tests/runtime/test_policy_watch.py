@@ -2,13 +2,15 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pipeguard.config.effective_policy import load_wrap_policy
+from pipeguard.config import organisation
 from pipeguard.config.options import WrapOptions
+from pipeguard.config.policy_file import PolicyFile, PolicyScope
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Severity
 from pipeguard.firewall.policy import (
@@ -19,9 +21,12 @@ from pipeguard.firewall.policy import (
     Policy,
     PolicyTarget,
     Selector,
+    Trust,
 )
+from pipeguard.rulebook.policy_rules import read_sources
 from pipeguard.runtime import policy_watch
 from pipeguard.runtime.policy_watch import PolicyWatch, loosens
+from tests.enrolment import enrol, make_token
 
 TARGET = PolicyTarget("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
 EXCEPTION = "exceptions: [{rule: secrets.jwt, server: demo, why: w}]\n"
@@ -191,13 +196,13 @@ def test_a_file_changed_while_read_is_reread(path: Path, monkeypatch: pytest.Mon
     watch = watch_of(path)
     texts = ["tools: {block: [x, y]}\n"]
 
-    def load_slowly(options: WrapOptions, *, with_project: bool = True) -> Policy:
-        read = load_wrap_policy(options, with_project=with_project)
+    def read_slowly(options: WrapOptions) -> dict[PolicyScope, PolicyFile | PolicyError]:
+        read = read_sources(options)
         if texts:
             path.write_text(texts.pop())
         return read
 
-    monkeypatch.setattr(policy_watch, "load_wrap_policy", load_slowly)
+    monkeypatch.setattr(policy_watch, "read_sources", read_slowly)
     adopted, _ = looked(watch, lambda: path.write_text(""), *[lambda: None] * 3)
     assert [(policy.calls("x"), policy.calls("y")) for policy in adopted] == [(False, False)]
 
@@ -235,9 +240,48 @@ def test_a_wrong_projects_file_keeps_no_exception_alive(path: Path, project: Pat
         lambda: project.write_text("nonsense: 1\n"),
         lambda: path.write_text("mode: enforce\n"),
     )
-    assert [allows(policy) for policy in adopted] == [True, True, False]
+    assert [allows(policy) for policy in adopted] == [True, False]
     assert not any(policy.calls("y") for policy in adopted), "it applied before"
     assert "nonsense" in str([fields for level, _, fields in log.lines if level == "error"])
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder of settings."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "own"))
+    return tmp_path / "own" / "pipeguard"
+
+
+def test_a_bundle_is_followed_whatever_the_users_file_has(path: Path, own: Path) -> None:
+    bundles = enrol(own, make_token("trust: review\n"))
+    watch = watch_of(path)
+    stop = "servers: {block: ['*']}\nlimits: {ask: 9 s}\n"
+    adopted, log = followed(
+        watch,
+        lambda: path.write_text("mod: observe\n"),
+        lambda: bundles.write_text(make_token(stop, 2)),
+        lambda: bundles.write_text("torn"),
+        lambda: bundles.write_text(make_token("", 3, exp=1, after_expiry="block")),
+        lambda: bundles.write_text(make_token("", 4)),
+    )
+    stops = [policy.find_stop(("npm x",)) for policy in adopted]
+    ended = "the organisation's policy, which has expired,"
+    assert stops == ["the organisation's policy", ended, ""]
+    assert [policy.trust for policy in adopted] == [Trust.FIRST_USE] * 3
+    assert adopted[0].limits.ask_seconds == 9.0
+    assert [level for level, *_ in log.lines].count("error") == 2
+
+
+def test_servers_end_when_a_bundle_does(
+    path: Path, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = int(time.time()) + 900
+    enrol(own, make_token(exp=ends, after_expiry="block"))
+    watch = watch_of(path)
+    monkeypatch.setattr(policy_watch, "time", lambda: ends + 1.0)
+    monkeypatch.setattr(organisation, "time", lambda: ends + 1.0)
+    adopted, _ = followed(watch, lambda: None)
+    assert "expired" in adopted[0].find_stop(("npm x",))
 
 
 def test_a_file_that_never_stands_still_keeps_no_exception_alive(path: Path, project: Path) -> None:

@@ -1,0 +1,79 @@
+"""Where an administrator's files are: the machine's own policy, and whose bundles it follows.
+
+Knows paths and owners, not contents.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pipeguard.config.directories import Trusted, config_folder, read_own, system_folder
+from pipeguard.errors import PolicyError
+from pipeguard.records import NamedTuple
+
+FOLLOW_FILE = "follow.yaml"
+BUNDLES_FILE = "bundles.jws"
+
+
+class Enrolment(NamedTuple):
+    """The file that says whose bundles are in force here.
+
+    Attributes:
+        path: of the file.
+        is_managed: True if it is an administrator's, and nobody else can leave.
+    """
+
+    path: str
+    is_managed: bool
+
+    @property
+    def bundles_path(self) -> str:
+        """The path of the accepted bundles, one a line, the newest last."""
+        return self.beside(BUNDLES_FILE)
+
+    def beside(self, name: str) -> str:
+        """The path of a file in the same folder."""
+        return os.path.join(os.path.dirname(self.path), name)
+
+    def read(self, path: str, limit_bytes: int) -> str:
+        """Read one of its files.
+
+        Raises:
+            PolicyError: it cannot be read, or somebody else could have written it.
+        """
+        owner = Trusted.ADMINISTRATOR if self.is_managed else Trusted.OWN_GROUP
+        try:
+            return read_own(path, limit_bytes, PolicyError, trusted=owner).decode("utf-8")
+        except UnicodeDecodeError:
+            raise PolicyError(f"{path} is not UTF-8.") from None
+
+
+def machine_policy_path() -> str:
+    """The path of the machine's own policy, an administrator's; it need not exist."""
+    return os.path.join(system_folder(), "policy.yaml")
+
+
+def find_machine_policy() -> str | None:
+    """The path of the machine's own policy; None if it has none."""
+    path = machine_policy_path()
+    return path if is_there(path) else None
+
+
+def find_enrolment() -> Enrolment | None:
+    """The enrolment that applies here: the machine's, or else the user's own."""
+    for folder, is_managed in ((system_folder(), True), (config_folder(), False)):
+        path = os.path.join(folder, FOLLOW_FILE)
+        if is_there(path):
+            return Enrolment(path, is_managed)
+    return None
+
+
+def is_there(path: str) -> bool:
+    """True if a file exists, or cannot be looked for: whoever reads it then says why."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return True
