@@ -15,7 +15,9 @@ from pipeguard.config.isolate_key import IsolateEntries, egress_proxy, isolate_e
 from pipeguard.config.policy_globs import (
     parse_choice,
     parse_content,
+    parse_each,
     parse_glob,
+    parse_globs,
     parse_host,
     parse_launch,
     parse_path,
@@ -297,15 +299,15 @@ class _PolicyReader:
         drift = keys["drift"].fields(("allow",)) if "drift" in keys else {}
         audit = keys["audit"].fields(("on_failure", "keep")) if "audit" in keys else {}
         layer = Layer(
-            actions=_each(keys.get("actions"), self._action),
+            actions=parse_each(keys.get("actions"), self._action),
             exceptions=self._exceptions(keys.get("exceptions")),
-            tools_allow=_globs(tools.get("allow"), parse_glob),
-            tools_block=_globs(tools.get("block"), parse_glob),
-            tools_ask=_globs(tools.get("ask"), parse_glob),
+            tools_allow=parse_globs(tools.get("allow"), parse_glob),
+            tools_block=parse_globs(tools.get("block"), parse_glob),
+            tools_ask=parse_globs(tools.get("ask"), parse_glob),
             defaults=not self.only_tightens,
             origin=self.scope.origin,
-            servers_allow=_globs(servers.get("allow"), parse_launch),
-            servers_block=_globs(servers.get("block"), parse_launch),
+            servers_allow=parse_globs(servers.get("allow"), parse_launch),
+            servers_block=parse_globs(servers.get("block"), parse_launch),
         )
         read = {
             "frame_bytes": _count(
@@ -324,7 +326,7 @@ class _PolicyReader:
             trust=self._choice(keys.get("trust"), _words(Trust), loose=Trust.FIRST_USE),
             layer=layer,
             limits={name: value for name, value in read.items() if value is not None},
-            drift_allow=frozenset(_each(drift["allow"], _drift)) if "allow" in drift else None,
+            drift_allow=frozenset(parse_each(drift["allow"], _drift)) if "allow" in drift else None,
             stop_without_audit=self._choice(
                 audit.get("on_failure"), {"continue": False, "stop": True}, loose=False
             ),
@@ -377,7 +379,7 @@ class _PolicyReader:
         return None if action is None else ActionEntry(where, action)
 
     def _exceptions(self, entry: YamlEntry | None) -> tuple[Exempt, ...]:
-        read = _each(self._own(entry), self.exception)
+        read = parse_each(self._own(entry), self.exception)
         return tuple(each for each in read if each.until is None or each.until > self.now)
 
     def exception(self, entry: YamlEntry) -> Exempt:
@@ -423,15 +425,6 @@ class _PolicyReader:
         return _count(entry, KEEP_DAYS, _DAYS, "a time such as 90 d or 12 w, or forever")
 
 
-def _globs(entry: YamlEntry | None, parse: Callable[[YamlEntry], str]) -> tuple[str, ...]:
-    """A list of globs of tools or servers."""
-    globs = _each(entry, parse)
-    if entry and entry.key.endswith(".allow") and not globs:
-        what = entry.key.partition(".")[0]
-        entry.wrong(f"an empty list would allow all {what}. To block all: `block: ['*']`.")
-    return globs
-
-
 def _words(kind: type[_E]) -> dict[str, _E]:
     """The members of an enum by the words that a policy has for them."""
     return {member.value: member for member in kind}
@@ -442,14 +435,6 @@ def find_beginning(day: datetime.date) -> float:
     import datetime
 
     return datetime.datetime.combine(day, datetime.time()).timestamp()
-
-
-def _each(entry: YamlEntry | None, convert: Callable[[YamlEntry], _T | None]) -> tuple[_T, ...]:
-    """The values of a list's entries, without wrong ones."""
-    if entry is None:
-        return ()
-    values = [convert(item) for item in entry.items()]
-    return tuple(value for value in values if value is not None)
 
 
 def _drift(entry: YamlEntry) -> Drift | None:

@@ -30,6 +30,16 @@ def read_keys(
     return {name: read(keys[name]) for name, read in readers.items() if name in keys}
 
 
+def parse_each(
+    entry: YamlEntry | None, convert: Callable[[YamlEntry], _T | None]
+) -> tuple[_T, ...]:
+    """The values of a list's entries, without wrong ones."""
+    if entry is None:
+        return ()
+    values = [convert(item) for item in entry.items()]
+    return tuple(value for value in values if value is not None)
+
+
 def parse_glob(entry: YamlEntry) -> str:
     """A glob; one that can match nothing is wrong."""
     text = entry.text()
@@ -100,3 +110,12 @@ def parse_launch(entry: YamlEntry) -> str:
             "expected what is launched, such as `npm @scope/*`, `url mcp.example.com` or `*`"
         )
     return text
+
+
+def parse_globs(entry: YamlEntry | None, parse: Callable[[YamlEntry], str]) -> tuple[str, ...]:
+    """A list of globs of tools or servers."""
+    globs = parse_each(entry, parse)
+    if entry and entry.key.endswith(".allow") and not globs:
+        what = entry.key.partition(".")[0]
+        entry.wrong(f"an empty list would allow all {what}. To block all: `block: ['*']`.")
+    return globs
