@@ -46,7 +46,7 @@ help: ## Show this
 demo: demo-environment ## Play the demonstration: needs no network once it is installed
 	@$(DEMO)/$(BIN)/pipeguard demo $(ARGS)
 
-install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=desktop, oauth, otel, all, or oauth,otel)
+install: ## Install it for you, to stay: ~/.local/bin/pipeguard (PREFIX for another place, EXTRA=desktop, fleet, oauth, otel, all, or oauth,otel)
 	@sh requirements/environment "$(PREFIX)/share/pipeguard" "$(or $(EXTRA),base)" copy
 	@mkdir -p "$(PREFIX)/bin"
 	@ln -sf "$(PREFIX)/share/pipeguard/bin/pipeguard" "$(PREFIX)/bin/pipeguard"
@@ -148,6 +148,7 @@ lock: ## Renew requirements/*.txt and the locks of the tests' servers: the only 
 	$(COMPILE) pyproject.toml -o requirements/base.txt
 	$(COMPILE) pyproject.toml --extra all -c requirements/base.txt -o requirements/all.txt
 	$(COMPILE) pyproject.toml --extra desktop -c requirements/all.txt -o requirements/desktop.txt
+	$(COMPILE) pyproject.toml --extra fleet -c requirements/all.txt -o requirements/fleet.txt
 	$(COMPILE) pyproject.toml --extra oauth -c requirements/all.txt -o requirements/oauth.txt
 	$(COMPILE) pyproject.toml --extra otel -c requirements/all.txt -o requirements/otel.txt
 	$(COMPILE) pyproject.toml --extra all --extra test -c requirements/all.txt -o requirements/test.txt

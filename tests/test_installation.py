@@ -67,7 +67,7 @@ def test_a_failed_installation_leaves_nothing_and_removes_nothing(tmp_path: Path
     for extras in ("desktopp", "oauth,desktopp", "oauth desktopp"):
         wrong = install(extras, "copy")
         assert wrong.startswith("There is no lock file requirements/desktopp.txt.")
-        assert "one or several of: all, desktop, oauth, otel\n" in wrong
+        assert "one or several of: all, desktop, fleet, oauth, otel\n" in wrong
     assert "EXTRA" not in install("desktopp")
 
 

@@ -24,7 +24,7 @@ MAX_BUNDLE_BYTES = 4 * 2**20
 MAX_BUNDLES_BYTES = 4 * MAX_BUNDLE_BYTES  # of the file: the newest, and those that changed keys
 # A clock that is further behind the making of a bundle was set back.
 SLOW_CLOCK_SECONDS = 86_400
-_MOST = 2**53 - 1  # of an integer that every JSON parser keeps (RFC 8259, section 6)
+_MOST = 253_402_300_799  # the last second of the year 9999, and enough versions
 
 
 class Bundle(NamedTuple):

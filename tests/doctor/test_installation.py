@@ -53,7 +53,7 @@ def test_python_and_packages_are_as_they_were_installed(person: Person) -> None:
     result = person.examined("python", "packages")
     assert result.code == 0
     assert sys.version.split()[0] in result.of("python").what
-    told = f"{VERSION}, with all required packages, and the extras desktop, oauth, otel"
+    told = f"{VERSION}, with all required packages, and the extras desktop, fleet, oauth, otel"
     assert result.of("packages").what == told
 
 
