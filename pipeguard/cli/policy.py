@@ -8,6 +8,8 @@ import click
 
 from pipeguard.cli._emit import Fields, emit, flag, json_option, wants_json
 from pipeguard.cli._groups import group
+from pipeguard.cli._policy_bundle import bundle
+from pipeguard.cli._policy_follow import follow
 from pipeguard.config.effective_policy import PROJECT_FILE
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import own_policy_path, usual_policy_path
@@ -31,6 +33,10 @@ def command() -> None:
       pipeguard policy init
       pipeguard policy check
     """  # noqa: D301  click reads the mark
+
+
+command.add_command(bundle)
+command.add_command(follow)
 
 
 @command.command("init")

@@ -99,7 +99,7 @@ def create(  # noqa: PLR0913  one for each option
         raise click.UsageError("--decide: such a token calls nothing; only --expires limits it.")
     if not NAME.fullmatch(name):
         raise InputError("a token's name has at most 50 letters, digits, `.`, `_` and `-`.")
-    ends = None if expires is None else datetime.now(UTC) + _span(expires)
+    ends = None if expires is None else datetime.now(UTC) + parse_span(expires)
     limit = DECIDE if decide else effect
     scope = TokenScope(servers or ("*",), tools or ("*",), limit, per_minute or 0, manage)
     with open_store() as store:
@@ -205,7 +205,12 @@ def _find_decider(*, is_for_page: bool) -> Person:
     return Person.at_terminal() if is_for_page else Person.here()
 
 
-def _span(text: str) -> timedelta:
+def parse_span(text: str) -> timedelta:
+    """Read a time in hours, days or weeks, as 12h, 30d or 8w.
+
+    Raises:
+        InputError: it is none.
+    """
     match = _SPAN.fullmatch(text)
     if match is None or int(match[1]) == 0:
         raise InputError(f"--expires {text}: give hours, days or weeks, as 12h, 30d or 8w.")
