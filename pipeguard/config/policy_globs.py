@@ -109,6 +109,13 @@ def parse_launch(entry: YamlEntry) -> str:
         entry.wrong(
             "expected what is launched, such as `npm @scope/*`, `url mcp.example.com` or `*`"
         )
+        return text
+    from pipeguard.identity.launchers import WORDS
+    from pipeguard.identity.things import KINDS
+
+    if text != "*" and kind not in KINDS:
+        kinds = ", ".join(WORDS.in_order("KINDS"))
+        entry.wrong(f"nothing launched is of the kind `{kind[:60]}`. Kinds are {kinds}, and others")
     return text
 
 

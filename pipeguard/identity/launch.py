@@ -60,6 +60,7 @@ class Launch:
         in_project: a folder's own files define it.
         sources: packages, repositories and the like that define the program besides the word.
         mounts: folders of a container.
+        variables: the names of those that `env` sets.
     """
 
     def __init__(self, folder: str, *, in_project: bool) -> None:
@@ -71,6 +72,7 @@ class Launch:
         self.in_project = in_project
         self.sources: list[str] = []
         self.mounts: list[str] = []
+        self.variables: list[str] = []
 
 
 def parse(argv: Sequence[str], folder: str = "/", *, in_project: bool = False) -> Launch:
@@ -115,7 +117,9 @@ def _read(launch: Launch, word: str, words: deque[str]) -> None:
         starter.verbs.append(word)
         if registry := launchers.FETCHING.get((starter.program, word)):
             starter.registry, launch.in_project = registry, False
-    elif not (starter.program == "env" and "=" in word):
+    elif starter.program == "env" and "=" in word:
+        launch.variables.append(word.partition("=")[0])
+    else:
         launch.form, launch.word = Form.WORD, word
 
 

@@ -19,6 +19,7 @@ FOLDERS = _BY_PROGRAM["folders"]
 SOURCES = _BY_PROGRAM["sources"]
 PACKAGES = _BY_PROGRAM["packages"]
 CODE = _BY_PROGRAM["code"]
+HARMLESS = _BY_PROGRAM["harmless"]
 REGISTRIES = {
     program: registry
     for registry, programs in _BY_PROGRAM["registry"].items()

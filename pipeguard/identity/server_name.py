@@ -10,6 +10,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity import launchers
 from pipeguard.identity.launch import Form, parse
 from pipeguard.identity.launchers import WORDS
+from pipeguard.identity.things import Things, name_package
 from pipeguard.identity.words import (
     URL,
     absolute,
@@ -39,6 +40,7 @@ _STARTING_ANYWHERE = launchers.STARTERS.keys() - WORDS.TARGETS - {"mcp", "go", "
 _LOCAL_KINDS = frozenset(
     {"path", *(f"{starter} project" for starter in WORDS.SCRIPTS | WORDS.TARGETS)}
 )
+_LEADS = "--stdio=", "http:", "https:"  # begin words that a proxy may read as a server
 _REGISTRY_KINDS = frozenset({"npm", "pypi", "nuget", "image"})
 
 
@@ -51,11 +53,13 @@ class Launched(NamedTuple):
             and variables are. It may contain secrets of an address, so it is compared as a hash
             and never shown.
         description: the launched program, in a few words for people.
+        things: everything that it launches (identity.things).
     """
 
     name: str
     identity: str
     description: str
+    things: tuple[str, ...] = ()
 
     @property
     def is_elsewhere(self) -> bool:
@@ -73,7 +77,8 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
         folder: the folder that it starts in; None for the current one.
     """
     folder = folder if folder is not None else _current_folder()
-    target = _Reader(list(command), folder).target()
+    things = Things()
+    target = _Reader(list(command), folder, things).target()
     parts = [part for part in target.parts if part]
     name = _clean(target.stem)
     if name == GENERIC and target.kind == "npm" and parts[0].startswith("@"):
@@ -84,7 +89,7 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
         text = "\n".join(parts).encode("utf-8", "surrogatepass")
         name = f"{name}-{sha256(text).hexdigest()[:DIGITS]}"
     identity = "\n".join((target.kind, *parts))
-    return Launched(name, identity, _description(target))
+    return Launched(name, identity, _description(target), things.all())
 
 
 def identify_remote(url: str, name: str = "") -> Launched:
@@ -96,7 +101,9 @@ def identify_remote(url: str, name: str = "") -> Launched:
     """
     target = _remote_target(url)
     identity = "\n".join((target.kind, *target.parts))
-    return Launched(name or _clean(target.stem), identity, _description(target))
+    things = Things()
+    things.add_url(url)
+    return Launched(name or _clean(target.stem), identity, _description(target), things.all())
 
 
 def _description(target: _Target) -> str:
@@ -163,9 +170,17 @@ class _Reader:
     """Finds the server of one command, and the words that identify it."""
 
     def __init__(
-        self, words: list[str], folder: str, layer: int = 0, *, in_project: bool = False
+        self,
+        words: list[str],
+        folder: str,
+        things: Things,
+        layer: int = 0,
+        *,
+        in_project: bool = False,
     ) -> None:
         self._launch = parse(words, folder, in_project=in_project)
+        self._things, self._note = things, things.add
+        things.add_around(self._launch)
         self._folder = self._launch.folder
         self._layer = layer
         starter = self._launch.starters[-1] if self._launch.starters else None
@@ -175,7 +190,21 @@ class _Reader:
         self._interpreter = starter.word if starter and self._starter in ("python", "py") else ""
 
     def target(self) -> _Target:
-        """Find the command's target."""
+        """Find the command's target, and add all that is launched to the things."""
+        target = self._find_target()
+        self._add(target)
+        return target
+
+    def _add(self, target: _Target) -> None:
+        if target.kind.endswith(" project"):
+            self._add_project()
+        elif target.kind not in ("path", "url"):
+            self._note(*_description(target).split(" ", 1))
+
+    def _add_project(self) -> None:
+        self._things.add_path(self._folder, self._folder, "project")
+
+    def _find_target(self) -> _Target:
         word, rest = self._launch.word, self._launch.rest
         if self._launch.form is Form.WORD:
             return self._read_named(word, rest)
@@ -186,6 +215,7 @@ class _Reader:
         if self._launch.form is Form.CODE:
             return _Target(self._starter, "code", self._starter, word)
         if self._launch.form is Form.ELSEWHERE:
+            self._note("code", word)
             return _elsewhere(word, rest)
         return self._read_unnamed()
 
@@ -193,9 +223,12 @@ class _Reader:
         if self._starter in WORDS.CONTAINERS:
             return self._container(word, rest)
         if is_url(word) and self._starter:
+            self._note("code", self._starter)
+            self._things.add_url(word)
             return _remote_target(word)
         file = base(word)
         if file in launchers.STARTED_BY_PATH:
+            self._things.add_path(word, self._folder)
             return self._inside([launchers.STARTED_BY_PATH[file], *rest])
         file, colon, attribute = word.rpartition(":")  # `server.py:app`
         if colon and not self._registry and ending(file) in WORDS.SCRIPT_ENDINGS:
@@ -210,6 +243,7 @@ class _Reader:
             where = strip_versions(self._folder)
             target = _Target(short_name(word), f"{self._starter} project", where, word)
         else:
+            self._note("program", find_stem(word))
             target = _Target(
                 short_name(word), self._starter, source_name(word, self._folder), is_unique=True
             )
@@ -217,25 +251,26 @@ class _Reader:
         return self._with_rest(target, rest)
 
     def _package(self, word: str) -> _Target:
-        package = source_name(word, self._folder)
         kind = self._registry or word.partition(":")[0]
-        if kind == "nix":
-            return _Target(word.rpartition("#")[2], kind, word.partition("?")[0], is_unique=True)
-        if kind == "pypi":
-            package = re.sub(r"[-_.]+", "-", package).lower() if "/" not in package else package
-        return _Target(short_name(word), kind, package, is_unique=True)
+        package = name_package(kind, word, self._folder)
+        self._things.add_package(kind, word, self._folder)
+        stem = word.rpartition("#")[2] if kind == "nix" else short_name(word)
+        return _Target(stem, kind, package, is_unique=True)
 
     def _program(self, word: str, rest: list[str]) -> _Target:
         """A program that is not in any table, by its name: it may be the server, or start one."""
         stem = find_stem(word)
+        self._note("program", stem)
         if stem in WORDS.TRANSPARENT and "--" in rest[:-1]:
             return self._inside(rest[rest.index("--") + 1 :])
         target = _Target(stem, "program", stem, is_unique=True)
         if stem in WORDS.TOOLS_OF_A_PROJECT:
+            self._add_project()
             target = _Target(stem, "program", stem, strip_versions(self._folder))
         return self._with_rest(target, rest)
 
     def _path(self, word: str, rest: list[str]) -> _Target:
+        self._things.add_path(word, self._folder)
         path = os.path.normpath(word).replace("\\", "/")
         package = path.rpartition("node_modules/")[2]
         stem = find_stem(word)
@@ -254,10 +289,12 @@ class _Reader:
 
     def _module(self, module: str, rest: list[str]) -> _Target:
         """`python -m`: a module of the current folder, of a project, or an installed one."""
+        self._note("python", module)
         if module in launchers.STARTERS:
             return self._inside([module, *rest])
         own = os.path.join(self._folder, *module.split("."))
         if self._launch.in_project or os.path.exists(own) or os.path.exists(f"{own}.py"):
+            self._add_project()
             target = _Target(module, "python", module, strip_versions(self._folder))
             return self._with_rest(target, rest)
         interpreter = self._interpreter.replace("\\", "/")
@@ -268,6 +305,10 @@ class _Reader:
 
     def _script(self, script: str) -> _Target:
         """The last command of a shell's script."""
+        self._note("code", self._starter)
+        for piece in re.split(r"[;&|<>(){}$`\n]+", script):
+            words = [word.strip("'\"") for word in piece.split()]
+            self._inside(["env", *(word for word in words if word not in WORDS.OF_A_SCRIPT)])
         *before, last = script.replace("&&", ";").split(";")
         is_unique = not re.search(r"[|&<>()$`\n]", script.replace("&&", ";"))
         for piece in before:
@@ -287,9 +328,11 @@ class _Reader:
         verb, sources = self._verbs[-1], self._launch.sources
         more = distinguishing_words(rest, self._folder)
         if self._verbs[0] == "compose":
+            self._add_project()
             where = (strip_versions(self._folder), *sources)
             return _Target(word, "compose", word, *where, *more)
         if verb in ("exec", "start"):
+            self._inside(rest, "/")
             return _Target(
                 word, "container", word, *sources, *more, is_unique=not (sources or more)
             )
@@ -313,11 +356,14 @@ class _Reader:
         return _Target(self._starter or "server", "program", self._starter, is_unique=True)
 
     def _inside(self, words: list[str], folder: str | None = None) -> _Target:
+        if self._layer >= MOST_LAYERS:
+            self._note("code", "nested")
         if self._layer >= MOST_LAYERS or not words:
             return self._read_unnamed()
         folder = self._folder if folder is None else folder
         is_inside = self._launch.in_project
-        return _Reader(words, folder, self._layer + 1, in_project=is_inside).target()
+        layer = self._layer + 1
+        return _Reader(words, folder, self._things, layer, in_project=is_inside).target()
 
     def _with_rest(self, target: _Target, rest: list[str]) -> _Target:
         """A target, with those of its arguments that identify the server.
@@ -328,12 +374,9 @@ class _Reader:
         behind = rest[rest.index("--") + 1 :] if "--" in rest else []
         leads = _leads_elsewhere(target.stem)
         names_server = _is_server(target)
-        urls = [word for word in rest if is_url(word)]
-        if leads and len(urls) == 1:
-            return _remote_target(urls[0])
-        for place, word in enumerate(rest):
-            if word == "--stdio" and leads and rest[place + 1 : place + 2]:
-                return self._inside(rest[place + 1].split())
+        self._add(target)
+        if leads and (found := self._read_proxy(target, rest)):
+            return found
         if behind and (program_name(behind[0]) in launchers.STARTERS or not names_server):
             return self._around(target, rest[: -len(behind)], behind)
         started = [
@@ -351,6 +394,21 @@ class _Reader:
         target.parts += tuple(strip_versions(word) for word in more)
         target.is_unique = target.is_unique and not more
         return target
+
+    def _read_proxy(self, target: _Target, rest: list[str]) -> _Target | None:
+        """The server that a proxy leads to; None if its arguments do not say."""
+        inner: _Target | None = None
+        urls = [word for word in rest if is_url(word)]
+        for place, word in enumerate(rest):
+            is_known = word.isdigit() or word in WORDS.SAY_LITTLE
+            if word == "--stdio" and rest[place + 1 :]:
+                started = self._inside(rest[place + 1].split())
+                inner = inner or started
+            elif word in urls:
+                self._things.add_url(word)
+            elif word.startswith(_LEADS) or (_is_alone(rest, place) and not is_known):
+                self._note("code", target.stem)
+        return _remote_target(urls[0]) if len(urls) == 1 else inner
 
     def _around(self, target: _Target, before: list[str], behind: list[str]) -> _Target:
         """A program that starts another one, whose command follows some words of its own."""

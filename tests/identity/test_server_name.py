@@ -1,11 +1,13 @@
 """A server's name from its command, for commands that people write in configurations."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from pipeguard.identity.server_name import identify_remote, identify_server
+from pipeguard.identity.things import KINDS
 
 HERE = Path(__file__).parent
 
@@ -17,6 +19,7 @@ def read_groups(name: str) -> list[list[str]]:
 
 
 NAMES = [line.split("\t") for group in read_groups("names") for line in group]
+THINGS = [line.split("\t") for group in read_groups("things") for line in group]
 
 
 def words(command: str) -> list[str]:
@@ -30,6 +33,26 @@ def test_a_command_has_the_name_that_a_person_would_give_it(command: str, name: 
     found = identify_server(words(command)).name
     pattern = re.escape(name).replace(r"\*", "[0-9a-f]{6}")
     assert re.fullmatch(pattern, found), found
+
+
+@pytest.mark.parametrize(("command", "things"), THINGS, ids=[command for command, _ in THINGS])
+def test_a_command_launches_all_of_these(command: str, things: str) -> None:
+    found = identify_server(shlex.split(command.replace("\\", "\\\\")), "/srv/run").things
+    assert found == tuple(things.split(", "))
+
+
+@pytest.mark.parametrize("command", [command for _, command in NAMES])
+def test_whatever_is_launched_is_of_a_kind_that_a_policy_may_name(command: str) -> None:
+    things = identify_server(words(command)).things
+    assert things
+    assert {thing.partition(" ")[0] for thing in things} <= KINDS
+
+
+def test_a_path_is_also_where_its_links_lead(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    things = {f"path {tmp_path}/link/x", f"path {tmp_path.resolve()}/real/x"}
+    assert {*identify_server([f"{tmp_path}/link/x"]).things} == things
+    assert {*identify_server(["node", "link/x"], str(tmp_path)).things} == things
 
 
 def test_the_same_command_has_the_same_name_and_another_path_another() -> None:
