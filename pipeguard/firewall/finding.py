@@ -194,7 +194,7 @@ class PinChange(NamedTuple):
         is_held: True if it may not be used until a person approves it; False if it is trusted from
             now on (trust on first use).
         reason: why it is held: `drift: wording`, `review`, `poisoned: <rule>`, `withdrawn`; or
-            empty.
+            empty. Of one that is not held: that the organisation approved it.
     """
 
     kind: str

@@ -204,8 +204,17 @@ class Store(StateDatabase):
             for change in changes:
                 if change.is_held:
                     self._hold(server, change, change.reason, now)
+                elif change.reason:
+                    self._approve(server, change, now)
                 else:
                     self._pin(server, change, now)
+
+    def _approve(self, server: str, change: PinChange, now: str) -> None:
+        """Trust what the organisation approved, unless a person here rejected it."""
+        if change.fingerprint not in self._find(server, change).rejected:
+            self._hold(server, change, REVIEW, now)
+            shown = Pin(change.kind, change.name, None, None, None, change.fingerprint, "")
+            self.approve(server, shown)
 
     def hold_unreviewed(self, server: str) -> None:
         """Hold definitions pinned at first sight, for a run under review."""

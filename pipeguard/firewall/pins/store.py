@@ -74,11 +74,15 @@ class Pins:
         """True once there was no room for a definition of a kind."""
         return kind in self._full
 
-    def learn(self, pin: Pin) -> Pin | None:
+    def learn(self, pin: Pin, *, is_decided: bool = False) -> Pin | None:
         """Remember a definition until the store has it.
 
         A first sight in another thread never replaces an approved definition: it is held. If there
         is no room for a changed version of an approved definition, `NOT_KEPT` is held.
+
+        Args:
+            pin: of the definition.
+            is_decided: True if it is approved, and so replaces any other.
 
         Returns:
             The pin as remembered, or None if there is no room for it.
@@ -86,7 +90,7 @@ class Pins:
         key = (pin.kind, pin.name)
         with self._lock:
             current = self._now.get(key)
-            pin = _merge(pin, current)
+            pin = pin if is_decided else _merge(pin, current)
             if not self._has_room(pin, current):
                 self._full |= {pin.kind}
                 if current is None or pin.approved_definition is None:

@@ -46,7 +46,7 @@ from pipeguard.firewall.protocol.json_values import (
 from pipeguard.firewall.protocol.places import LISTS, OPENINGS, Surface
 from pipeguard.firewall.protocol.spelling import check_spelling, has_look_alike, spellings
 from pipeguard.firewall.session.admission import NO_ROOM, show_command
-from pipeguard.firewall.session.guard import Context, DefinitionGroup, Guard
+from pipeguard.firewall.session.guard import APPROVED, Context, DefinitionGroup, Guard
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import NAME_CHARS, cut
 
@@ -317,6 +317,9 @@ def review_definition(
         return _review_unchanged(scope, pin, approved, definition, findings)
     shown = findings[0].tool if findings else name  # None if it has a secret
     seen = _Seen(name, shown, definition, serialise(lasting).decode(), fingerprint, findings)
+    is_approved = f"{scope.guard.launched} {fingerprint}" in scope.guard.policy.approved
+    if is_approved and fingerprint not in pin.rejected:
+        return _review_approved(scope, pin, seen)
     if fingerprint in pin.rejected and scope.guard.policy.mode is Mode.ENFORCE:
         return _review_rejected(scope, pin, seen)
     if approved is not None:
@@ -324,13 +327,27 @@ def review_definition(
     needs_review = scope.guard.policy.trust is Trust.REVIEW or pin.rejected
     if seen.is_poisoned or look_alike is not None or needs_review:
         return _review_unapproved(scope, pin, seen, look_alike)
-    if pin.held_fingerprint == fingerprint:  # by an earlier run
+    return _review_first(scope, pin, seen)
+
+
+def _review_first(scope: DefinitionScope, pin: Pin, seen: _Seen) -> ReviewedDefinition:
+    """Trust a definition in which no rule finds anything, unless an earlier run holds it."""
+    if pin.held_fingerprint == seen.fingerprint:
         return _held_again(scope, pin, seen, pin.reason)
-    change = scope.change(name, fingerprint, seen.text)
-    is_kept = _learn(scope.guard, change, pin) is not None
-    return (
-        ReviewedDefinition(definition, findings, change) if is_kept else _beyond_room(scope, seen)
-    )
+    change = scope.change(seen.name, seen.fingerprint, seen.text)
+    if scope.guard.learn(change, pin) is None:
+        return _beyond_room(scope, seen)
+    return ReviewedDefinition(seen.definition, seen.findings, change)
+
+
+def _review_approved(scope: DefinitionScope, pin: Pin, seen: _Seen) -> ReviewedDefinition:
+    """Trust a definition that the organisation approved, as if a person here had."""
+    change = scope.change(seen.name, seen.fingerprint, seen.text)._replace(reason=APPROVED)
+    learned = scope.guard.learn(change, pin)
+    if learned is None or learned.held_definition is not None:
+        return _beyond_room(scope, seen)
+    reviewed = _review_unchanged(scope, learned, seen.text, seen.definition, seen.findings)
+    return reviewed._replace(pin=change)
 
 
 def _blocked_whole(finding: Finding) -> Finding:
@@ -431,7 +448,7 @@ def _review_drifted(
         return ReviewedDefinition(seen.definition, (*seen.findings, finding), change_back)
     is_stored = not scope.guard.pins.is_unstored(pin.kind, pin.name)
     change = scope.change(pin.name, seen.fingerprint, seen.text, reason)
-    stored = _learn(scope.guard, change, pin)
+    stored = scope.guard.learn(change, pin)
     if stored is not None and stored.held_fingerprint and stored.held_definition:
         change = scope.change(pin.name, stored.held_fingerprint, stored.held_definition, reason)
     is_remembered = pin.held_fingerprint == change.fingerprint and is_stored
@@ -458,7 +475,7 @@ def _held_again(scope: DefinitionScope, pin: Pin, seen: _Seen, reason: str) -> R
     is_stored = not scope.guard.pins.is_unstored(pin.kind, pin.name)
     is_remembered = pin.held_fingerprint == seen.fingerprint and is_stored
     change = scope.change(seen.name, seen.fingerprint, seen.text, reason)
-    if _learn(scope.guard, change, pin) is None:
+    if scope.guard.learn(change, pin) is None:
         return _beyond_room(scope, seen)
     hidden = _hide(scope, seen, reason)
     return hidden if is_remembered else hidden._replace(pin=change)
@@ -476,13 +493,3 @@ def _beyond_room(scope: DefinitionScope, seen: _Seen) -> ReviewedDefinition:
     finding = scope.finding(FULL, note, None, Action.BLOCK)
     is_shown = scope.guard.policy.mode is Mode.OBSERVE
     return ReviewedDefinition(seen.definition if is_shown else ABSENT, (*seen.findings, finding))
-
-
-def _learn(guard: Guard, change: PinChange, pin: Pin) -> Pin | None:
-    """Remember a definition; return its stored pin, or None if there is no room."""
-    seen = change.definition, change.fingerprint
-    if not change.is_held:
-        new = Pin(*pin[:2], *seen, None, None, "", is_reviewed=False)
-    else:
-        new = Pin(*pin[:4], *seen, change.reason, "", "", pin.is_reviewed, pin.rejected)
-    return guard.pins.learn(new)

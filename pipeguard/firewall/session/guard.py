@@ -13,7 +13,15 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Action, Confidence, Direction, Finding, Severity, Verdict
+from pipeguard.firewall.finding import (
+    Action,
+    Confidence,
+    Direction,
+    Finding,
+    PinChange,
+    Severity,
+    Verdict,
+)
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
 from pipeguard.firewall.policy import Policy, PolicyTarget, Trust
@@ -27,6 +35,7 @@ from pipeguard.records import NamedTuple
 __all__ = ("Context", "Detector", "Guard", "PinKey")
 WOULD_CUT = "with `mode: enforce`, it would be cut out of the result"
 EXEMPT = "an exception of your policy lets it pass"
+APPROVED = "approved by the organisation"  # the reason of a change that holds nothing
 MARK_BYTES = 16  # of a call's mark
 
 
@@ -377,6 +386,7 @@ class Guard:
 
     Attributes:
         is_remote: True if the server is on another machine.
+        launched: what the organisation calls the server; empty if something else runs with it.
         contents_key: the installation's, with which fingerprints of findings are made; without it
             no exception holds for a content.
         inspects: False if others judge the contents, and only the protocol is checked here.
@@ -392,6 +402,7 @@ class Guard:
         self.source = source
         self.detector = source.detector
         self.is_remote = False
+        self.launched = ""
         self.contents_key = b""
         self.inspects = True
         self.questions: Callable[[], QuestionsInResults] | None = None
@@ -456,9 +467,19 @@ class Guard:
 
     def adopt(self, policy: Policy) -> frozenset[str]:
         """Replace the policy; return the kinds that a client should list again."""
-        is_same = self.policy.called_tools == policy.called_tools
-        self.shared.policy = policy
-        return frozenset() if is_same else frozenset({"tool"})
+        before, self.shared.policy = self.policy, policy
+        if before.approved != policy.approved:
+            return frozenset(self.pins.names.kinds)
+        return frozenset({"tool"} if before.called_tools != policy.called_tools else ())
+
+    def learn(self, change: PinChange, pin: Pin) -> Pin | None:
+        """Remember a definition; return its stored pin, or None if there is no room."""
+        seen, is_decided = (change.definition, change.fingerprint), change.reason == APPROVED
+        if not change.is_held:
+            new = Pin(*pin[:2], *seen, None, None, "", is_reviewed=is_decided)
+        else:
+            new = Pin(*pin[:4], *seen, change.reason, "", "", pin.is_reviewed, pin.rejected)
+        return self.pins.learn(new, is_decided=is_decided)
 
     def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
         """Replace the pins with the store's; return the kinds that a client should list again.

@@ -7,11 +7,14 @@ import pytest
 from pipeguard import Action, Guard
 from pipeguard.detect.detector import get_detection
 from pipeguard.errors import Refusal
+from pipeguard.firewall.pins.fingerprint import Pin, fingerprint
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.session.admission import find_obstacle
 from pipeguard.firewall.session.definitions import TOGETHER, ReviewedResult, review
+from pipeguard.firewall.session.guard import APPROVED
 from tests.firewall.session.talk import OBSERVE, PACK, REVIEW, guard, made_of, pinned, tool, waits
 
 NEWER = PACK.replace(
@@ -78,6 +81,39 @@ def test_what_waits_goes_on_waiting_though_the_rule_is_gone() -> None:
     made = guard(None, waits(tool(), "poisoned: other.rule"))
     reviewed = listed(made, tool())
     assert (shown(reviewed), rules(reviewed), reviewed.pins) == ([], ["trust.held"], ())
+
+
+BARE = Pin("tool", "a", None, None, None, None, "")
+
+
+@pytest.mark.parametrize("trust", Trust)
+@pytest.mark.parametrize(
+    ("pin", "launched", "is_shown"),
+    [
+        (BARE, "npm @corp/x", True),
+        (pinned(tool(description="Earlier.")), "npm @corp/x", True),
+        (waits(tool(description="xyzzy"), "poisoned: mine.bad"), "npm @corp/x", True),
+        (waits(tool(description="Another."), "review"), "npm @corp/x", True),
+        (BARE._replace(rejected=fingerprint(tool(description="xyzzy"))), "npm @corp/x", False),
+        (BARE, "npm @corp/y", False),
+        (BARE, "", False),
+    ],
+)
+def test_what_the_organisation_approved_is_trusted_for_its_server_only(
+    trust: Trust, pin: Pin, launched: str, is_shown: bool
+) -> None:
+    given = tool(description="xyzzy")
+    approved = frozenset({f"npm @corp/x {fingerprint(given)}"})
+    made = guard(Policy(trust=trust, approved=approved), pin)
+    made.launched = launched
+    reviewed = listed(made, given)
+    assert (shown(reviewed) == [given]) is is_shown
+    assert (find_obstacle(made, "tool", "a") is None) is is_shown
+    if is_shown:
+        assert [change.reason for change in reviewed.pins] == [APPROVED]
+        assert not listed(made, given).pins
+        assert shown(listed(made, tool(description="xyzzy plugh"))) == [given]
+        assert made.adopt(Policy(trust=trust)) == {"tool"}
 
 
 def test_who_observes_holds_nothing() -> None:
