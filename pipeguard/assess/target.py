@@ -23,10 +23,9 @@ from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_conf
 from pipeguard.clients.machine import Machine, find, find_in_repository
 from pipeguard.clients.rewrite import GuardOptions, JudgedServer, judge
 from pipeguard.config.directories import usual_state_folder
-from pipeguard.config.effective_policy import project_policy_path
 from pipeguard.config.isolate_key import IsolateEntries
 from pipeguard.config.tree import Lines
-from pipeguard.config.user_policy import user_policy_path
+from pipeguard.config.user_policy import project_policy_path, user_policy_path
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.firewall import finding
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME

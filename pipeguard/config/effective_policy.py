@@ -6,7 +6,6 @@ combines them; only the user's can loosen anything. Without a file it imports no
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.config.enrolment import (
@@ -22,7 +21,12 @@ from pipeguard.config.policy_file import (
     parse_policy,
     policy_text,
 )
-from pipeguard.config.user_policy import may_have, own_policy_path, user_policy_path
+from pipeguard.config.user_policy import (
+    may_have,
+    own_policy_path,
+    project_policy_path,
+    user_policy_path,
+)
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import (
     DEFAULT_KEEP_DAYS,
@@ -41,27 +45,12 @@ if TYPE_CHECKING:
     from pipeguard.config.options import WrapOptions
     from pipeguard.config.strict_yaml import YamlEntry
 
-PROJECT_FILE = ".pipeguard.yaml"
 _T = TypeVar("_T")
-
-
-def project_policy_path(folder: str) -> str | None:
-    """The nearest project's file, in a folder or its parents up to the home folder."""
-    home_folder = os.path.realpath(os.path.expanduser("~"))
-    folder = os.path.realpath(folder)
-    while True:
-        path = os.path.join(folder, PROJECT_FILE)
-        if os.path.lexists(path):
-            return path
-        parent = os.path.dirname(folder)
-        if folder in (home_folder, parent):
-            return None
-        folder = parent
 
 
 def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
     """The files that decide one run of `wrap`; only the project's must exist."""
-    project = project_policy_path(_current_folder())
+    project = project_policy_path()
     enrolment = find_enrolment()
     paths = (
         options.values.get("--policy") or own_policy_path(),
@@ -124,7 +113,7 @@ def read_sources(
         raise PolicyError(f"--trust {trust}: choose from {', '.join(choices)}.")
     paths = {
         PolicyScope.USER: options.values.get("--policy") or user_policy_path(),
-        PolicyScope.PROJECT: project_policy_path(_current_folder()),
+        PolicyScope.PROJECT: project_policy_path(),
         PolicyScope.MACHINE: find_machine_policy(),
     }
     enrolment = find_enrolment()
@@ -210,13 +199,6 @@ def _read(options: WrapOptions, key: str) -> PolicyFile:
 
     today = datetime.datetime.now().date()  # noqa: DTZ005  the user's own calendar
     return parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
-
-
-def _current_folder() -> str:
-    try:
-        return os.getcwd()
-    except FileNotFoundError:  # it was deleted, so no project is there
-        return os.path.expanduser("~")
 
 
 def combine_sources(files: Mapping[PolicyScope, PolicyFile]) -> Policy:

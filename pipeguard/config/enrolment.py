@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from pipeguard.config.directories import Trusted, config_folder, read_own, system_folder
+from pipeguard.config.user_policy import mentions, project_policy_path, user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.records import NamedTuple
 
@@ -66,6 +67,16 @@ def find_enrolment() -> Enrolment | None:
         if is_there(path):
             return Enrolment(path, is_managed)
     return None
+
+
+def may_stop_servers(user_path: str | None) -> bool:
+    """True if a policy may have `servers`, so that it must be read before one starts.
+
+    Args:
+        user_path: of the user's policy, or None for their own.
+    """
+    paths = user_path or user_policy_path(), project_policy_path(), find_machine_policy()
+    return find_enrolment() is not None or any(path and mentions(path, "servers") for path in paths)
 
 
 def is_there(path: str) -> bool:

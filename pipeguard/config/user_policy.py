@@ -1,4 +1,4 @@
-"""The user's policy file: its path, and a quick look for a subject in it."""
+"""The policy files of the user and of a project: their paths, and a quick look into them."""
 
 import os
 
@@ -6,6 +6,7 @@ from pipeguard.config.directories import config_folder
 
 POLICY_VARIABLE = "PIPEGUARD_POLICY"
 POLICY_FILE = "policy.yaml"
+PROJECT_FILE = ".pipeguard.yaml"
 MAX_READ_BYTES = 1024 * 1024
 
 
@@ -21,6 +22,27 @@ def user_policy_path() -> str | None:
 def usual_policy_path() -> str:
     """The usual place of the user's policy file, which need not exist."""
     return os.path.join(config_folder(), POLICY_FILE)
+
+
+def project_policy_path(folder: str | None = None) -> str | None:
+    """The nearest project's file, in a folder or its parents up to the home folder.
+
+    Args:
+        folder: to begin with; None for the current one.
+    """
+    home_folder = os.path.realpath(os.path.expanduser("~"))
+    try:
+        folder = os.path.realpath(folder or os.getcwd())
+    except FileNotFoundError:  # it was deleted, so no project is there
+        folder = home_folder
+    while True:
+        path = os.path.join(folder, PROJECT_FILE)
+        if os.path.lexists(path):
+            return path
+        parent = os.path.dirname(folder)
+        if folder in (home_folder, parent):
+            return None
+        folder = parent
 
 
 def own_policy_path() -> str:

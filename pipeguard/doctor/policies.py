@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.effective_policy import combine_sources, project_policy_path
+from pipeguard.config.effective_policy import combine_sources
 from pipeguard.config.enrolment import find_enrolment, find_machine_policy
 from pipeguard.config.organisation import read_bundle
 from pipeguard.config.policy_file import (
@@ -16,7 +16,7 @@ from pipeguard.config.policy_file import (
     policy_text,
     show_size,
 )
-from pipeguard.config.user_policy import user_policy_path
+from pipeguard.config.user_policy import project_policy_path, user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Mode, Policy, Selector

@@ -15,6 +15,7 @@ from pipeguard.firewall.finding import Action, Confidence, Drift, Severity, tell
 from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.records import NamedTuple
+from pipeguard.unicode.display import NAME_CHARS, show
 
 DEFAULT_KEEP_DAYS = 90  # of the audit: as long as an exception of `pipeguard allow` lasts
 DEFAULT_PENDING = 10_000  # requests without an answer, in each direction
@@ -327,6 +328,13 @@ class Policy(NamedTuple):
             launched: everything that its command line launches, as `npm @scope/name`.
         """
         return next((layer.origin for layer in self.layers if not layer.starts(launched)), "")
+
+    def explain_stop(self, launched: tuple[str, ...]) -> str:
+        """Explain why a server may not run, in any mode; empty if it may."""
+        for thing in launched or ("code",):
+            if origin := self.find_stop((thing,)):
+                return f"{show(thing, NAME_CHARS)} may not run: {origin} does not allow it"
+        return ""
 
 
 def default_action(target: PolicyTarget) -> Action:

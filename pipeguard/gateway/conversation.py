@@ -28,7 +28,7 @@ from pipeguard.firewall.protocol.json_values import (
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
-from pipeguard.firewall.session.replies import audit_loss
+from pipeguard.firewall.session.replies import make_notice
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.eras import (
     UNKNOWN,
@@ -319,7 +319,7 @@ class GatewayClient(ABC):
     def tell_audit_loss(self) -> None:
         """Warn the client of lost audit rows; without a handshake it only gets requested logs."""
         if not self.opening.is_stateless:
-            self.say(audit_loss())
+            self.say(make_notice())
 
     # --- from the client ----------------------------------------------------------------
 

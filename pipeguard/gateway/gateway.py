@@ -86,7 +86,7 @@ class Gateway(Hub):
         added, changed, removed = list[str](), list[str](), list[str]()
         leaving: dict[str, asyncio.Task[None]] = {}
         for name, member in list(self.members.items()):
-            if wanted.get(name) == member.settings:
+            if wanted.get(name) == member.settings and not member.run.stopped:
                 del wanted[name]
                 continue
             (changed if name in wanted else removed).append(name)

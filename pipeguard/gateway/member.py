@@ -146,7 +146,7 @@ class GatewayServer(ServerLife):
     async def stop(self) -> None:
         """End it."""
         for leg in self._legs:
-            leg.loss, leg.again = STOPPED, ""
+            leg.loss, leg.again = self.run.stopped or STOPPED, ""
         await super().stop()
         await self._tasks.end()
         await self._hang_up()

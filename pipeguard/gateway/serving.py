@@ -239,6 +239,7 @@ class _Serving:
         sources = self._options.sources
         present = await asyncio.to_thread(sources.stamp)
         is_due = self._retry_at is not None and monotonic() > self._retry_at
+        is_due |= any(member.run.stopped for member in self._gateway.members.values())
         if present == self._stamp and not is_due:
             return
         self._stamp, self._retry_at = present, None

@@ -31,11 +31,10 @@ from pipeguard.runtime.stdio import (
     EXIT_SECONDS,
     GRACE_SECONDS,
     MOST_GRACE_SECONDS,
-    STDERR,
     STDERR_SECONDS,
     GuardedServer,
-    TargetServer,
 )
+from pipeguard.runtime.target_server import STDERR, TargetServer
 from pipeguard.runtime.transports import transport as transport_named
 from pipeguard.transports.bridge import AsyncAdapter, BlockingAdapter
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed, RemoteChannel
@@ -119,6 +118,7 @@ class LocalDialler:
     Attributes:
         on_exit: called with how a server ended by itself, as `exit code 3`, after its last output.
         grace_seconds: for a server to end.
+        run: as it was given.
         running: the channels of the servers that run.
     """
 
@@ -142,6 +142,7 @@ class LocalDialler:
             say(f"--env {name}: this variable is not set.")
         self._starter = ServerStarter(options, variables, is_shared=is_shared)
         self._starter.attach(run)
+        self.run = run
         self.grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._limit, self._mask = limit_bytes, mask
         self.on_exit: Callable[[str], object] = str
@@ -218,7 +219,7 @@ class _ChildChannel(AsyncAdapter):
 
     def _end(self, ended_itself: bool) -> None:  # noqa: FBT001  an executor passes it by place
         ended = self._child.wait(EXIT_SECONDS) if ended_itself else None
-        self._child.end(self._dialler.grace_seconds)
+        self._child.end(0.0 if self._dialler.run.stopped else self._dialler.grace_seconds)
         self.join()
         self._stderr.finish(STDERR_SECONDS)
         self._child.close()

@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
-from pipeguard.errors import LaunchError, StateError
+from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, StateError
 from pipeguard.firewall.finding import Finding, Verdict
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.identity.server_name import identify_remote, identify_server
@@ -55,7 +55,7 @@ class _ListeningServer:
 
     def __init__(self, options: WrapOptions) -> None:
         self._options = options
-        self._failure: StateError | None = None
+        self._failure: PipeGuardError | None = None
 
     async def run(self) -> int:
         """Listen until a signal, or a failure of the audit."""
@@ -73,6 +73,7 @@ class _ListeningServer:
         self._sessions.name_token, self._sessions.record = run.name_token, self._record
         self._sessions.find_memory = run.notes.of_token
         run.on_loss = lambda: loop.call_soon_threadsafe(self._tell_loss)
+        run.on_stop = lambda: loop.call_soon_threadsafe(self._fail, PolicyError(f"{run.stopped}."))
         self._questions = questions = Questions(run)
         run.on_stopped, run.guard.questions = self._ask_user, lambda: questions
         place.take(self._sessions.owners)
@@ -105,9 +106,8 @@ class _ListeningServer:
         def dial(who: str) -> Awaitable[AsyncChannel]:
             return owned.dial(SharingClient(who or object())) if is_shared else dialler.dial()
 
-        mounted = place.mount(
-            self._sessions, Judge(self._record), dial, waits=not is_shared, upstream=upstream
-        )
+        judge = Judge(self._record)
+        mounted = place.mount(self._sessions, judge, dial, waits=not is_shared, upstream=upstream)
         place.routes.add(route for endpoint in mounted.endpoints for route in endpoint.routes)
 
         def is_ready() -> Readiness:
@@ -120,6 +120,7 @@ class _ListeningServer:
             await place.listen(is_ready, run.refuse, login)
             run.begin()
             await self._ended
+            judge.ending = str(self._failure or "").rstrip(".")
             if self._failure is None:
                 await place.listener.drain()
             await mounted.close()  # first, so that clients get their answers before the end
@@ -133,10 +134,15 @@ class _ListeningServer:
             StateError: it cannot be recorded, and the policy then stops everything.
         """
         if not self._run.record(verdict):
-            self._failure = StateError("the audit cannot be written, and the policy says to stop.")
-            if not self._ended.done():
-                self._ended.set_result(None)
-            raise self._failure
+            error = StateError("the audit cannot be written, and the policy says to stop.")
+            self._fail(error)
+            raise error
+
+    def _fail(self, error: PipeGuardError) -> None:
+        """End everything, with an error."""
+        self._failure = error
+        if not self._ended.done():
+            self._ended.set_result(None)
 
     def _tell_loss(self) -> None:
         """Warn clients of lost audit rows."""

@@ -37,6 +37,7 @@ from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.firewall.session.session import Session
 from pipeguard.identity.server_name import Launched
+from pipeguard.identity.things import find_loading
 from pipeguard.log import Log, Trace, make_say
 from pipeguard.rulebook.cache import open_engines
 from pipeguard.rulebook.compiled_file import CleanNames
@@ -54,6 +55,7 @@ from pipeguard.state.store import Namesake, open_store
 from pipeguard.state.verdict_writer import EndedConnection
 from pipeguard.transports.pump import take_event
 
+STOPPED = "policy.server"  # a running server that the policy no longer allows
 MOST_CLIENTS = 4096  # with remembered names
 LAST_SECONDS = 2.0  # for a thread to end
 IDLE_SECONDS = 0.05  # most servers still boot after this, and we are idle
@@ -120,10 +122,17 @@ class Run:
         audits: False if nothing is written to the audit.
         asked_in_results: the events of calls that continue to wait when their clients repeat them.
         on_loss: called once, by the recorder, when rows of the audit are lost.
+        stopped: why the policy no longer allows the server; empty if it does.
+        on_stop: called once, in another thread, when it no longer does.
     """
 
     on_loss: Callable[[], object] | None = None
+    on_stop: Callable[[], object] = staticmethod(lambda: None)
+    on_stopped: Callable[[Verdict], object] = staticmethod(lambda _: None)
+    on_answer: Callable[[Verdict], object] = staticmethod(lambda _: None)
+    stopped = ""
     _pruning: Thread | None = None
+    _refused = _noticed = _connected = 0
 
     def __init__(
         self,
@@ -149,6 +158,8 @@ class Run:
         self.log = log or Log(options.values.get("--log-level"), options.values.get("--log-format"))
         self._policy_watch = PolicyWatch(options)
         policy = self._policy_watch.policy
+        self._things = list_things(launched, options)
+        require_allowed(policy, self._things)
         self.audits = "--no-audit" not in options.flags
         if policy.stop_without_audit and not self.audits:
             raise PolicyError("--no-audit: the policy says `audit.on_failure: stop`.")
@@ -166,6 +177,7 @@ class Run:
         self.detection = DetectionSource(self.engines, os.urandom(32), IN_USE, self.clean_names)
         self.guard = Guard(server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
+        self.guard.launched = launched.description if len(launched.things) == 1 else ""
         self.guard.contents_key = contents_key(self.store)
         self.grants = self.guard.shared.grants = StoredGrants(self.store)
         self.session = Session(self.guard, self.name, waiting_room=WaitingRoom())
@@ -183,9 +195,6 @@ class Run:
         self._tokens: dict[str, str] = {}  # the names of clients' tokens, by the same
         self.over, self.notes = Event(), ClientNotes(self.notice, is_used=policy.follows_client)
         self._tally, self.asked_in_results, self._loads_late = _RunTally(), dict[str, None](), False
-        self._refused = self._noticed = self._connected = 0
-        self.on_stopped: Callable[[Verdict], object] = lambda _: None
-        self.on_answer: Callable[[Verdict], object] = lambda _: None
         self.on_policy, self._changed = list[Callable[[], None]](), changed
 
     def _warn_of_other_name(self, namesake: Namesake | None, server: str) -> None:
@@ -216,6 +225,10 @@ class Run:
             self._changed(kinds)
         for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()
+        if not self.stopped and (why := policy.explain_stop(self._things)):
+            self.stopped = why
+            self.notice(Finding(STOPPED, "envelope", action=Action.BLOCK, note=why))
+            self.on_stop()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Adjust the policy for this server, also after it changes."""
@@ -396,6 +409,17 @@ class Mask:
         """The text without secrets."""
         self._engine = self._engine or self._compiled().to_server.clone()
         return self._engine.mask(IN_USE.masked_bytes(text))
+
+
+def list_things(launched: Launched, options: WrapOptions) -> tuple[str, ...]:
+    """Everything that a run launches, with variables of which its program would load code."""
+    return (*launched.things, *find_loading(options.lists.get("--env", ())))
+
+
+def require_allowed(policy: Policy, things: tuple[str, ...]) -> None:
+    """Raise PolicyError if a policy does not allow a server that launches all this."""
+    if why := policy.explain_stop(things):
+        raise PolicyError(f"{why}.")
 
 
 def _find_engines(engines: Engines | None) -> tuple[bytes, Callable[[], Engines]]:

@@ -10,6 +10,7 @@ import gc
 import os
 
 from pipeguard.auth import resolve_arguments
+from pipeguard.config.enrolment import may_stop_servers
 from pipeguard.config.user_policy import mentions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.launch.child import GUARD_NAME, Command, start
@@ -68,6 +69,8 @@ def run(options: WrapOptions) -> int:
 
 def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
     """Start a server, and load its guard while it boots."""
+    if may_stop_servers(options.values.get("--policy")):
+        _require_allowed(options)
     variables, missing = read_variables(options)
     starter, child = _start(options, variables)
     try:
@@ -81,7 +84,8 @@ def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
         return_large_blocks(arenas=1)  # two threads judge, by turns
         from pipeguard.identity.server_name import identify_server
         from pipeguard.log import say
-        from pipeguard.runtime.stdio import GuardedServer, LocalServer
+        from pipeguard.runtime.stdio import GuardedServer
+        from pipeguard.runtime.target_server import LocalServer
         from pipeguard.transports.stdio import LineChannel
 
         child.wait_started()
@@ -97,6 +101,16 @@ def _guard_local(options: WrapOptions, client_fd: int) -> GuardedServer:
     for name in missing:
         say(f"--env {name}: this variable is not set.")
     return guarded
+
+
+def _require_allowed(options: WrapOptions) -> None:
+    """Read the policy first; raises PolicyError if it is invalid, or stops the server."""
+    from pipeguard.identity.server_name import identify_server
+    from pipeguard.rulebook.policy_rules import load_wrap_policy
+    from pipeguard.runtime.run import list_things, require_allowed
+
+    launched = identify_server(options.command, options.values.get("--cwd"))
+    require_allowed(load_wrap_policy(options), list_things(launched, options))
 
 
 def mark_guard(*, listens: bool) -> None:

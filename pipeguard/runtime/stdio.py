@@ -16,20 +16,20 @@ from contextlib import suppress
 from enum import Enum
 from functools import partial
 from time import monotonic, sleep
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from pipeguard.config.options import WrapOptions
-from pipeguard.errors import StateError
+from pipeguard.errors import PipeGuardError, PolicyError, StateError
 from pipeguard.firewall.finding import Action, Direction, Verdict
 from pipeguard.firewall.protocol import codes, ids, strict_json
 from pipeguard.firewall.protocol.json_values import serialise
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.own_frames import ListsChanged, ServerGone, Tick
 from pipeguard.firewall.session.session import Event
-from pipeguard.launch.child import Child, Exit
 from pipeguard.runtime.declining import DECLINE_SECONDS
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.run import IDLE_SECONDS, LAST_SECONDS, Mask, Run, start_thread
+from pipeguard.runtime.target_server import TargetServer
 from pipeguard.transports.both_ways import LineBased, carry, leave_turn
 from pipeguard.transports.channel import AsyncChannel, Channel, ChannelClosed
 from pipeguard.transports.pump import (
@@ -40,14 +40,12 @@ from pipeguard.transports.pump import (
     take_frame,
     wait_in_thread,
 )
-from pipeguard.transports.stderr import StderrCopy
 from pipeguard.transports.stdio import LineChannel
 
 if TYPE_CHECKING:
     from queue import Empty, SimpleQueue
 
     from pipeguard.identity.server_name import Launched
-    from pipeguard.isolation import ServerStarter
     from pipeguard.runtime.questions import Questions
 else:
     from _queue import Empty, SimpleQueue  # without the half that is written in Python
@@ -55,7 +53,6 @@ else:
 GRACE_SECONDS = 2.0  # for a server to end by itself, and again after SIGTERM
 MOST_GRACE_SECONDS = 3600.0
 STARTING_SECONDS = 0.2  # instead of both for a server that is not awaited yet, and its threads
-STDERR = 2
 STDERR_SECONDS = 1.0  # for the last output of a server that has ended
 DYING_SECONDS = 0.1  # to answer requests that crossed with the server's end
 STARTED_SECONDS = 1.0  # after which the first requests are answered
@@ -70,66 +67,9 @@ class _Event(Enum):
     CLIENT = "the client hung up"
     SERVER = "the server closed a pipe"
     SIGNAL = "a signal asks us to end"
-    UNRECORDED = "the audit cannot be written, and policy says to stop"
+    FAILED = "the audit cannot be written, or the policy does not allow the server"
     ENDED = "the server and its processes have ended"
     DRAINED = "everything that the server sent was passed on"
-
-
-class TargetServer(Protocol):
-    """The guarded server, wherever it runs."""
-
-    def channel(self, limit_bytes: int) -> Channel:
-        """Open the channel of its frames."""
-
-    def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
-        """A copy of its standard error to ours; None if it has none."""
-        return None
-
-    def attach(self, run: Run) -> None:
-        """Record events other than frames in this run."""
-        return
-
-    def hang_up(self) -> None:
-        """Record the last of these events, once the server has ended."""
-        return
-
-    def end(self, grace_seconds: float) -> Exit:
-        """End it within a grace, which a second call can only shorten."""
-
-    def wait(self, timeout_seconds: float) -> Exit | None:
-        """Wait for its own end; None if it still runs after that, or PipeGuard cannot tell."""
-        return None
-
-    def close(self) -> None:
-        """Free its descriptors once they are unused."""
-
-
-class LocalServer:
-    """A server that was started here."""
-
-    def __init__(self, child: Child, starter: ServerStarter | None = None) -> None:
-        """Take over a server that was started, by a starter if it may be isolated."""
-        self._child, self._starter = child, starter
-        self.end, self.wait, self.close = child.end, child.wait, child.close
-
-    def attach(self, run: Run) -> None:
-        """Record the connections of an isolated server."""
-        if self._starter is not None:
-            self._starter.attach(run)
-
-    def hang_up(self) -> None:
-        """End those connections."""
-        if self._starter is not None:
-            self._starter.hang_up()
-
-    def channel(self, limit_bytes: int) -> Channel:
-        """A channel over its standard input and output."""
-        lines = LineChannel(self._child.stdout_fd, self._child.stdin_fd, limit_bytes)
-        return lines if self._starter is None else self._starter.with_roots(lines)
-
-    def stderr(self, mask: Callable[[bytes], bytes]) -> StderrCopy | None:
-        """A copy of its standard error to ours."""
-        return StderrCopy(self._child.stderr_fd, STDERR, mask)
 
 
 class _SendingChannel:
@@ -192,7 +132,7 @@ class GuardedServer:
         self._target, self._last_seconds = server, LAST_SECONDS
         self._grace_seconds = read_number(options, "--grace", GRACE_SECONDS, MOST_GRACE_SECONDS)
         self._run = Run(launched, options, self._relist)
-        self._run.on_loss = lambda: self._asking.append(start_thread("loss", self._tell_loss))
+        self._run.on_loss, self._run.on_stop = self._tell, self._stop
         self._run.guard.detector.ledger.client = self._run.notes.of_process()
         server.attach(self._run)
         self._session, self._run.on_stopped = self._run.session, self._ask_user
@@ -207,7 +147,7 @@ class GuardedServer:
         self._server_ended = False
         self._client_ended = threading.Event()  # once no more is read from it
         self._drained = threading.Event()  # once the server's last frame is passed on
-        self._failure: StateError | None = None
+        self._failure: PipeGuardError | None = None
         self._asking: list[threading.Thread] = []  # of calls that wait for a person, or of a loss
         self._asks_nobody = threading.Event()  # set once the run ends
         self._ending = ""  # why the server ends, if not by itself
@@ -322,14 +262,14 @@ class GuardedServer:
         ended = self._target.wait(EXIT_SECONDS) if self._server_ended else None
         ending = str(self._failure or self._ending or (ended.describe() if ended else ""))
         answers = self._happen(ServerGone(monotonic(), ending.rstrip("."), self._server.unsent))
-        if answers and self._server_ended:
+        if answers and self._server_ended and self._failure is None:
             why = {"why": ending.rstrip(".")} if ending else {}
             self._run.log_unless_gone("warning", "the server ended during a request", **why)
 
     def _record(self, verdict: Verdict) -> None:
         if not self._run.record(verdict):
             self._failure = StateError("the audit cannot be written, and the policy says to stop.")
-            self._events.put(_Event.UNRECORDED)
+            self._events.put(_Event.FAILED)
             self._withhold(verdict)
             raise ChannelClosed("no audit")
 
@@ -389,13 +329,24 @@ class GuardedServer:
         """Notify the client to list again, without making the recorder's thread wait."""
         start_thread("relist", lambda: self._happen(ListsChanged(kinds, monotonic())))
 
-    def _tell_loss(self) -> None:
-        """Warn the client of lost audit rows."""
-        notice = serialise(replies.audit_loss())
-        verdict = take_frame(self._session, Direction.TO_CLIENT, notice, is_aside=True)
-        with suppress(ChannelClosed):
-            self._record(verdict)
-        self._send(list(verdict.forwards))
+    def _stop(self) -> None:
+        """End the server, and say why: the policy no longer allows it."""
+        self._failure = PolicyError(f"{self._run.stopped}.")
+        self._grace_seconds = min(self._grace_seconds, STARTING_SECONDS)
+        self._tell(str(self._failure))  # first, because the run may be over soon behind the event
+        self._events.put(_Event.FAILED)
+
+    def _tell(self, *text: str) -> None:
+        """Warn the client, by default of lost audit rows, in a thread that may wait for it."""
+
+        def tell() -> None:
+            notice = serialise(replies.make_notice(*text))
+            verdict = take_frame(self._session, Direction.TO_CLIENT, notice, is_aside=True)
+            with suppress(ChannelClosed):
+                self._record(verdict)
+            self._send(list(verdict.forwards))
+
+        self._asking.append(start_thread("notice", tell))
 
     def _expire(self) -> None:
         while not self._run.over.wait(TICK_SECONDS):
@@ -472,7 +423,7 @@ class GuardedServer:
             event = self._next_event(deadline)
             if event is None:
                 break
-            if event is _Event.SIGNAL and hurried:
+            if hurried and event in (_Event.SIGNAL, _Event.FAILED):
                 start_thread("hasten", lambda: self._target.end(0))
             hurried = hurried or event in _HURRY
             ended = ended or event is _Event.ENDED
@@ -495,6 +446,6 @@ class GuardedServer:
         return None
 
 
-_HURRY = (_Event.CLIENT, _Event.SIGNAL, _Event.UNRECORDED)
+_HURRY = (_Event.CLIENT, _Event.SIGNAL, _Event.FAILED)
 _HANGUP = (signal.SIGHUP,) if sys.platform != "win32" else ()
 _ENDING = (signal.SIGTERM, signal.SIGINT, *_HANGUP)

@@ -65,7 +65,10 @@ class Judge:
     Attributes:
         record: as it was given, for verdicts from elsewhere.
         record_own: the same, for frames of PipeGuard's own.
+        ending: why the server ends, if not by itself.
     """
+
+    ending = ""
 
     def __init__(
         self,
@@ -77,7 +80,7 @@ class Judge:
 
     def answer_all(self, session: Session) -> list[bytes]:
         """PipeGuard's own frames to a client whose server is gone."""
-        return take_event(session, ServerGone(monotonic()), self.record_own).own_frames
+        return take_event(session, ServerGone(monotonic(), self.ending), self.record_own).own_frames
 
     def answer_overdue(self, session: Session, early_seconds: float = 0.0) -> list[bytes]:
         """PipeGuard's answers to requests that have waited for longer than the policy allows."""

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
-from pipeguard.config.effective_policy import combine, load_wrap_policy, project_policy_path
+from pipeguard.config.effective_policy import combine, load_wrap_policy
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyScope
-from pipeguard.config.user_policy import user_policy_path, usual_policy_path
+from pipeguard.config.user_policy import project_policy_path, user_policy_path, usual_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode, Policy, Trust
 from tests.config.test_policy_file import NOW, exception, parse, subject

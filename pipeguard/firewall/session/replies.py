@@ -151,9 +151,9 @@ _AUDIT_LOSS = (
 )
 
 
-def audit_loss() -> JsonObject:
+def make_notice(text: str = _AUDIT_LOSS) -> JsonObject:
     """A notification with which a client informs its user (MCP server/utilities/logging)."""
-    params: JsonObject = {"level": "error", "logger": MARK, "data": _AUDIT_LOSS}
+    params: JsonObject = {"level": "error", "logger": MARK, "data": text}
     return {"jsonrpc": "2.0", "method": methods.LOG_MESSAGE, "params": params}
 
 

@@ -380,9 +380,10 @@ class ExchangeRouter:
     async def _answer_all(self) -> None:
         """Answer all requests that wait for a server that is gone, and end the streams."""
         exchanges = self._ids.owners()
+        failure = Failure(self._judge.ending) if self._judge.ending else GONE
         with suppress(PipeGuardError):
             for exchange in exchanges:
-                await exchange.lose(GONE, self._judge_answer)
+                await exchange.lose(failure, self._judge_answer)
         for exchange in exchanges:
             exchange.abandon()
         self._ids.clear()

@@ -291,7 +291,7 @@ class Sessions:
     def tell_audit_loss(self) -> None:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
         for session in self._list_subscribed():
-            notice = serialise(replies.audit_loss())
+            notice = serialise(replies.make_notice())
             verdict = take_frame(session, TO_CLIENT, notice, is_aside=True)
             self.record(verdict)
             self.send(session, list(verdict.forwards))

@@ -1,0 +1,143 @@
+"""A server that a policy does not allow: it is never started, or ends once the policy says so."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.store import open_store
+from tests.enrolment import enrol, make_token
+from tests.gateway.served import ACTOR, ServedAt, actor, text_of, write_servers
+from tests.launch.processes import until
+from tests.wrap.listening import Browser, Listening
+from tests.wrap.wrapped import INTERNAL, Object, Wrapped, error_code
+
+KILL = "servers: {block: ['*']}\n"
+ENDED = "may not run: the policy does not allow it"
+
+
+@pytest.fixture
+def policy(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.yaml"
+    path.write_text("mode: observe\n")
+    return path
+
+
+def message_of(answer: Object) -> str:
+    error = answer.get("error")
+    assert isinstance(error, dict), answer
+    return str(error["message"])
+
+
+def stopped_rows(store: Path) -> int:
+    with open_store(store) as opened:
+        return len(list(rows(opened, AuditFilter(rule="policy.server"))))
+
+
+def write_own(folder: Path, text: str) -> None:
+    (folder / "policy.yaml").write_text(text)
+
+
+def write_project(folder: Path, text: str) -> None:
+    (folder / ".pipeguard.yaml").write_text(text)
+
+
+def write_bundle(folder: Path, text: str) -> None:
+    enrol(folder / "config" / "pipeguard", make_token(text))
+
+
+@pytest.mark.parametrize(
+    ("write", "origin", "text"),
+    [
+        (write_own, "the policy", "servers: {block: ['code *']}"),
+        (write_project, "the project's policy", 'servers: {"bl\\u006fck": ["*"]}'),
+        (write_bundle, "the organisation's policy", "servers: {allow: ['program touch', npm *]}"),
+    ],
+)
+@pytest.mark.parametrize("option", ["--observe", "--listen=127.0.0.1:0"])
+def test_a_server_that_a_policy_does_not_allow_is_never_started(
+    tmp_path: Path, write: object, origin: str, text: str, option: str
+) -> None:
+    assert callable(write)
+    write(tmp_path, text)
+    options = "--name", "touch", "--policy", str(tmp_path / "policy.yaml"), option
+    command = "sh", "-c", f"touch {tmp_path}/started"
+    environment = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
+    if write is not write_own:
+        write_own(tmp_path, "mode: observe")
+    with Wrapped(tmp_path, options=options, command=command, environment=environment) as wrapped:
+        if not option.startswith("--listen"):
+            answer = wrapped.ask("initialize")
+            assert error_code(answer) == INTERNAL
+            assert f"code sh may not run: {origin} does not allow it" in message_of(answer)
+        assert wrapped.code() == 2
+        assert f"code sh may not run: {origin} does not allow it." in wrapped.said()
+    assert not (tmp_path / "started").exists()
+
+
+def test_an_allowed_server_runs_and_a_variable_that_loads_code_does_not(
+    tmp_path: Path, policy: Path
+) -> None:
+    policy.write_text("servers: {allow: ['path *'], block: [npm evil]}\n")
+    options = "--policy", str(policy)
+    with Wrapped(tmp_path, options=(*options, "--env", "NODE_OPTIONS=x"), command=ACTOR) as wrapped:
+        assert "option python -I may" not in wrapped.said()
+        assert "variable NODE_OPTIONS may not run" in message_of(wrapped.ask("initialize"))
+        assert wrapped.code() == 2
+    with Wrapped(tmp_path, options=options).opened() as wrapped:
+        wrapped.end()
+
+
+@pytest.mark.parametrize("words", [(), ("ignore-sigterm",)])
+def test_a_running_server_ends_and_requests_are_told_why(
+    tmp_path: Path, policy: Path, words: tuple[str, ...]
+) -> None:
+    options = "--policy", str(policy), "--grace", "3600"
+    with Wrapped(tmp_path, *words, options=options).opened() as wrapped:
+        open_ = wrapped.request("do/nothing")
+        wrapped.ask("do/echo")
+        policy.write_text(KILL)
+        assert ENDED in message_of(wrapped.answer(open_))
+        frames = wrapped.seen + wrapped.frames_to_the_end()
+        (notice,) = (each for each in frames if each.get("method") == "notifications/message")
+        assert ENDED in str(notice)
+        assert wrapped.code() == 2
+        (line,) = (each for each in wrapped.said().splitlines() if each.startswith("pipeguard: "))
+        assert ENDED in line
+        assert stopped_rows(wrapped.store) == 1
+
+
+def test_a_listener_answers_with_the_reason_and_ends(tmp_path: Path, policy: Path) -> None:
+    answers = list[Object]()
+    with Listening(tmp_path, ("--policy", str(policy), "--grace", "3600"), ACTOR) as at:
+        client = Browser(at.url).open()
+        client.ask("do/echo")
+        waiting = threading.Thread(
+            target=lambda: answers.append(client.ask("do/nothing")), daemon=True
+        )
+        waiting.start()
+        policy.write_text(KILL)
+        assert at.process.wait(60) == 2
+        waiting.join()
+        assert ENDED in message_of(answers[0])
+        assert stopped_rows(at.store) == 1
+
+
+def test_a_gateway_ends_its_servers_and_starts_them_again(tmp_path: Path, policy: Path) -> None:
+    config = write_servers(tmp_path, {"one": actor(), "two": actor("two")}, mode="direct")
+    with ServedAt(tmp_path, "--config", str(config), PIPEGUARD_POLICY=str(policy)) as served:
+        client = Browser(served.url).open()
+
+        def call(name: str) -> str:
+            answer = client.ask("tools/call", name=name, arguments={"text": "was run"})
+            return text_of(answer) if "result" in answer else message_of(answer)
+
+        until(lambda: "was run" in call("one__echo") + call("two__echo"), "both run")
+        policy.write_text(KILL)
+        until(lambda: ENDED in call("one__echo"), "the first is stopped")
+        until(lambda: ENDED in call("two__echo"), "the second is stopped")
+        assert client.ask("tools/list")["result"]
+        assert stopped_rows(served.store) == 2
+        policy.write_text("mode: observe\n")
+        until(lambda: "was run" in call("one__echo"), "the policy lets it run again")
