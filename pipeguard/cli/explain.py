@@ -254,6 +254,8 @@ def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: boo
     if is_full:
         texts.append(("Seen", f"{where}{as_view}; {level}; {action}{would}"))
         texts.append(("Rated", finding.get("steps", "")))
+    elif "'s policy" in (decided := finding.get("steps", "").rpartition("; ")[2]):
+        texts.append(("Policy", decided))  # not the user's own, in which they would look
     if not (is_command or is_walled):
         texts += _quote_passage(finding, event)
     yield from (_label(label, visible(text)) for label, text in texts if text)

@@ -196,7 +196,8 @@ class Layer(NamedTuple):
             return Action.ALLOW, "an exception"
         for number, entry in enumerate(self.actions, 1):
             if entry.where.fits(target):
-                return entry.action, f"entry {number} of `actions`"
+                source = "" if self.defaults else f" in {self.origin}"
+                return entry.action, f"entry {number} of `actions`{source}"
         if self.defaults:
             return default_action(target), "the default"
         return Action.ALLOW, "no entry"

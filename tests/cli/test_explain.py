@@ -198,6 +198,12 @@ def test_an_event_of_many_rules_is_told_by_the_one_that_decided() -> None:
     assert "Rated" not in output
 
 
+def test_a_policy_that_is_not_the_users_own_is_named() -> None:
+    steps = "medium: the pattern", "block: entry 1 of `actions` in the organisation's policy"
+    record("docs", audit_entry("RUN2.c1", FINDING._replace(steps=steps)), run="RUN2")
+    assert f"\nPolicy   {steps[1]}\n" in run("RUN2.c1").output
+
+
 def test_what_can_be_published_of_an_event_has_neither_text_nor_names() -> None:
     for event, more in (("RUN1.c6", "injection.secrecy"), ("RUN1.c1", "of your own")):
         for options in ((), ("--json",)):

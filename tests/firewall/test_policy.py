@@ -168,6 +168,20 @@ def test_the_first_entry_that_fits_decides() -> None:
 
 def test_a_layer_without_defaults_asks_for_nothing() -> None:
     assert Layer(defaults=False).decide(subject(), 0.0) == (Action.ALLOW, "no entry")
+
+
+def test_an_entry_of_another_policy_names_it() -> None:
+    entry = (ActionEntry(Selector(), Action.BLOCK),)
+    of_organisation = Layer(entry, defaults=False, origin="the organisation's policy")
+    told = Policy(layers=(Layer(defaults=False), of_organisation)).decide(subject(), 0.0)
+    assert told == (Action.BLOCK, "entry 1 of `actions` in the organisation's policy")
+
+
+def test_a_server_that_launches_nothing_known_is_stopped_too() -> None:
+    policy = Policy(layers=(Layer(servers_block=("*",)),))
+    assert policy.explain_stop(()) == "code may not run: the policy does not allow it"
+    assert policy._replace(mode=Mode.OBSERVE).explain_stop(("npm x",)).startswith("npm x may")
+    assert Policy(layers=(Layer(servers_allow=("npm *",)),)).explain_stop(("npm x", "npm y")) == ""
     assert Policy(layers=(Layer(), Layer(defaults=False))).action(subject(), 0.0) is Action.BLOCK
 
 
