@@ -18,7 +18,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from pipeguard.assess.conversation import RUN, Conversation, ConversationEnded, ServerDialogue
-from pipeguard.assess.gateway_file import pins_name
+from pipeguard.assess.gateway_file import identify_entry, pins_name
 from pipeguard.assess.target import AssessmentTarget, Contents, ServerKey, make_key
 from pipeguard.auth import resolve_arguments, resolve_variables
 from pipeguard.auth.secrets import resolve
@@ -38,7 +38,7 @@ from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.session import Session
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
-from pipeguard.runtime.run import start_thread
+from pipeguard.runtime.run import require_allowed, start_thread
 from pipeguard.state.store import open_store
 from pipeguard.transports.channel import Channel, ChannelClosed
 from pipeguard.transports.stdio import LineChannel
@@ -140,6 +140,7 @@ def _contents(
     began = monotonic()
     over = Event()
     try:
+        require_allowed(policy, identify_entry(server).things)
         with ExitStack() as stack:
             if server.own_url:
                 opened = _remote_channel(server, server.own_url, options, policy)

@@ -84,14 +84,15 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
     Raises:
         StateError: the store cannot be read.
     """
-    who = _to_launched(server)
+    who = identify_entry(server)
     name = (server.guard.name if server.guard else None) or ""
     if is_of_gateway(server):
         name = server.name
     return (name or who.name) if store is None else store.name_server(name, who, register=False)
 
 
-def _to_launched(server: ServerEntry) -> Launched:
+def identify_entry(server: ServerEntry) -> Launched:
+    """The server that an entry launches, or whose address it has."""
     if server.own_url:
         from pipeguard.runtime.endpoints import name_remote, read_url
 

@@ -17,7 +17,7 @@ from pipeguard.auth import ring, secrets
 from pipeguard.config.directories import cache_folder
 from pipeguard.firewall.finding import PinChange, Severity
 from pipeguard.firewall.pins.fingerprint import canonical
-from pipeguard.firewall.policy import Policy
+from pipeguard.firewall.policy import Layer, Policy
 from pipeguard.identity.server_name import identify_server
 from pipeguard.state.store import open_store
 from tests import tools
@@ -112,6 +112,19 @@ def test_servers_that_do_not_behave_are_told_and_cost_their_time_alone(tmp_path:
     assert monotonic() - began < MOST_SECONDS
     assert {one.server for one in of(target, "server-not-answering")} == {*kinds, "gone"}
     assert contents(target)["clean"].problem == ""
+
+
+def test_a_server_that_the_policy_does_not_allow_is_not_asked(tmp_path: Path) -> None:
+    called = tmp_path / "started"
+    servers: dict[str, Entry] = {
+        "here": {"command": "touch", "args": [str(called)]},
+        "there": {"type": "http", "url": "http://127.0.0.1:9/mcp"},
+    }
+    policy = Policy(layers=(Layer(servers_block=("*",)),))
+    target = machine(tmp_path, servers)
+    found = connect(target, ConnectOptions(), policy, lambda *_: None)
+    assert all("may not run" in one.problem for one in found.values())
+    assert not called.exists()
 
 
 def test_a_remote_that_is_not_there(tmp_path: Path) -> None:
