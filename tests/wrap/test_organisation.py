@@ -1,17 +1,19 @@
-"""A server that a policy does not allow: it is never started, or ends once the policy says so."""
+"""What an organisation decides of servers: one never starts, or ends; another needs no review."""
 
 import threading
 from pathlib import Path
 
 import pytest
 
+from pipeguard.firewall.pins.fingerprint import fingerprint
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import open_store
 from tests.enrolment import enrol, make_token
 from tests.gateway.served import ACTOR, ServedAt, actor, text_of, write_servers
 from tests.launch.processes import until
+from tests.wrap import server
 from tests.wrap.listening import Browser, Listening
-from tests.wrap.wrapped import INTERNAL, Object, Wrapped, error_code
+from tests.wrap.wrapped import INTERNAL, SERVER, Object, Wrapped, error_code, result
 
 KILL = "servers: {block: ['*']}\n"
 ENDED = "may not run: the policy does not allow it"
@@ -141,3 +143,26 @@ def test_a_gateway_ends_its_servers_and_starts_them_again(tmp_path: Path, policy
         assert stopped_rows(served.store) == 2
         policy.write_text("mode: observe\n")
         until(lambda: "was run" in call("one__echo"), "the policy lets it run again")
+
+
+def test_a_definition_that_the_organisation_approved_needs_no_review(tmp_path: Path) -> None:
+    approved = f"path {SERVER} {fingerprint(server.tool())}"
+    folder = tmp_path / "config" / "pipeguard"
+    enrol(folder, make_token(approved=[f"path {SERVER}.bak {approved[-64:]}"]))
+    given = Wrapped(
+        tmp_path,
+        options=("--name", "demo", "--trust", "review"),
+        command=("python3", "-I", str(SERVER)),
+        environment={"XDG_CONFIG_HOME": str(folder.parent)},
+    )
+    with given.opened() as wrapped:
+        assert result(wrapped.ask("tools/list"))["tools"] == []
+        enrol(folder, make_token(version=2, approved=[approved]))
+        while wrapped.frame().get("method") != "notifications/tools/list_changed":
+            pass
+        assert result(wrapped.ask("tools/list"))["tools"] == [server.tool()]
+        called = result(wrapped.ask("tools/call", name="echo", arguments={"text": "was run"}))
+        assert "was run" in str(called)
+        wrapped.end()
+        with open_store(wrapped.store) as store:
+            assert store.pins("demo")["tool", "echo"].is_reviewed
