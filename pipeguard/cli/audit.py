@@ -20,6 +20,7 @@ from pipeguard.cli._emit import (
 from pipeguard.cli._groups import group
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
+from pipeguard.log import say
 from pipeguard.state.audit import AuditFilter, as_fields, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import ACTIONS, WOULD
@@ -199,20 +200,66 @@ def _examination(fields: Fields, *, has_heads: bool) -> Iterator[str]:
 @_filters(0)
 @choice(
     "--format",
-    ["jsonl", "csv"],
-    "One row a line in either; jsonl by default.",
+    ["jsonl", "csv", "otlp"],
+    "One row a line in jsonl, the default, and in csv; otlp for a collector.",
     "form",
     default="jsonl",
 )
-def export(wanted: AuditFilter, *, form: str) -> None:
-    """Write rows to standard output, as in `pipeguard audit export --format csv > audit.csv`.
+@value_option(
+    "--to", "TARGET", "Send all rows to a file, to a folder, or to the URL of a collector."
+)
+@value_option("--cursor", "NAME", "Continue after the last row that TARGET has; needed for --to.")
+@flag("--follow", "Stay, and send each row to TARGET a moment after it was written.")
+def export(
+    wanted: AuditFilter, *, form: str, to: str | None, cursor: str | None, follow: bool
+) -> None:
+    """Write rows to standard output, or send all rows to TARGET.
 
     In CSV, a text that a spreadsheet would run as a formula gets an apostrophe in front, and
     control characters are shown by their code points.
-    """
-    with open_store() as store:
-        for line in export_lines(rows(store, wanted), is_csv=form == "csv"):
-            click.echo(line)
+
+    TARGET is a file, a folder, which gets one file a day, or a collector of OpenTelemetry, which
+    needs the extra `otel`. The cursor moves once TARGET has a row. If the export is killed, it may
+    send a row again, with the same `id`.
+
+    \b
+    Examples:
+      pipeguard audit export --format csv > audit.csv
+      pipeguard audit export --to /var/log/pipeguard/ --cursor files
+      pipeguard audit export --format otlp --to https://otel.example.com --cursor otel --follow
+
+    \b
+    Exit codes:
+      0  TARGET has all rows; with --follow, a signal ended the export
+      1  TARGET was away for 10 seconds, or refused rows; or another export uses NAME
+      2  TARGET or NAME is wrong, and no row was sent
+      4  the store cannot be read
+    """  # noqa: D301  click reads the mark
+    if to and cursor:
+        if wanted != AuditFilter():
+            raise click.UsageError("--to sends all rows: it takes no filter.")
+        _send(to, form, cursor, follow=follow)
+    elif (to, cursor) != (None, None) or follow or form == "otlp":
+        raise click.UsageError("--to and --cursor belong together, and --follow and otlp to them.")
+    else:
+        with open_store() as store:
+            for line in export_lines(rows(store, wanted), is_csv=form == "csv"):
+                click.echo(line)
+
+
+def _send(to: str, form: str, name: str, *, follow: bool) -> None:
+    import signal
+
+    from pipeguard.state.export.cursor import open_cursor
+    from pipeguard.state.export.exporting import Exporter, choose_target
+
+    target = choose_target(to, form, say)
+    with open_cursor(name, str(target)) as cursor:
+        exporter = Exporter(cursor, target, say, follow)
+        for number in (signal.SIGTERM, signal.SIGINT) if follow else ():
+            signal.signal(number, exporter.stop)
+        exporter.run(store_path())
+    click.echo(f"{pluralize(exporter.count, 'row')} sent.")
 
 
 _TITLES = ("time", "event", "server", "action", "what", "why, and what it took")

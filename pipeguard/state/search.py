@@ -140,9 +140,14 @@ def export_lines(rows: Iterable[AuditRow], *, is_csv: bool) -> Iterator[str]:
             yield COLUMNS.replace(" ", "")
             is_first = False
         fields["findings"] = row.entry.findings
-        line = io.StringIO()
-        csv.writer(line, lineterminator="").writerow(map(_make_safe, fields.values()))
-        yield line.getvalue()
+        yield csv_line(fields.values())
+
+
+def csv_line(values: Iterable[object]) -> str:
+    """One line of CSV without its end, safe for a spreadsheet and a terminal."""
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(map(_make_safe, values))
+    return line.getvalue()
 
 
 def _make_safe(value: object) -> object:

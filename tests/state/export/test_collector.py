@@ -1,0 +1,122 @@
+"""The export to a collector of OpenTelemetry, which decodes what arrives."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
+
+from pipeguard.state.export import exporting
+from pipeguard.state.paths import state_folder
+from pipeguard.version import VERSION
+from tests.gateway.collector import Collector, attributes
+from tests.launch.processes import PATIENCE_SECONDS
+from tests.state.export.exports import change_store, export, fill, following, wait_for
+from tests.state.samples import audit_entry, record
+
+OTLP = ("--format", "otlp")
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    with Collector() as entered:
+        yield entered
+
+
+def arrived(collector: Collector) -> list[object]:
+    return [attributes(one.attributes)["log.record.uid"] for one in collector.records]
+
+
+def test_rows_arrive_by_the_conventions(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue")
+    ids = fill(2)
+    connection = audit_entry("RUN.s1", kind="connection", method="connect a.example:443", tool="")
+    record("weather", connection._replace(action="warn"), run="OTHER")
+    assert export(f"{collector.url}/v1/logs", *OTLP) == 0
+    assert arrived(collector) == [*ids, "OTHER/1"]
+    assert collector.headers["x-tenant"] == "blue"
+    call, allowed, warned = collector.records
+    found = attributes(call.attributes)
+    assert found["mcp.method.name"] == "tools/call"
+    assert found["gen_ai.tool.name"] == "search"
+    assert found["mcp.session.id"] == "RUN"
+    assert found["pipeguard.action"] == "block"
+    assert "secrets.aws-access-key-id" in str(found["pipeguard.findings"])
+    assert call.time_unix_nano == 1_795_168_800 * 10**9
+    assert (call.severity_text, allowed.severity_text) == ("ERROR", "INFO")
+    assert call.body.string_value == "block tools/call search"
+    assert call.event_name == "pipeguard.request"
+    assert warned.severity_text == "WARN"
+    assert attributes(warned.attributes)["pipeguard.method"] == "connect a.example:443"
+    resource = dict(collector.resource)
+    assert (resource["service.name"], resource["service.version"]) == ("pipeguard", VERSION)
+    assert resource.keys() >= {"host.name", "user.name"}
+    fill(1, "LATER")
+    change_store(
+        "UPDATE audit SET time = 'x', findings = cast(x'ff' AS TEXT) WHERE chain = 'LATER'"
+    )
+    assert export(collector.url, *OTLP) == 0
+    assert arrived(collector)[3:] == ["LATER/1"], "although it is damaged"
+    assert collector.resource == resource, "in each run"
+
+
+def test_a_collector_that_was_away_gets_all_rows(collector: Collector, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    collector.answers = [(503, b""), (429, b"")]
+    ids = fill(700)
+    with following(collector.url, log, *OTLP) as process:
+        wait_for(state_folder() / "export-one.json", "RUN/700")
+        fill(1, "LATER")
+        wait_for(state_folder() / "export-one.json", "LATER/1")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE_SECONDS) == 0
+    assert arrived(collector) == [*ids, "LATER/1"]
+    assert log.read_text() == (
+        f"pipeguard: {collector.url}/v1/logs took no rows: it answered 503. The export waits for"
+        " it.\n"
+    )
+
+
+def test_a_collector_may_reject_rows_for_good(
+    collector: Collector, capfd: pytest.CaptureFixture[str]
+) -> None:
+    answer = ExportLogsServiceResponse()
+    answer.partial_success.rejected_log_records = 1
+    answer.partial_success.error_message = "too old"
+    collector.answers = [(200, answer.SerializeToString())]
+    fill(2)
+    assert export(collector.url, *OTLP) == 0
+    assert "rejected 1 of 2 rows for good: too old" in capfd.readouterr().err
+    assert export(collector.url, *OTLP) == 0
+    assert len(collector.records) == 2, "none is sent again"
+
+
+REFUSALS = [(400, b""), (401, b""), (307, b""), (200, b"<html>"), (200, b"OK" * 2**20)]
+
+
+@pytest.mark.parametrize("answer", REFUSALS, ids=lambda answer: f"{answer[0]} {len(answer[1])}")
+def test_a_refusal_ends_the_export(answer: tuple[int, bytes], collector: Collector) -> None:
+    collector.answers = [answer]
+    fill(1)
+    assert export(collector.url, *OTLP) == 1
+    assert collector.answers == []
+    collector.records.clear()
+    assert export(collector.url, *OTLP) == 0
+    assert arrived(collector) == ["RUN/1"], "the cursor had not moved"
+
+
+def test_a_collector_that_cannot_be_reached_is_named(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(exporting, "AWAY_SECONDS", 0.2)
+    began = monotonic()
+    with Collector() as gone:
+        pass
+    fill(1)
+    assert export(gone.url, *OTLP) == 1
+    assert monotonic() - began >= 0.2
+    assert "took no rows: [Errno 111] Connection refused." in capfd.readouterr().err
