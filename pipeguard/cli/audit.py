@@ -220,7 +220,8 @@ def export(
 
     TARGET is a file, a folder, which gets one file a day, or a collector of OpenTelemetry, which
     needs the extra `otel`. The cursor moves once TARGET has a row. If the export is killed, it may
-    send a row again, with the same `id`.
+    send a row again, with the same `id`. Each day, and when it changes, it adds a row `posture`:
+    the versions of PipeGuard and of the organisation's policy, and how many servers are guarded.
 
     \b
     Examples:
@@ -250,12 +251,13 @@ def export(
 def _send(to: str, form: str, name: str, *, follow: bool) -> None:
     import signal
 
+    from pipeguard.assess.posture import PostureWatch
     from pipeguard.state.export.cursor import open_cursor
     from pipeguard.state.export.exporting import Exporter, choose_target
 
     target = choose_target(to, form, say)
     with open_cursor(name, str(target)) as cursor:
-        exporter = Exporter(cursor, target, say, follow)
+        exporter = Exporter(cursor, target, say, follow, PostureWatch().look)
         for number in (signal.SIGTERM, signal.SIGINT) if follow else ():
             signal.signal(number, exporter.stop)
         exporter.run(store_path())

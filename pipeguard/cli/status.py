@@ -44,18 +44,22 @@ def command() -> None:
 
 def _find_status() -> Fields:
     from pipeguard.assess.gateway_file import gateway_configs
+    from pipeguard.assess.posture import count_servers
+    from pipeguard.config.following import describe_following
     from pipeguard.config.options import WrapOptions
     from pipeguard.rulebook.policy_rules import load_wrap_policy
     from pipeguard.runtime.start import running_guards
     from pipeguard.state.paths import existing_store
     from pipeguard.state.store import open_store
 
+    following = describe_following()
     status: Fields = {"mode": "", "policy_problem": ""}
+    status["following"] = following and {**following._asdict(), "line": following.line}
     try:  # the policy that applies in this folder
         status["mode"] = load_wrap_policy(WrapOptions()).mode.value
     except PolicyError as error:
         status["policy_problem"] = str(error)
-    status["clients"], status["unread"] = _clients()
+    status["clients"], status["unread"] = count_servers()
     status |= {"servers": [], "renamed": [], "waits": 0, "proposed": [], "asking": [], "logins": []}
     status |= {"gaps": 0, "unshared": 0, "blocked": None, "loosened": "", "noted": 0}
     path = existing_store()
@@ -149,41 +153,13 @@ def find_gateways(guards: Iterable[RunningGuard]) -> list[str]:
     )
 
 
-def _clients() -> tuple[list[Fields], list[str]]:
-    """List the clients that have servers, and the files that cannot be read."""
-    from pipeguard.clients.entries import GuardState, read_config
-    from pipeguard.clients.machine import Machine, find
-    from pipeguard.clients.rewrite import GuardOptions, judge
-    from pipeguard.gateway.discovery import describe_mistakes, usual_file
-
-    columns = {
-        GuardState.GUARDED: "guarded",
-        GuardState.OPEN: "open",
-        GuardState.STALE: "open",
-        GuardState.CANNOT: "cannot",
-    }
-    counts: dict[str, Fields] = {}
-    unread: list[str] = []
-    options = GuardOptions()
-    for file in find(Machine.in_current_folder()):
-        config = read_config(file)
-        if config.is_unread or (config.problem and not config.servers):
-            unread.append(f"{config.path}: {config.problem}")
-        for server in config.servers:
-            row = {"client": server.client, "guarded": 0, "open": 0, "cannot": 0}
-            count = counts.setdefault(server.client, row)
-            if column := columns.get(judge(server, options).state):
-                count[column] += 1
-    if mistakes := describe_mistakes(usual_file()):
-        unread.append(" ".join(mistakes.split()))
-    return [counts[client] for client in sorted(counts)], unread
-
-
 def _screen(status: Fields) -> Iterator[str]:
     if status["loosened"]:
         yield f"Since {status['loosened']}, your policy stops less than before."
         yield "  See what changed it:  pipeguard audit list --rule audit.loosened"
     yield _policy_line(status)
+    if following := status["following"]:
+        yield visible(following["line"])
     yield from _client_lines(status)
     servers: list[Fields] = status["servers"]
     if not servers:

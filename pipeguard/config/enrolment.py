@@ -1,4 +1,4 @@
-"""Where an administrator's files are: the machine's own policy, and whose bundles it follows.
+"""The files of an administrator: the machine's own policy, and whose bundles it follows.
 
 Knows paths and owners, not contents.
 """

@@ -78,6 +78,12 @@ class Following(NamedTuple):
     is_valid: bool = False
     problem: str = ""
 
+    @property
+    def line(self) -> str:
+        """All of it in one line, for a person."""
+        whose = f"The organisation's policy, version {self.version} of {self.url}"
+        return f"{whose}, is in force." if not self.problem else f"{whose}: {self.problem}"
+
 
 class _Note(NamedTuple):
     """The outcome of the last fetch: an ETag, the digest of the bundle it names, and the error."""

@@ -83,7 +83,7 @@ class PolicyScope(Enum):
 
     @property
     def origin(self) -> str:
-        """Whose file it is, for people."""
+        """The owner of the file, in words."""
         return "the policy" if self is PolicyScope.USER else f"the {self.value}'s policy"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from aiohttp import web
 from markupsafe import Markup
 
+from pipeguard.config.following import describe_following
 from pipeguard.config.policy_edit import with_mode, without_exception
 from pipeguard.config.policy_file import PolicyScope, WrittenException, written_exceptions
 from pipeguard.config.user_policy import own_policy_path
@@ -43,6 +44,8 @@ TRIAL = f"{TRIAL_DAYS}d"
 SOURCES = {
     PolicyScope.USER: "your file",
     PolicyScope.PROJECT: "the project's file",
+    PolicyScope.MACHINE: "the machine's policy",
+    PolicyScope.ORGANISATION: "the organisation's policy",
     None: "the default",
 }
 OBSERVE = OpeningAnswer(
@@ -70,7 +73,9 @@ def _find(store: Store) -> dict[str, object]:
     except PolicyError as error:
         return {"error": str(error)}
     other = Mode.ENFORCE if report.policy.mode is Mode.OBSERVE else Mode.OBSERVE
-    project = report.files.get(PolicyScope.PROJECT)
+    following = describe_following()
+    forcing = [each for each, (_, file) in report.files.items() if file.mode is not None]
+    forced = [SOURCES[each] for each in forcing if each is not PolicyScope.USER]
     return {
         "path": path,
         "error": "",
@@ -83,7 +88,8 @@ def _find(store: Store) -> dict[str, object]:
         "rows": _list_exceptions(store, path, report),
         "mode": report.policy.mode,
         "trial": try_mode(store, other, parse_moment(TRIAL)),
-        "is_forced": project is not None and project[1].mode is not None,
+        "forced_by": " and ".join(forced),
+        "following": following.line if following else "",
     }
 
 

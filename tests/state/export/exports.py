@@ -39,11 +39,11 @@ def export(to: Path | str, *more: str, cursor: str = "one") -> int:
 
 
 def sent(path: Path) -> list[str]:
-    """The ids of a file's rows, each of which is whole."""
+    """The ids of a file's rows but those of a posture; each row is whole."""
     with path.open(encoding="utf-8", newline="") as lines:
         rows = list(csv.DictReader(lines) if path.suffix == ".csv" else map(json.loads, lines))
     assert all(len(row["hash"]) == 64 for row in rows)
-    return [row["id"] for row in rows]
+    return [row["id"] for row in rows if row["kind"] != "posture"]
 
 
 def change_store(statement: str) -> None:
