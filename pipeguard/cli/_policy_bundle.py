@@ -36,7 +36,7 @@ _READABLE = 0o644  # by the web server
 @value_option("--key", "KEY", "The private key that signs.", default="")
 @click.option("--version", type=click.IntRange(1), help="A number that only rises.")
 @value_option("--expires", "SPAN", "When it ends: 12h, 30d or 8w (default: never).")
-@choice("--after-expiry", ["keep", "block"], "Whether servers run then.", default="keep")
+@choice("--after-expiry", ["keep", "block"], "block: no server runs then.", default="keep")
 @value_option("--approved", "SERVER", "Approve what a person approved here.", multiple=True)
 @value_option("--accept", "PUB", "Only these keys sign from then on.", multiple=True)
 @value_option("--out", "OUT", "The file to write.", default="")

@@ -99,13 +99,13 @@ def ci_token(*, revoke: bool) -> None:
 @flag("--project", "Read FILE as a project's, which can only tighten.")
 @json_option
 def check(file: str | None, *, project: bool) -> None:
-    """Check FILE, or by default your policy and that of the project you are in.
+    """Check FILE, or by default the policies that apply in this folder.
 
     A file named .pipeguard.yaml is read as a project's. What isolated servers are given, and your
     own rule packs, are read as at a start; what is not there now is a note. An action for a rule
     that does not exist is an error, and an exception for one a note. In --json, sizes are in bytes,
-    times in seconds and `audit_kept` in days; null is no limit. A tool has to be in every list of
-    `tools_allowed`.
+    times in seconds and `audit_kept` in days; null is no limit. A tool or server has to be
+    in every list of `tools_allowed` or `servers_allowed`.
 
     \b
     Examples:

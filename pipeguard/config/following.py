@@ -81,7 +81,8 @@ class Following(NamedTuple):
     @property
     def line(self) -> str:
         """All of it in one line, for a person."""
-        whose = f"The organisation's policy, version {self.version} of {self.url}"
+        version = f", version {self.version} of {self.url}" if self.version else ""
+        whose = f"The organisation's policy{version}"
         return f"{whose}, is in force." if not self.problem else f"{whose}: {self.problem}"
 
 

@@ -51,7 +51,11 @@ _UNITS = {
     "ask": "{:g} s",
     "audit_kept": "{} d",
 }
-_NOTHING = {"tools_allowed": "all", "audit_kept": "forever"}  # in words, if it is not "none"
+_NOTHING = {  # in words, if it is not "none"
+    "tools_allowed": "all",
+    "servers_allowed": "all",
+    "audit_kept": "forever",
+}
 
 
 class PolicyReport(NamedTuple):
@@ -221,6 +225,9 @@ def describe_policy(policy: Policy) -> dict[str, object]:
         "tools_allowed": [list(layer.tools_allow) for layer in layers if layer.tools_allow] or None,
         "tools_blocked": [glob for layer in layers for glob in layer.tools_block],
         "tools_asked_about": [glob for layer in layers for glob in layer.tools_ask],
+        "servers_allowed": [list(each.servers_allow) for each in layers if each.servers_allow]
+        or None,
+        "servers_blocked": [glob for layer in layers for glob in layer.servers_block],
         "frame_limit": policy.limits.frame_bytes,
         "pending_limit": policy.limits.pending,
         "notifications": policy.limits.notifications,
@@ -238,7 +245,7 @@ def word_setting(key: str, value: object) -> str:
     if value is None or value == []:
         return _NOTHING.get(key, "none")
     if isinstance(value, list):
-        joint = ", and of these " if key == "tools_allowed" else ", "
+        joint = ", and of these " if key in ("tools_allowed", "servers_allowed") else ", "
         return joint.join(word_setting("", each) for each in value)
     if key == "frame_limit" and isinstance(value, int):
         return show_size(value)
