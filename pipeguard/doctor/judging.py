@@ -14,7 +14,7 @@ from pipeguard.config.directories import (
     closing_command,
     other_writer,
 )
-from pipeguard.config.policy_file import PolicyScope
+from pipeguard.config.policy_file import ADMINISTERED, PolicyScope
 from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
 from pipeguard.doctor.policies import find_policies, list_notes, read_policy
 from pipeguard.errors import PolicyError
@@ -127,8 +127,10 @@ CHECKS = (
 
 
 def _policy_file(path: str, scope: PolicyScope) -> Iterator[Diagnosis]:
-    flag = " --project" if scope is PolicyScope.PROJECT else ""
-    fix = f"pipeguard policy check{flag} {shlex.quote(path)}"
+    fix = "pipeguard policy check"
+    if scope not in ADMINISTERED:
+        flag = " --project" if scope is PolicyScope.PROJECT else ""
+        fix += f"{flag} {shlex.quote(path)}"
     try:
         read = read_policy(path, scope)
     except PolicyError as error:

@@ -13,6 +13,7 @@ from pipeguard.doctor import judging
 from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.rulebook.packs import PackFile
 from tests.doctor.examined import Person
+from tests.enrolment import enrol, make_token
 from tests.snapshot import Snapshot
 
 BLOCKED = (
@@ -143,6 +144,8 @@ def test_policies_are_looked_at(person: Person, snapshot: Snapshot) -> None:
         path.unlink()
         (person.home / ".pipeguard.yaml").write_bytes(b"mode: \xff\n")
         shown.append(f"A project's.\n{snapshot.shown('doctor policy  # 1')}")
+        enrol(path.parent, make_token("mode: ["))
+        shown.append(f"An organisation's.\n{snapshot.shown('doctor policy  # 1')}")
     person.environment["PIPEGUARD_POLICY"] = str(person.home / "gone.yaml")
     with person.here():
         shown.append(f"One that is gone.\n{snapshot.shown('doctor policy  # 1')}")
