@@ -39,7 +39,7 @@ from pipeguard.firewall.policy import (
 
 if TYPE_CHECKING:
     import datetime
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from pipeguard.config.isolate_key import IsolateEntries
     from pipeguard.config.options import WrapOptions
@@ -48,18 +48,18 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def wrap_policy_paths(options: WrapOptions) -> tuple[str, ...]:
-    """The files that decide one run of `wrap`; only the project's must exist."""
-    project = project_policy_path()
+def wrap_policy_paths(
+    options: WrapOptions, scopes: Collection[PolicyScope] = tuple(PolicyScope)
+) -> list[str]:
+    """The files of some sources that decide one run of `wrap`; only the project's must exist."""
     enrolment = find_enrolment()
-    paths = (
-        options.values.get("--policy") or own_policy_path(),
-        project,
-        machine_policy_path(),
-        enrolment and enrolment.path,
-        enrolment and enrolment.bundles_path,
-    )
-    return tuple(path for path in paths if path)
+    paths = {
+        PolicyScope.USER: (options.values.get("--policy") or own_policy_path(),),
+        PolicyScope.PROJECT: (project_policy_path(),),
+        PolicyScope.MACHINE: (machine_policy_path(),),
+        PolicyScope.ORGANISATION: enrolment and (enrolment.path, enrolment.bundles_path),
+    }
+    return [path for scope in scopes for path in paths[scope] or () if path]
 
 
 def load_wrap_policy(
@@ -96,12 +96,16 @@ def require_valid(
 
 
 def read_sources(
-    options: WrapOptions, *, check: Callable[[YamlEntry], None] | None = None
+    options: WrapOptions,
+    scopes: Collection[PolicyScope] = tuple(PolicyScope),
+    *,
+    check: Callable[[YamlEntry], None] | None = None,
 ) -> dict[PolicyScope, PolicyFile | PolicyError]:
     """The policy of each source that there is, or the error in it.
 
     Args:
         options: of the command line; they override the user's file.
+        scopes: the sources to read.
         check: as in `parse_policy`; not for a bundle, which is for several versions of the rules.
 
     Raises:
@@ -121,12 +125,12 @@ def read_sources(
     if enrolment or any(paths.values()):
         now, today = _find_now()
         for scope, path in paths.items():
-            if path is not None:
+            if path is not None and scope in scopes:
                 read[scope] = _read_file(path, scope, now=now, today=today, check=check)
-        if enrolment:
+        if enrolment and PolicyScope.ORGANISATION in scopes:
             read[PolicyScope.ORGANISATION] = _read_bundle(enrolment, now=now, today=today)
     user = read.get(PolicyScope.USER, PolicyFile())
-    if isinstance(user, PolicyFile):
+    if isinstance(user, PolicyFile) and PolicyScope.USER in scopes:
         if trust is not None:
             user = user._replace(trust=Trust(trust))
         if "--observe" in options.flags:

@@ -72,11 +72,15 @@ def find_enrolment() -> Enrolment | None:
 def may_stop_servers(user_path: str | None) -> bool:
     """True if a policy may have `servers`, so that it must be read before one starts.
 
+    An administrator's is read in any case: if it is wrong, nothing starts.
+
     Args:
         user_path: of the user's policy, or None for their own.
     """
-    paths = user_path or user_policy_path(), project_policy_path(), find_machine_policy()
-    return find_enrolment() is not None or any(path and mentions(path, "servers") for path in paths)
+    if find_enrolment() or find_machine_policy():
+        return True
+    paths = user_path or user_policy_path(), project_policy_path()
+    return any(path and mentions(path, "servers") for path in paths)
 
 
 def is_there(path: str) -> bool:

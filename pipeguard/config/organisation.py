@@ -73,8 +73,7 @@ class Bundle(NamedTuple):
         if self.stops_all(time()):
             ended = f"{scope.origin}, which has expired,"
             file = file._replace(layer=Layer(servers_block=("*",), defaults=False, origin=ended))
-        stops_at = self.expires if self.blocks_after else None
-        return file._replace(approved=self.approved, stops_at=stops_at)
+        return file._replace(approved=self.approved, has_ended=self.stops_all)
 
 
 def read_bundle(enrolment: Enrolment) -> Bundle:

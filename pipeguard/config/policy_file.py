@@ -106,7 +106,7 @@ class PolicyFile(NamedTuple):
         isolate: the isolated servers, and the grants of each.
         egress_proxy: the proxy of the user's network: a URL, a reference to one, or `none`.
         approved: as in Policy.
-        stops_at: when no server may run any more, in seconds since 1970; None for never.
+        has_ended: True at a time, in seconds since 1970, at which no server may run any more.
         notes: for a person, as an exception that has expired.
     """
 
@@ -122,7 +122,7 @@ class PolicyFile(NamedTuple):
     isolate: IsolateEntries = ()
     egress_proxy: str | None = None
     approved: frozenset[str] = frozenset()
-    stops_at: int | None = None
+    has_ended: Callable[[float], bool] | None = None
     notes: tuple[str, ...] = ()
 
 

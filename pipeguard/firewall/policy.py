@@ -215,6 +215,14 @@ class Layer(NamedTuple):
             return False
         return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
 
+    def sooner(self, seconds: float) -> Layer:
+        """A copy whose exceptions end `seconds` sooner."""
+        exceptions = (
+            exempt._replace(until=None if exempt.until is None else exempt.until - seconds)
+            for exempt in self.exceptions
+        )
+        return self._replace(exceptions=tuple(exceptions))
+
     def starts(self, launched: tuple[str, ...]) -> bool:
         """True if this layer allows a server that launches all this."""
         if any(fnmatchcase(each, glob) for each in launched for glob in self.servers_block):
@@ -286,16 +294,7 @@ class Policy(NamedTuple):
 
     def sooner(self, seconds: float) -> Policy:
         """A copy whose exceptions end `seconds` sooner."""
-        layers = tuple(
-            layer._replace(
-                exceptions=tuple(
-                    exempt._replace(until=None if exempt.until is None else exempt.until - seconds)
-                    for exempt in layer.exceptions
-                )
-            )
-            for layer in self.layers
-        )
-        return self._replace(layers=layers)
+        return self._replace(layers=tuple(layer.sooner(seconds) for layer in self.layers))
 
     @property
     def version(self) -> str:
@@ -328,7 +327,8 @@ class Policy(NamedTuple):
         Args:
             launched: everything that its command line launches, as `npm @scope/name`.
         """
-        return next((layer.origin for layer in self.layers if not layer.starts(launched)), "")
+        layers = reversed(self.layers)  # the user's may have any number of globs
+        return next((layer.origin for layer in layers if not layer.starts(launched)), "")
 
     def explain_stop(self, launched: tuple[str, ...]) -> str:
         """Explain why a server may not run, in any mode; empty if it may."""

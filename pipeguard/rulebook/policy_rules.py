@@ -11,13 +11,14 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeguard.config import effective_policy
+from pipeguard.config.policy_file import PolicyScope
 from pipeguard.unicode.display import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
     from pipeguard.config.options import WrapOptions
-    from pipeguard.config.policy_file import PolicyFile, PolicyScope
+    from pipeguard.config.policy_file import PolicyFile
     from pipeguard.config.strict_yaml import YamlEntry
     from pipeguard.errors import PolicyError
     from pipeguard.firewall.policy import Policy
@@ -33,14 +34,16 @@ def load_wrap_policy(options: WrapOptions) -> Policy:
     return effective_policy.load_wrap_policy(options, check=check_actions)
 
 
-def read_sources(options: WrapOptions) -> dict[PolicyScope, PolicyFile | PolicyError]:
-    """The policy of each source, from `effective_policy.read_sources`, with checked rules.
+def read_sources(
+    options: WrapOptions, scopes: Collection[PolicyScope] = tuple(PolicyScope)
+) -> dict[PolicyScope, PolicyFile | PolicyError]:
+    """The policy of each of some sources, from `effective_policy.read_sources`, with checked rules.
 
     Raises:
         PolicyError: an option is invalid.
         RuleError: a pack is wrong.
     """
-    return effective_policy.read_sources(options, check=check_actions)
+    return effective_policy.read_sources(options, scopes, check=check_actions)
 
 
 def check_actions(root: YamlEntry) -> None:

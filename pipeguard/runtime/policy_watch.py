@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 0.25
 SLEPT_SECONDS = 1.0  # at least; the two clocks drift a little while a machine is awake
 PATIENCE_LOOKS = 3  # after which a file that somebody changes all the time is read all the same
+MOST_COMPARED = 500  # entries and globs; the time rises by their square
 Stamp = tuple[tuple[str, int, int, int, int], ...]
+# An administrator's files first, and by themselves: to read a user's may take seconds.
+_GROUPS = ADMINISTERED, frozenset(PolicyScope) - ADMINISTERED
 CHANGED = "the policy has changed and"  # begins each line about the files
 _LOGGED = deque[object](maxlen=9)  # the last such lines: a gateway's servers see the same change
 _LOCK = Lock()
@@ -60,8 +63,9 @@ class PolicyWatch:
         self._options = options
         self._adjusted: Callable[[Policy], Policy] = lambda policy: policy
         self._files = dict[PolicyScope, PolicyFile]()
-        self._stamp = self._look()  # before it is read, so that no change is missed
-        self._errors: list[str] = []  # in the files, as they were read last
+        # Before they are read, so that no change is missed.
+        self._stamps = {scopes: self._look(scopes) for scopes in _GROUPS}
+        self._errors = dict[PolicyScope, str]()  # in the files, as they were read last
         self._began = self._files = require_valid(read_sources(options))
         self.policy = combine_sources(self._files)
         self._offset = time() - monotonic()  # of the clock for the end of exceptions
@@ -79,27 +83,34 @@ class PolicyWatch:
             log: for people.
             is_over: set once the run ends.
         """
-        seen, restless = self._stamp, 0
+        seen, waited = dict(self._stamps), dict.fromkeys(_GROUPS, 0)
         while not is_over.wait(LOOK_SECONDS):
-            last, seen = seen, self._look()
-            restless = 0 if seen == last else restless + 1
             slept = time() - monotonic() - self._offset  # seconds that the sessions' clock missed
-            is_due = seen != self._stamp and restless in (0, PATIENCE_LOOKS)
-            if is_due and self._read_again(log, seen, is_still=not restless):
-                adopt(self.policy)
-            elif self.policy.ends and abs(slept) >= SLEPT_SECONDS:
+            if self.policy.ends and abs(slept) >= SLEPT_SECONDS:
                 # Frames are judged by a clock that stops while the machine sleeps.
                 self._offset += slept
+                self._files = {
+                    scope: file._replace(layer=file.layer.sooner(slept))
+                    for scope, file in self._files.items()
+                }
                 self.policy = self.policy.sooner(slept)
                 adopt(self.policy)
-            restless %= PATIENCE_LOOKS
+            for scopes in _GROUPS:
+                last, seen[scopes] = seen[scopes], self._look(scopes)
+                if seen[scopes] == self._stamps[scopes]:
+                    waited[scopes] = 0
+                    continue
+                waited[scopes] += 1
+                is_late = waited[scopes] % PATIENCE_LOOKS == 0
+                is_due = is_late or seen[scopes] == last
+                if is_due and self._read_again(scopes, log, seen[scopes], is_still=not is_late):
+                    adopt(self.policy)
 
-    def _look(self) -> Stamp:
-        """A fingerprint of the files, and of what time makes of them."""
-        organisation = self._files.get(PolicyScope.ORGANISATION, PolicyFile())
-        has_ended = organisation.stops_at is not None and time() >= organisation.stops_at
-        stamps = [("", int(has_ended), 0, 0, 0)]
-        for path in wrap_policy_paths(self._options):
+    def _look(self, scopes: frozenset[PolicyScope]) -> Stamp:
+        """A fingerprint of some sources' files, and of what time makes of them."""
+        has_ended = self._files.get(PolicyScope.ORGANISATION, PolicyFile()).has_ended
+        stamps = [("", int(has_ended is not None and has_ended(time())), 0, 0, 0)]
+        for path in wrap_policy_paths(self._options, scopes):
             try:
                 status = os.stat(path)
             except OSError:
@@ -109,27 +120,31 @@ class PolicyWatch:
                 stamps.append((path, status.st_ino, *times, status.st_size))
         return tuple(stamps)
 
-    def _read_again(self, log: FindingLog, stamp: Stamp, *, is_still: bool) -> bool:
-        """Apply the files' present content; False if none is valid, or they are being written.
+    def _read_again(
+        self, scopes: frozenset[PolicyScope], log: FindingLog, stamp: Stamp, *, is_still: bool
+    ) -> bool:
+        """Apply the present content of files; False if none is valid, or they are being written.
 
         An error in one file does not keep the changes of the others from applying.
         """
-        read = read_sources(self._options)
-        if is_still and self._look() != stamp:
+        read = read_sources(self._options, scopes)
+        if is_still and self._look(scopes) != stamp:
             return False
-        self._stamp = stamp
-        files, errors = dict[PolicyScope, PolicyFile](), list[str]()
+        self._stamps[scopes] = stamp
+        files = {scope: file for scope, file in self._files.items() if scope not in scopes}
+        errors = {scope: why for scope, why in self._errors.items() if scope not in scopes}
         for scope, file in read.items():
             if isinstance(file, PolicyFile):
                 files[scope] = file
                 continue
-            errors.append(str(file))
+            errors[scope] = str(file)
+            if scope in ADMINISTERED:  # perhaps no file can be opened now
+                self._stamps[scopes] = ()
             if scope in self._files:
                 files[scope] = self._files[scope]
-        for why in errors:
-            if why not in self._errors:
+            if self._errors.get(scope) != errors[scope]:
                 what = "has an error: the earlier policy stays in effect"
-                self._log_once(log, "error", what, why=why)
+                self._log_once(log, "error", what, why=errors[scope])
         self._errors = errors
         if errors and files == self._files:
             return False
@@ -157,7 +172,7 @@ class PolicyWatch:
 
     def _log_once(self, log: FindingLog, level: str, what: str, **fields: object) -> None:
         """Log a change, unless another server of this process did."""
-        line = (self._stamp, what, *fields.values())
+        line = (*self._stamps.values(), what, *fields.values())
         with _LOCK:
             if line in _LOGGED:
                 return
@@ -166,19 +181,22 @@ class PolicyWatch:
 
 
 def loosens(now: Policy, before: Policy) -> bool:
-    """True if a finding, or a call of a tool, passes more easily than by an earlier policy.
+    """True if a finding, or a call of a tool, may pass more easily than by an earlier policy.
 
     Tried with the gravest and the slightest finding that each entry is for: a glob fits itself.
     """
-    both = (*now.layers, *before.layers)
-    for where in {Selector(), *(entry.where for layer in both for entry in layer.actions)}:
+    changed = {*now.layers} ^ {*before.layers}
+    wheres = {Selector(), *(entry.where for layer in changed for entry in layer.actions)}
+    tools = {"*"}.union(*(x.tools_allow + x.tools_block + x.tools_ask for x in changed))
+    if len(wheres) + len(tools) > MOST_COMPARED:
+        return True
+    for where in wheres:
         names = where.place, where.server, where.tool
         least = where.severity or Severity.INFO, where.confidence or Confidence.LOW
         for severity, confidence in ((Severity.CRITICAL, Confidence.HIGH), least):
             target = PolicyTarget(where.rule, severity, confidence, *names, is_call=True)
             if now.action(target, 0.0) < before.action(target, 0.0):
                 return True
-    tools = {"*"}.union(*(x.tools_allow + x.tools_block + x.tools_ask for x in both))
     frees = any(now.freedom(tool) > before.freedom(tool) for tool in tools)
     return frees or _difference(before.layers, now.layers)[0] > 0
 

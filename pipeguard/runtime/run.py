@@ -216,6 +216,11 @@ class Run:
             self._pruning = start_thread("prune", self._prune)
 
     def _adopt(self, policy: Policy) -> None:
+        # First, because all the rest may take a while, or fail.
+        if not self.stopped and (why := policy.explain_stop(self._things)):
+            self.stopped = why
+            self.on_stop()
+            self.notice(Finding(STOPPED, "envelope", action=Action.BLOCK, note=why))
         before = self.guard.policy
         kinds = self._take(PolicyChanged(policy, monotonic()))
         if loosens(policy, before):
@@ -225,10 +230,6 @@ class Run:
             self._changed(kinds)
         for changed in tuple(self.on_policy):  # a server that ends takes its own away
             changed()
-        if not self.stopped and (why := policy.explain_stop(self._things)):
-            self.stopped = why
-            self.notice(Finding(STOPPED, "envelope", action=Action.BLOCK, note=why))
-            self.on_stop()
 
     def adjust(self, adjusted: Callable[[Policy], Policy]) -> None:
         """Adjust the policy for this server, also after it changes."""

@@ -194,12 +194,13 @@ def test_a_file_is_not_read_while_it_is_written(path: Path) -> None:
 def test_a_file_changed_while_read_is_reread(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path.write_text("tools: {block: [x]}\n")
     watch = watch_of(path)
-    texts = ["tools: {block: [x, y]}\n"]
+    text = "tools: {block: [x, y]}\n"  # an agent that watches the file writes it at each read
 
-    def read_slowly(options: WrapOptions) -> dict[PolicyScope, PolicyFile | PolicyError]:
-        read = read_sources(options)
-        if texts:
-            path.write_text(texts.pop())
+    def read_slowly(
+        options: WrapOptions, scopes: frozenset[PolicyScope]
+    ) -> dict[PolicyScope, PolicyFile | PolicyError]:
+        read = read_sources(options, scopes)
+        path.write_text(text)
         return read
 
     monkeypatch.setattr(policy_watch, "read_sources", read_slowly)
@@ -309,6 +310,7 @@ def test_a_policy_loosens_if_something_passes_more_easily() -> None:
         assert loosens(looser, Policy())
         assert not loosens(Policy(), looser)
         assert not loosens(looser, looser)
+    assert loosens(Policy(layers=(Layer(tools_block=(*map(str, range(999)),)),)), Policy())
     asks = Policy(layers=(Layer(tools_ask=("delete_*",)),))
     for wide, close in ((Policy(), narrow), (Policy(), asks), (asks, narrow)):
         assert loosens(wide, close)
