@@ -36,6 +36,7 @@ from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.strict_json import STACK_BYTES
 from pipeguard.firewall.session.session import Session
+from pipeguard.identity.things import find_loading
 from pipeguard.launch.child import Command, start
 from pipeguard.launch.environment import child_environment, refers
 from pipeguard.runtime.run import require_allowed, start_thread
@@ -140,7 +141,7 @@ def _contents(
     began = monotonic()
     over = Event()
     try:
-        require_allowed(policy, identify_entry(server).things)
+        require_allowed(policy, (*identify_entry(server).things, *find_loading(server.env)))
         with ExitStack() as stack:
             if server.own_url:
                 opened = _remote_channel(server, server.own_url, options, policy)

@@ -120,8 +120,11 @@ class Things:
 
 def find_loading(variables: Iterable[str]) -> Iterator[str]:
     """Those variables, as things, with which a program loads code; each may have a value."""
-    names = (variable.partition("=")[0] for variable in variables)
-    return (f"variable {name}" for name in names if name.upper() in WORDS.LOADING_VARIABLES)
+    for variable in variables:
+        name = variable.partition("=")[0]
+        known = name.upper()
+        if known in WORDS.LOADING_VARIABLES or known.startswith("NPM_CONFIG_"):  # any option of npm
+            yield f"variable {name}"
 
 
 def _has_only(text: str, others: str) -> bool:

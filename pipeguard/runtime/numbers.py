@@ -6,11 +6,16 @@ import os
 
 from pipeguard.auth import resolve_arguments, resolve_variables
 from pipeguard.errors import PolicyError
-from pipeguard.launch.environment import child_environment, parent_environment
+from pipeguard.launch.environment import (
+    ALLOWED,
+    Environment,
+    child_environment,
+    parent_environment,
+)
 
 TYPE_CHECKING = False  # as typing.TYPE_CHECKING: the server is not running yet
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from pipeguard.config.options import WrapOptions
 
@@ -53,12 +58,23 @@ def read_variables(
     Raises:
         PipeGuardError: a secret does not exist.
     """
+    environment = _choose_variables(options, ours)
+    resolve_arguments(options.command)  # raises before anything is fetched or started
+    return resolve_variables(environment.variables), environment.missing
+
+
+def name_variables(options: WrapOptions) -> Iterator[str]:
+    """Name the variables of a server: those of `--env`, and all but the usual ones."""
+    yield from options.lists.get("--env", ())
+    # Of the usual ones, as PATH, PipeGuard cannot tell which an entry sets: clients change them.
+    yield from (name for name in _choose_variables(options).variables if name not in ALLOWED)
+
+
+def _choose_variables(options: WrapOptions, ours: Collection[str] = ()) -> Environment:
     inherits = "--inherit-env" in options.flags
-    environment = child_environment(
+    return child_environment(
         {name: value for name, value in os.environ.items() if name not in ours},
         None if inherits else parent_environment(),
         extra=options.lists.get("--env", ()),
         inherit_all=inherits,
     )
-    resolve_arguments(options.command)  # raises before anything is fetched or started
-    return resolve_variables(environment.variables), environment.missing

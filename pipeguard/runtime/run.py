@@ -41,6 +41,7 @@ from pipeguard.identity.things import find_loading
 from pipeguard.log import Log, Trace, make_say
 from pipeguard.rulebook.cache import open_engines
 from pipeguard.rulebook.compiled_file import CleanNames
+from pipeguard.runtime.numbers import name_variables
 from pipeguard.runtime.policy_watch import PolicyWatch, loosens
 from pipeguard.runtime.progress import COMPILING, say_if_slow
 from pipeguard.secrets_in_use import IN_USE
@@ -177,7 +178,7 @@ class Run:
         self.detection = DetectionSource(self.engines, os.urandom(32), IN_USE, self.clean_names)
         self.guard = Guard(server, self.detection, policy, pins)
         self.guard.is_remote = launched.is_elsewhere
-        self.guard.launched = launched.description if len(launched.things) == 1 else ""
+        self.guard.launched = launched.description if len(self._things) == 1 else ""
         self.guard.contents_key = contents_key(self.store)
         self.grants = self.guard.shared.grants = StoredGrants(self.store)
         self.session = Session(self.guard, self.name, waiting_room=WaitingRoom())
@@ -414,7 +415,8 @@ class Mask:
 
 def list_things(launched: Launched, options: WrapOptions) -> tuple[str, ...]:
     """Everything that a run launches, with variables of which its program would load code."""
-    return (*launched.things, *find_loading(options.lists.get("--env", ())))
+    names = name_variables(options) if options.command else ()
+    return (*launched.things, *find_loading(names))
 
 
 def require_allowed(policy: Policy, things: tuple[str, ...]) -> None:

@@ -83,7 +83,8 @@ def test_an_allowed_server_runs_and_a_variable_that_loads_code_does_not(
 ) -> None:
     policy.write_text("servers: {allow: ['path *'], block: [npm evil]}\n")
     options = "--policy", str(policy)
-    with Wrapped(tmp_path, options=(*options, "--env", "NODE_OPTIONS=x"), command=ACTOR) as wrapped:
+    given = Wrapped(tmp_path, options=options, environment={"NODE_OPTIONS": "x"})
+    with given as wrapped:
         assert "option python -I may" not in wrapped.said()
         assert "variable NODE_OPTIONS may not run" in message_of(wrapped.ask("initialize"))
         assert wrapped.code() == 2
