@@ -11,23 +11,26 @@ import secrets
 import time
 from typing import TYPE_CHECKING, Any
 
+from pipeguard.assess.checks.guarded import records_elsewhere
 from pipeguard.clients.entries import GuardState, read_config
 from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.config.enrolment import find_machine_policy
-from pipeguard.config.following import describe_following
+from pipeguard.config.following import Following, describe_following
+from pipeguard.errors import StateError
 from pipeguard.gateway.discovery import describe_mistakes, usual_file
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, parse_findings, rows
 from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import from_utc_text, now_text
+from pipeguard.unicode.display import show
 from pipeguard.version import VERSION
 
 if TYPE_CHECKING:
     from pipeguard.state.store import Store
 
-KIND = "posture"  # of its rows
 RULE = "audit.posture"
 DAY_SECONDS = 86_400
+SHOWN_CHARS = 500  # of what cannot be read
 LOOK_SECONDS = 30.0  # between two looks of an export that follows
 _COLUMNS = {
     GuardState.GUARDED: "guarded",
@@ -38,10 +41,11 @@ _COLUMNS = {
 
 
 def count_servers() -> tuple[list[dict[str, Any]], list[str]]:
-    """Count the servers of each client that has some, and list the files that cannot be read.
+    """Count the servers of each client that has some, and list what cannot be read.
 
     Returns:
-        `client`, `guarded`, `open` and `cannot` of each client, and the files with the reasons.
+        `client`, `guarded`, `open` and `cannot` of each client; and the files with the reasons, and
+        guards whose record is not here.
     """
     counts: dict[str, dict[str, Any]] = {}
     unread: list[str] = []
@@ -52,9 +56,10 @@ def count_servers() -> tuple[list[dict[str, Any]], list[str]]:
             unread.append(f"{config.path}: {config.problem}")
         for server in config.servers:
             row = {"client": server.client, "guarded": 0, "open": 0, "cannot": 0}
-            count = counts.setdefault(server.client, row)
+            if records_elsewhere(server):
+                unread.append(f"{config.path}: the record of {server.name}, elsewhere if anywhere")
             if column := _COLUMNS.get(judge(server, options).state):
-                count[column] += 1
+                counts.setdefault(server.client, row)[column] += 1
     if mistakes := describe_mistakes(usual_file()):
         unread.append(" ".join(mistakes.split()))
     return [counts[client] for client in sorted(counts)], unread
@@ -63,80 +68,71 @@ def count_servers() -> tuple[list[dict[str, Any]], list[str]]:
 class PostureWatch:
     """Looks at the posture again and again, for an export that goes on."""
 
-    def __init__(self) -> None:
-        self._next = 0.0  # on the clock that only goes forward
+    _next = 0.0  # on the clock that only goes forward
 
     def look(self) -> None:
-        """Record the posture, unless the last look was a moment ago.
+        """Append a row about the posture, if it changed or the last one is a day old.
+
+        Does nothing if the last look was a moment ago.
 
         Raises:
             StateError: the store cannot be read or written.
         """
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + LOOK_SECONDS
-            with open_store() as store:
-                record_posture(store)
+        now = time.monotonic()
+        if now < self._next:
+            return
+        self._next = now + LOOK_SECONDS
+        with open_store() as store:
+            _record_posture(store)
 
 
-def record_posture(store: Store) -> bool:
-    """Append a row about the posture, if it changed or the last one is a day old.
-
-    Returns:
-        True if a row was appended.
-
-    Raises:
-        StateError: the store cannot be read or written.
-    """
+def _record_posture(store: Store) -> None:
     posture = _find_posture()
-    warnings = [posture["problem"]] if posture["problem"] else []
+    warnings = [posture[name] for name in ("problem", "unread") if posture[name]]
+    usual = "the first of this record"
     for row in rows(store, AuditFilter(rule=RULE, limit=1)):
-        (last,) = parse_findings(row.entry)
-        age_seconds = time.time() - from_utc_text(row.entry.time)
-        is_same = all(last.get(key) == value for key, value in posture.items())
-        if is_same and 0 <= age_seconds < DAY_SECONDS:
-            return False
-        warnings += _find_retreats(last, posture, age_seconds)
+        usual = "nothing went back"
+        try:
+            age_seconds = time.time() - from_utc_text(row.entry.time)
+            last = parse_findings(row.entry)[0]
+            if posture.items() <= last.items() and 0 <= age_seconds < DAY_SECONDS:
+                return
+            warnings += _find_retreats(last, posture)
+            if age_seconds < 0:
+                warnings.append("the clock was set back: the last row is of a later time")
+        except (StateError, ValueError):
+            warnings.append("the last row was changed")
     moment = now_text()
-    finding = {"rule": RULE, "note": "; ".join(warnings) or "as it should be", **posture}
+    finding = {"rule": RULE, "note": "; ".join(warnings) or usual, **posture}
     entry = AuditEntry(
         moment,
-        kind=KIND,
+        kind="posture",
         action="warn" if warnings else "allow",
         findings=json.dumps([finding], separators=(",", ":")),
     )
     Audit(store, f"POSTURE-{secrets.token_hex(8).upper()}", "", moment).append_many([entry])
-    return True
 
 
 def _find_posture() -> dict[str, str]:
     """The posture now, as texts of a finding."""
-    following = describe_following()
-    clients, _ = count_servers()
-    guarded = sum(client["guarded"] for client in clients)
-    found = guarded + sum(client["open"] + client["cannot"] for client in clients)
+    following = describe_following() or Following("", is_managed=False)
+    clients, unread = count_servers()
+    counts = [sum(client[column] for client in clients) for column in ("guarded", "open", "cannot")]
     return {
         "pipeguard": VERSION,
-        "bundle": str(following.version) if following else "",
-        "source": following.url if following else "",
-        "key": following.kid if following else "",
+        "bundle": str(following.version),
+        "source": following.url,
+        "key": following.kid,
         "machine_policy": find_machine_policy() or "",
-        "problem": following.problem if following else "",
-        "guarded": str(guarded),
-        "found": str(found),
+        "problem": following.problem,
+        "unread": show("; ".join(unread), SHOWN_CHARS),
+        "guarded": str(counts[0]),
+        "found": str(sum(counts)),
     }
 
 
-def _find_retreats(last: dict[str, str], now: dict[str, str], age_seconds: float) -> list[str]:
+def _find_retreats(last: dict[str, str], now: dict[str, str]) -> list[str]:
     """Describe what became looser since the last row."""
-    retreats = []
-    if age_seconds < 0:
-        retreats.append("the clock was set back: the last row is of a later time")
-    if last.get("source") and last["source"] != now["source"]:
-        retreats.append(f"it no longer follows {last['source']}")
-    elif int(last.get("bundle") or 0) > int(now["bundle"] or 0):
-        retreats.append(f"the bundle's version was {last['bundle']} before")
-    if last.get("machine_policy") and not now["machine_policy"]:
-        retreats.append(f"{last['machine_policy']} is gone")
-    if int(last.get("guarded") or 0) > int(now["guarded"]):
-        retreats.append(f"{last['guarded']} servers were guarded before")
-    return retreats
+    keys = [key for key in ("source", "machine_policy") if last.get(key, "") not in ("", now[key])]
+    keys += [key for key in ("bundle", "guarded") if int(last.get(key, 0)) > int(now[key])]
+    return [f"{key} was {last[key]} before" for key in keys]

@@ -326,6 +326,8 @@ def _find_problem(chain: BundleChain, bundle: Bundle, note: _Note, fetched: floa
         return f"it has expired, or the clock of this machine was set back: {end}."
     if note.problem:
         return f"the last fetch failed: {note.problem}"
+    if fetched > time() + DAY_SECONDS:
+        return "the clock of this machine was set back since the last fetch."
     is_late = time() - fetched > DAY_SECONDS
     return "the last fetch was more than a day ago." if is_late else ""
 

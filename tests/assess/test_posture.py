@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from pipeguard.assess import posture
-from pipeguard.assess.posture import PostureWatch, record_posture
+from pipeguard.assess.posture import PostureWatch
 from pipeguard.config.following import Following
 from pipeguard.state.audit import AuditFilter, parse_findings, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import open_store
+from tests.state.export.exports import change_store
 
 URL = "https://policies.example.com/mcp.jws"
 SEVENTH = Following(URL, True, 7, "k1", None, 1.0, True)
@@ -47,33 +48,39 @@ def test_a_row_says_what_changed_and_warns_of_what_went_back(
     ):
         look(monkeypatch, following)
     assert notes() == [
-        *("allow: as it should be",) * 2,
-        "warn: the bundle's version was 8 before",
+        *("allow: the first of this record", "allow: nothing went back"),
+        "warn: bundle was 8 before",
         "warn: it has expired",
-        f"warn: it no longer follows {URL}",
+        f"warn: source was {URL} before; bundle was 7 before",
     ]
     guarded = {"command": "pipeguard", "args": ["wrap", "--", "npx", "x"]}
     file = folder / ".cursor" / "mcp.json"
     file.parent.mkdir()
-    for servers in ({"a": guarded, "b": {"command": "npx", "args": ["y"]}}, {}):
+    elsewhere = {**guarded, "env": {"PIPEGUARD_STATE_DIR": "/tmp/x"}}
+    for servers in ({"a": guarded, "b": {"command": "npx", "args": ["y"]}}, {"a": elsewhere}, {}):
         file.write_text(json.dumps({"mcpServers": servers}))
         look(monkeypatch, None)
-    assert notes()[5:] == ["allow: as it should be", "warn: 1 servers were guarded before"]
+    first, second, third = notes()[5:]
+    assert first == "allow: nothing went back"
+    assert "the record of a, elsewhere" in second
+    assert third == "warn: guarded was 1 before"
     with open_store(store_path()) as store:
-        last = [*rows(store, AuditFilter(rule="audit.posture"))][-2]
-        found = parse_findings(last.entry)[0]
-        assert (found["guarded"], found["found"], last.entry.kind) == ("1", "2", "posture")
+        last = [*rows(store, AuditFilter(rule="audit.posture"))][5]
+    found = parse_findings(last.entry)[0]
+    assert (found["guarded"], found["found"], last.entry.kind) == ("1", "2", "posture")
 
 
-@pytest.mark.parametrize(("days", "said"), [(0.5, 1), (1.5, 2), (-2.0, 2)])
+@pytest.mark.parametrize(
+    ("days", "found"), [(0.5, "allow"), (1.5, "allow"), (-2.0, "set back"), (9e9, "was changed")]
+)
 def test_a_day_later_or_with_a_clock_set_back_there_is_another(
-    days: float, said: int, monkeypatch: pytest.MonkeyPatch
+    days: float, found: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(posture, "describe_following", lambda: SEVENTH)
+    look(monkeypatch, SEVENTH)
     now = time.time()
-    with open_store(store_path()) as store:
-        assert record_posture(store)
-        monkeypatch.setattr(time, "time", lambda: now + days * 86_400)
-        record_posture(store)
-    assert len(notes()) == said
-    assert ("clock was set back" in notes()[-1]) is (days < 0)
+    monkeypatch.setattr(time, "time", lambda: now + days * 86_400)
+    if days > 2:
+        change_store("UPDATE audit SET time = 'x'")
+    look(monkeypatch, SEVENTH)
+    assert len(notes()) == (1 if days == 0.5 else 2)
+    assert found in notes()[-1]
