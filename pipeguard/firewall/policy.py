@@ -211,25 +211,18 @@ class Layer(NamedTuple):
 
     def calls(self, tool: str) -> bool:
         """True if this layer allows calls of a tool."""
-        if self.tools_block and any(fnmatchcase(tool, p) for p in self.tools_block):
-            return False
-        return not self.tools_allow or any(fnmatchcase(tool, p) for p in self.tools_allow)
+        return _passes(tool, self.tools_allow, self.tools_block)
 
-    def sooner(self, seconds: float) -> Layer:
-        """A copy whose exceptions end `seconds` sooner."""
-        exceptions = (
-            exempt._replace(until=None if exempt.until is None else exempt.until - seconds)
-            for exempt in self.exceptions
-        )
-        return self._replace(exceptions=tuple(exceptions))
+    def starts(self, thing: str) -> bool:
+        """True if this layer allows servers that launch this."""
+        return _passes(thing, self.servers_allow, self.servers_block)
 
-    def starts(self, launched: tuple[str, ...]) -> bool:
-        """True if this layer allows a server that launches all this."""
-        if any(fnmatchcase(each, glob) for each in launched for glob in self.servers_block):
-            return False
-        return not self.servers_allow or all(
-            any(fnmatchcase(each, glob) for glob in self.servers_allow) for each in launched
-        )
+
+def _passes(name: str, allow: tuple[str, ...], block: tuple[str, ...]) -> bool:
+    """True if no glob of a list blocks a name, and one of the other allows it, if it has any."""
+    if block and any(fnmatchcase(name, glob) for glob in block):
+        return False
+    return not allow or any(fnmatchcase(name, glob) for glob in allow)
 
 
 class Policy(NamedTuple):
@@ -288,15 +281,6 @@ class Policy(NamedTuple):
         return 2 - self.asks_user(tool) if self.calls(tool) else 0
 
     @property
-    def ends(self) -> bool:
-        """True if an exception ends at some time."""
-        return any(exempt.until is not None for layer in self.layers for exempt in layer.exceptions)
-
-    def sooner(self, seconds: float) -> Policy:
-        """A copy whose exceptions end `seconds` sooner."""
-        return self._replace(layers=tuple(layer.sooner(seconds) for layer in self.layers))
-
-    @property
     def version(self) -> str:
         """A text that differs if policies may decide differently; without exceptions."""
         layers = [layer._replace(exceptions=()) for layer in self.layers]
@@ -321,20 +305,18 @@ class Policy(NamedTuple):
         """The origin of the layer that does not allow calls of a tool; empty if all do."""
         return next((layer.origin for layer in self.layers if not layer.calls(tool)), "")
 
-    def find_stop(self, launched: tuple[str, ...]) -> str:
-        """The origin of the layer that does not allow a server, in any mode; empty if all do.
+    def explain_stop(self, launched: tuple[str, ...]) -> str:
+        """Explain why a server may not run, in any mode; empty if it may.
 
         Args:
             launched: everything that its command line launches, as `npm @scope/name`.
         """
-        layers = reversed(self.layers)  # the user's may have any number of globs
-        return next((layer.origin for layer in layers if not layer.starts(launched)), "")
-
-    def explain_stop(self, launched: tuple[str, ...]) -> str:
-        """Explain why a server may not run, in any mode; empty if it may."""
-        for thing in launched or ("code",):
-            if origin := self.find_stop((thing,)):
-                return f"{show(thing, NAME_CHARS)} may not run: {origin} does not allow it"
+        for layer in reversed(self.layers):  # the user's, which may have any number of globs, last
+            for thing in launched or ("code",):
+                if not layer.starts(thing):
+                    return (
+                        f"{show(thing, NAME_CHARS)} may not run: {layer.origin} does not allow it"
+                    )
         return ""
 
 

@@ -86,15 +86,10 @@ class PolicyWatch:
         seen, waited = dict(self._stamps), dict.fromkeys(_GROUPS, 0)
         while not is_over.wait(LOOK_SECONDS):
             slept = time() - monotonic() - self._offset  # seconds that the sessions' clock missed
-            if self.policy.ends and abs(slept) >= SLEPT_SECONDS:
-                # Frames are judged by a clock that stops while the machine sleeps.
+            if abs(slept) >= SLEPT_SECONDS:
+                # Exceptions end on a clock that stops while the machine sleeps.
                 self._offset += slept
-                self._files = {
-                    scope: file._replace(layer=file.layer.sooner(slept))
-                    for scope, file in self._files.items()
-                }
-                self.policy = self.policy.sooner(slept)
-                adopt(self.policy)
+                self._stamps[_GROUPS[1]] = ()
             for scopes in _GROUPS:
                 last, seen[scopes] = seen[scopes], self._look(scopes)
                 if seen[scopes] == self._stamps[scopes]:

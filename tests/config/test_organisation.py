@@ -49,8 +49,8 @@ def test_nothing_of_the_users_opens_what_the_others_close(system: Path, tmp_path
     policy = load("--observe", policy=str(user), trust="first-use")
     assert (policy.mode, policy.trust.value) == (Mode.ENFORCE, "review")
     assert policy.find_refusal("drop_table") == "the machine's policy"
-    assert policy.find_stop(("npm evil",)) == "the organisation's policy"
-    assert not policy.find_stop(("npm good",))
+    assert "the organisation's policy" in policy.explain_stop(("npm evil",))
+    assert not policy.explain_stop(("npm good",))
 
 
 @pytest.mark.skipif(not IS_ROOT, reason="only an administrator may own these files")
@@ -125,5 +125,5 @@ def test_an_ended_bundle_stays_in_force_or_stops_all(
     assert found is not None
     assert read_bundle(found).has_ended(NOW) is has_ended
     policy = load()
-    assert bool(policy.find_stop(("npm good",))) is stops
+    assert bool(policy.explain_stop(("npm good",))) is stops
     assert stops or not policy.calls("x")

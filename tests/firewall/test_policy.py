@@ -190,18 +190,3 @@ def test_tools_are_allowed_and_blocked_by_globs() -> None:
     called = {tool for tool in ("read_file", "read_secret", "list", "write") if layer.calls(tool)}
     assert called == {"read_file", "list"}
     assert Layer().calls("anything")
-
-
-def test_exceptions_end_sooner_where_the_clock_stood_still() -> None:
-    exempt = Exempt(Selector(rule="secrets.*"), "a test token", until=100.0)
-    lasting = Exempt(Selector(rule="injection.*"), "our docs")
-    policy = Policy(layers=(Layer(exceptions=(exempt, lasting)), Layer(defaults=False)))
-    asked = PolicyTarget(
-        "secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None
-    )
-    assert policy.ends
-    assert policy.action(asked, 50.0) is Action.ALLOW
-    assert policy.sooner(60.0).action(asked, 50.0) is Action.BLOCK
-    assert policy.sooner(60.0).layers[0].exceptions[1] == lasting
-    assert policy.sooner(0.0) == policy
-    assert not Policy(layers=(Layer(exceptions=(lasting,)),)).ends

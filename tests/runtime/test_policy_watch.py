@@ -1,5 +1,6 @@
 """The policy of a run follows its file and the calendar; an invalid one changes nothing."""
 
+import datetime
 import os
 import threading
 import time
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeguard.config import organisation
+from pipeguard.config import effective_policy, organisation
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyFile, PolicyScope
 from pipeguard.errors import PolicyError
@@ -163,19 +164,20 @@ def test_a_servers_own_layers_stay(path: Path) -> None:
     assert allows(adopted[0])
 
 
-@pytest.mark.parametrize(("slept_seconds", "holds"), [(0.0, True), (59.0, True), (61.0, False)])
+@pytest.mark.parametrize("days", [-1.0, 0.0, 1.0])
 def test_an_exception_ends_by_the_calendar_also_where_the_machine_slept(
-    path: Path, slept_seconds: float, holds: bool, monkeypatch: pytest.MonkeyPatch
+    path: Path, days: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    today = datetime.datetime.now().date()  # noqa: DTZ005  the user's own calendar
+    path.write_text(EXCEPTION.replace("why", f"until: {today}, why"))
     watch = watch_of(path)
-    exempt = Exempt(Selector(rule="secrets.*"), "a test token", until=100.0)
-    watch.adjust(lambda policy: policy._replace(layers=(Layer(exceptions=(exempt,)),)))
-    watch._offset = 1000.0 - 40.0
-    monkeypatch.setattr(policy_watch, "time", lambda: 1000.0 + slept_seconds)
-    monkeypatch.setattr(policy_watch, "monotonic", lambda: 40.0)
+    before = watch.policy.layers[0].exceptions[0].until
+    now, clock = time.time() + days * 86_400, effective_policy._find_now()
+    monkeypatch.setattr(policy_watch, "time", lambda: now)
+    monkeypatch.setattr(effective_policy, "_find_now", lambda: (clock[0] - days, clock[1]))
     adopted, _ = followed(watch, lambda: None)
-    assert (watch.policy.action(TARGET, 40.0) is Action.ALLOW) is holds
-    assert adopted == ([watch.policy] if slept_seconds else []), "a call that waits is judged again"
+    assert bool(adopted) is bool(days), "a call that waits is judged again"
+    assert (watch.policy.layers[0].exceptions[0].until == before) is not bool(days)
 
 
 def test_a_file_is_not_read_while_it_is_written(path: Path) -> None:
@@ -265,9 +267,9 @@ def test_a_bundle_is_followed_whatever_the_users_file_has(path: Path, own: Path)
         lambda: bundles.write_text(make_token("", 3, exp=1, after_expiry="block")),
         lambda: bundles.write_text(make_token("", 4)),
     )
-    stops = [policy.find_stop(("npm x",)) for policy in adopted]
-    ended = "the organisation's policy, which has expired,"
-    assert stops == ["the organisation's policy", ended, ""]
+    stops = [policy.explain_stop(("npm x",)) for policy in adopted]
+    why = "npm x may not run: the organisation's policy{} does not allow it"
+    assert stops == [why.format(""), why.format(", which has expired,"), ""]
     assert [policy.trust for policy in adopted] == [Trust.FIRST_USE] * 3
     assert adopted[0].limits.ask_seconds == 9.0
     assert [level for level, *_ in log.lines].count("error") == 2
@@ -282,7 +284,7 @@ def test_servers_end_when_a_bundle_does(
     monkeypatch.setattr(policy_watch, "time", lambda: ends + 1.0)
     monkeypatch.setattr(organisation, "time", lambda: ends + 1.0)
     adopted, _ = followed(watch, lambda: None)
-    assert "expired" in adopted[0].find_stop(("npm x",))
+    assert "expired" in adopted[0].explain_stop(("npm x",))
 
 
 def test_a_file_that_never_stands_still_keeps_no_exception_alive(path: Path, project: Path) -> None:
