@@ -89,7 +89,7 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
         text = "\n".join(parts).encode("utf-8", "surrogatepass")
         name = f"{name}-{sha256(text).hexdigest()[:DIGITS]}"
     identity = "\n".join((target.kind, *parts))
-    return Launched(name, identity, _description(target), things.all())
+    return Launched(name, identity, _description(target), tuple(things))
 
 
 def identify_remote(url: str, name: str = "") -> Launched:
@@ -103,7 +103,7 @@ def identify_remote(url: str, name: str = "") -> Launched:
     identity = "\n".join((target.kind, *target.parts))
     things = Things()
     things.add_url(url)
-    return Launched(name or _clean(target.stem), identity, _description(target), things.all())
+    return Launched(name or _clean(target.stem), identity, _description(target), tuple(things))
 
 
 def _description(target: _Target) -> str:

@@ -38,19 +38,12 @@ def name_package(kind: str, word: str, folder: str) -> str:
     return package if is_normal else re.sub(r"[-_.]+", "-", package).lower()
 
 
-class Things:
+class Things(dict[str, None]):
     """The things that a command launches, each as its kind, a blank and its name."""
-
-    def __init__(self) -> None:
-        self._things = dict[str, None]()
-
-    def all(self) -> tuple[str, ...]:
-        """Each of them once."""
-        return tuple(self._things)
 
     def add(self, kind: str, name: str) -> None:
         """Add one."""
-        self._things[f"{kind} {name}"] = None
+        self[f"{kind} {name}"] = None
 
     def add_path(self, path: str, folder: str, kind: str = "path") -> None:
         """Add a path as it is written, and where its links lead."""
@@ -114,7 +107,7 @@ class Things:
             if is_url(value):
                 self.add_url(value)
             return False
-        self._things |= dict.fromkeys(find_loading([value]))  # as a container's variable
+        self.update(dict.fromkeys(find_loading([value])))  # as a container's variable
         return True
 
 

@@ -11,9 +11,8 @@ many programs empty it before they write it, and half of a policy blocks less th
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Callable
-from threading import Event, Lock
+from threading import Event
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -40,8 +39,6 @@ Stamp = tuple[tuple[str, int, int, int, int], ...]
 # An administrator's files first, and by themselves: to read a user's may take seconds.
 _GROUPS = ADMINISTERED, frozenset(PolicyScope) - ADMINISTERED
 CHANGED = "the policy has changed and"  # begins each line about the files
-_LOGGED = deque[object](maxlen=9)  # the last such lines: a gateway's servers see the same change
-_LOCK = Lock()
 
 
 class PolicyWatch:
@@ -139,7 +136,7 @@ class PolicyWatch:
                 files[scope] = self._files[scope]
             if self._errors.get(scope) != errors[scope]:
                 what = "has an error: the earlier policy stays in effect"
-                self._log_once(log, "error", what, why=errors[scope])
+                log("error", f"{CHANGED} {what}", why=errors[scope])
         self._errors = errors
         if errors and files == self._files:
             return False
@@ -161,18 +158,9 @@ class PolicyWatch:
             late = "mode, trust, drift, limits, audit, and what a project's file takes back"
             do = f"restart the server for {late}"
             what = "part of it applies only after a restart"
-            self._log_once(log, "warning", what, do=do)
+            log("warning", f"{CHANGED} {what}", do=do)
         new, old = _difference(before.layers, now.layers)
-        self._log_once(log, "info", "takes effect", exceptions_added=new, exceptions_removed=old)
-
-    def _log_once(self, log: FindingLog, level: str, what: str, **fields: object) -> None:
-        """Log a change, unless another server of this process did."""
-        line = (*self._stamps.values(), what, *fields.values())
-        with _LOCK:
-            if line in _LOGGED:
-                return
-            _LOGGED.append(line)
-        log(level, f"{CHANGED} {what}", **fields)
+        log("info", f"{CHANGED} takes effect", exceptions_added=new, exceptions_removed=old)
 
 
 def loosens(now: Policy, before: Policy) -> bool:

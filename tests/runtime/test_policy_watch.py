@@ -137,13 +137,6 @@ def test_a_rule_that_does_not_exist_is_wrong_at_the_start_and_later(path: Path) 
         watch_of(path)
 
 
-def test_a_change_is_logged_once_for_all_servers_of_a_gateway(path: Path) -> None:
-    watches = [watch_of(path) for _ in range(3)]
-    path.write_text("mod: observe\n")
-    logs = [looked(watch, lambda: None, lambda: None)[1] for watch in watches]
-    assert [len(log.lines) for log in logs] == [1, 0, 0]
-
-
 def test_what_is_not_decided_by_message_waits_for_the_next_start(path: Path) -> None:
     adopted, log = followed(
         watch_of(path), lambda: path.write_text("mode: observe\ntools: {block: [x]}\n")
