@@ -7,6 +7,7 @@ and a limit is the smallest of all layers.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from enum import Enum
 from fnmatch import fnmatchcase
 from operator import itemgetter
@@ -211,18 +212,21 @@ class Layer(NamedTuple):
 
     def calls(self, tool: str) -> bool:
         """True if this layer allows calls of a tool."""
-        return _passes(tool, self.tools_allow, self.tools_block)
+        return passes(tool, self.tools_allow, self.tools_block)
 
     def starts(self, thing: str) -> bool:
         """True if this layer allows servers that launch this."""
-        return _passes(thing, self.servers_allow, self.servers_block)
+        return passes(thing, self.servers_allow, self.servers_block)
 
 
-def _passes(name: str, allow: tuple[str, ...], block: tuple[str, ...]) -> bool:
+def fits_any(name: str, globs: Iterable[str]) -> bool:
+    """True if a name fits one of several globs."""
+    return any(fnmatchcase(name, glob) for glob in globs)
+
+
+def passes(name: str, allow: Collection[str], block: Iterable[str]) -> bool:
     """True if no glob of a list blocks a name, and one of the other allows it, if it has any."""
-    if block and any(fnmatchcase(name, glob) for glob in block):
-        return False
-    return not allow or any(fnmatchcase(name, glob) for glob in allow)
+    return not fits_any(name, block) and (not allow or fits_any(name, allow))
 
 
 class Policy(NamedTuple):
@@ -271,10 +275,7 @@ class Policy(NamedTuple):
 
     def asks_user(self, tool: str) -> bool:
         """True if each call of a tool waits for a person."""
-        for layer in self.layers:
-            if layer.tools_ask and any(fnmatchcase(tool, glob) for glob in layer.tools_ask):
-                return True
-        return False
+        return any(fits_any(tool, layer.tools_ask) for layer in self.layers)
 
     def freedom(self, tool: str) -> int:
         """2 if a tool may be called, 1 if the user is asked each time, 0 if it may not."""

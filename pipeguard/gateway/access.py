@@ -6,9 +6,9 @@ use their servers' other parts. Knows no HTTP.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterable
-from fnmatch import fnmatchcase
 from time import monotonic
 
+from pipeguard.firewall.policy import fits_any
 from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.catalog import Catalog, may_be_tool, tool_globs
 from pipeguard.gateway.tools import CatalogTool, Filter
@@ -97,7 +97,7 @@ class ScopedAccess:
             tool
             for tool in tools
             if tool.effect in effects
-            and _matches(tool.server, scope.servers)
+            and fits_any(tool.server, scope.servers)
             and ("*" in scope.tools or bool(tool_globs([tool], scope.tools)))
         ]
 
@@ -108,7 +108,7 @@ class ScopedAccess:
     def may_use(self, server: str, method: str) -> bool:
         """True if it may send a server messages of a method, and receive such messages from it."""
         scope = self._scope()
-        if not _matches(server, scope.servers) or not list_effects(scope.effect):
+        if not fits_any(server, scope.servers) or not list_effects(scope.effect):
             return False
         return "*" in scope.tools or (method in OF_TOOLS and self._names_tools(scope, server))
 
@@ -137,7 +137,7 @@ class ScopedAccess:
 
 def may_use_alone(scope: TokenScope | None, server: str) -> bool:
     """True if a token may use all of a server, and so its own endpoint."""
-    if scope is None or not _matches(server, scope.servers):
+    if scope is None or not fits_any(server, scope.servers):
         return False
     return "*" in scope.tools and scope.effect == EFFECTS[-1] and not scope.per_minute
 
@@ -145,7 +145,3 @@ def may_use_alone(scope: TokenScope | None, server: str) -> bool:
 def list_effects(effect: str) -> Collection[str]:
     """The effects up to the highest allowed one."""
     return EFFECTS[: EFFECTS.index(effect) + 1] if effect in EFFECTS else ()
-
-
-def _matches(name: str, globs: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, glob) for glob in globs)

@@ -11,13 +11,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from fnmatch import fnmatchcase
 from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, ToolAct
 from pipeguard.firewall.pins.store import as_seen
+from pipeguard.firewall.policy import fits_any
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
 from pipeguard.gateway.tools import HASH_CHARS, CatalogTool, Effect, Filter, ShownTools
 
@@ -289,10 +289,7 @@ def tool_globs(tools: Iterable[CatalogTool], globs: Sequence[str]) -> set[int]:
     return {
         tool.key
         for tool in tools
-        if any(
-            fnmatchcase(tool.public, glob) or fnmatchcase(f"{tool.server}/{tool.name}", glob)
-            for glob in globs
-        )
+        if fits_any(tool.public, globs) or fits_any(f"{tool.server}/{tool.name}", globs)
     }
 
 

@@ -26,13 +26,14 @@ from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.servers_file import ServerSettings, ServersFile
-from pipeguard.gateway.sources import Sources, Stamp
+from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
 from pipeguard.runtime.endpoints import is_own_address
 from pipeguard.runtime.loop import ending_on_signals, new_loop, prepare_threads, tune_process
+from pipeguard.runtime.policy_watch import Stamp
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.client_notes import ClientNotes

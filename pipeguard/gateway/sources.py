@@ -50,6 +50,7 @@ from pipeguard.gateway.servers_file import (
 from pipeguard.gateway.tools import CatalogTool
 from pipeguard.log import say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
+from pipeguard.runtime.policy_watch import Stamp, stamp_file
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.runtime.transports import AUTO
 from pipeguard.state.paths import existing_store
@@ -60,9 +61,6 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from pipeguard.transports.http.client.upstream import Remote
-
-
-Stamp = tuple[tuple[str, int, int, int], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,8 +127,8 @@ class Sources:
             approved = approved_fingerprints(existing_store())
         except StateError:  # the next full read reports it
             approved = ()
-        files = map(_stamp_file, self._files())
-        return (*files, *((each, 0, 0, 0) for each in approved))
+        files = map(stamp_file, self._files())
+        return (*files, *((each, 0, 0, 0, 0) for each in approved))
 
     def _files(self) -> Iterator[str]:
         if self.file:
@@ -139,15 +137,6 @@ class Sources:
             yield from watched_files(Path(self.folder))
         for name in self.imports:
             yield from [name] if _is_path(name) else (str(file.path) for file in _files(name))
-
-
-def _stamp_file(path: str) -> tuple[str, int, int, int]:
-    """The path, time, size and number of a file."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return path, 0, 0, 0
-    return path, status.st_ctime_ns, status.st_size, status.st_ino
 
 
 # --- client servers ---------------------------------------------------------------------

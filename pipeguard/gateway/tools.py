@@ -1,11 +1,11 @@
 """The tools of servers that agents may find, and under which names: as users and tokens say."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
+from pipeguard.firewall.policy import passes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
 
 HASH_CHARS = 6  # of a name that ends in a part of a hash
@@ -170,7 +170,7 @@ class ShownTools:
         own = definition.get("name") if isinstance(definition, dict) else None
         if not isinstance(definition, dict) or type(own) is not str:
             return definition
-        if not is_shown(own, self._allow, self._block):
+        if not passes(own, self._allow, self._block):
             return None
         override = self._overrides.get(own, Override())
         shown: JsonObject = {**definition, "name": names.get(own, own)}
@@ -183,19 +183,6 @@ def with_hash(name: str, own: str) -> str:
     """A name that ends in a part of a hash, used if another tool has the plain name."""
     digest = sha256(own.encode("utf-8", "surrogatepass")).hexdigest()
     return f"{name}_{digest[:HASH_CHARS]}"
-
-
-def is_shown(name: str, allow: Sequence[str], block: Sequence[str]) -> bool:
-    """True if agents may see a tool of a server.
-
-    Args:
-        name: the server's name for it.
-        allow: globs of names; empty for all.
-        block: globs of hidden names.
-    """
-    if any(fnmatchcase(name, pattern) for pattern in block):
-        return False
-    return not allow or any(fnmatchcase(name, pattern) for pattern in allow)
 
 
 def schema_words(definition: JsonObject) -> Iterator[str]:

@@ -23,6 +23,7 @@ from pipeguard.config.effective_policy import (
 )
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import ADMINISTERED, PolicyFile, PolicyScope
+from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.policy import Layer, Policy, PolicyTarget, Selector
 from pipeguard.rulebook.policy_rules import read_sources
@@ -101,16 +102,8 @@ class PolicyWatch:
     def _look(self, scopes: frozenset[PolicyScope]) -> Stamp:
         """A fingerprint of some sources' files, and of what time makes of them."""
         has_ended = self._files.get(PolicyScope.ORGANISATION, PolicyFile()).has_ended
-        stamps = [("", int(has_ended is not None and has_ended(time())), 0, 0, 0)]
-        for path in wrap_policy_paths(self._options, scopes):
-            try:
-                status = os.stat(path)
-            except OSError:
-                stamps.append((path, 0, 0, 0, 0))
-            else:
-                times = status.st_mtime_ns, status.st_ctime_ns
-                stamps.append((path, status.st_ino, *times, status.st_size))
-        return tuple(stamps)
+        ended = ("", int(has_ended is not None and has_ended(time())), 0, 0, 0)
+        return (ended, *map(stamp_file, wrap_policy_paths(self._options, scopes)))
 
     def _read_again(
         self, scopes: frozenset[PolicyScope], log: FindingLog, stamp: Stamp, *, is_still: bool
@@ -122,22 +115,17 @@ class PolicyWatch:
         read = read_sources(self._options, scopes)
         if is_still and self._look(scopes) != stamp:
             return False
-        self._stamps[scopes] = stamp
-        files = {scope: file for scope, file in self._files.items() if scope not in scopes}
-        errors = {scope: why for scope, why in self._errors.items() if scope not in scopes}
-        for scope, file in read.items():
-            if isinstance(file, PolicyFile):
-                files[scope] = file
-                continue
-            errors[scope] = str(file)
-            if scope in ADMINISTERED:  # perhaps no file can be opened now
-                self._stamps[scopes] = ()
-            if scope in self._files:
-                files[scope] = self._files[scope]
-            if self._errors.get(scope) != errors[scope]:
+        errors = {scope: str(file) for scope, file in read.items() if isinstance(file, PolicyError)}
+        # An administrator's is read until it is right: perhaps no file can be opened now.
+        self._stamps[scopes] = () if errors and scopes is ADMINISTERED else stamp
+        kept = errors.keys() | (set(PolicyScope) - scopes)
+        files = {scope: file for scope, file in self._files.items() if scope in kept}
+        files |= {scope: file for scope, file in read.items() if isinstance(file, PolicyFile)}
+        for scope, why in errors.items():
+            if self._errors.get(scope) != why:
                 what = "has an error: the earlier policy stays in effect"
-                log("error", f"{CHANGED} {what}", why=errors[scope])
-        self._errors = errors
+                log("error", f"{CHANGED} {what}", why=why)
+        self._errors |= dict.fromkeys(scopes, "") | errors
         if errors and files == self._files:
             return False
         self._files = files
@@ -161,6 +149,15 @@ class PolicyWatch:
             log("warning", f"{CHANGED} {what}", do=do)
         new, old = _difference(before.layers, now.layers)
         log("info", f"{CHANGED} takes effect", exceptions_added=new, exceptions_removed=old)
+
+
+def stamp_file(path: str) -> tuple[str, int, int, int, int]:
+    """The path, number, times and size of a file; zeros if there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return path, 0, 0, 0, 0
+    return path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 
 def loosens(now: Policy, before: Policy) -> bool:
