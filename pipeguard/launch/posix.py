@@ -90,7 +90,8 @@ class Child:
         shutdown over stdio). A second call, also from another thread, can only shorten the period.
         """
         if not self._gone:
-            shut_writing(self.stdin_fd)
+            with suppress(OSError):  # no descriptor is free: it ends nevertheless
+                shut_writing(self.stdin_fd)
             with suppress(BrokenPipeError):  # the warden has ended
                 os.write(self._life, b"end %.3f\n" % grace_seconds)
             self._wait_until(2 * grace_seconds + WARDEN_SECONDS, gone=True)
