@@ -140,8 +140,12 @@ def _join(readings: Iterable[tuple[Path, FileSpec]]) -> list[ConfigFile]:
     keys: dict[Path, tuple[str, bool]] = {}
     files: dict[tuple[str, bool], ConfigFile] = {}
     for path, spec in readings:
-        key = keys.get(path) or (realpath(path), spec.scope is ConfigScope.PROJECT)
-        keys[path] = key
+        if path not in keys:
+            real = str(path)
+            with suppress(OSError):  # a link that may not be read, as one into another process
+                real = realpath(path)
+            keys[path] = real, spec.scope is ConfigScope.PROJECT
+        key = keys[path]
         file = files.setdefault(key, ConfigFile(path, ()))
         if spec not in file.specs:
             files[key] = ConfigFile(file.path, (*file.specs, spec))
