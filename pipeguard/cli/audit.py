@@ -20,7 +20,6 @@ from pipeguard.cli._emit import (
 from pipeguard.cli._groups import group
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
-from pipeguard.log import say
 from pipeguard.state.audit import AuditFilter, as_fields, rows
 from pipeguard.state.paths import store_path
 from pipeguard.state.row_filter import ACTIONS, WOULD
@@ -231,7 +230,7 @@ def export(
 
     \b
     Exit codes:
-      0  TARGET has all rows; with --follow, a signal ended the export
+      0  TARGET has all rows
       1  TARGET was away for 10 seconds, or refused rows; or another export uses NAME
       2  TARGET or NAME is wrong, and no row was sent
       4  the store cannot be read
@@ -239,29 +238,20 @@ def export(
     if to and cursor:
         if wanted != AuditFilter():
             raise click.UsageError("--to sends all rows: it takes no filter.")
-        _send(to, form, cursor, follow=follow)
+        from pipeguard.assess.posture import PostureWatch
+        from pipeguard.state.export.cursor import open_cursor
+        from pipeguard.state.export.exporting import choose_target, export_rows
+
+        target = choose_target(to, form)
+        with open_cursor(cursor, str(target)) as place:
+            count = export_rows(place, target, follow=follow, before=PostureWatch().look)
+        click.echo(f"{pluralize(count, 'row')} sent.")
     elif (to, cursor) != (None, None) or follow or form == "otlp":
         raise click.UsageError("--to and --cursor belong together, and --follow and otlp to them.")
     else:
         with open_store() as store:
             for line in export_lines(rows(store, wanted), is_csv=form == "csv"):
                 click.echo(line)
-
-
-def _send(to: str, form: str, name: str, *, follow: bool) -> None:
-    import signal
-
-    from pipeguard.assess.posture import PostureWatch
-    from pipeguard.state.export.cursor import open_cursor
-    from pipeguard.state.export.exporting import Exporter, choose_target
-
-    target = choose_target(to, form, say)
-    with open_cursor(name, str(target)) as cursor:
-        exporter = Exporter(cursor, target, say, follow, PostureWatch().look)
-        for number in (signal.SIGTERM, signal.SIGINT) if follow else ():
-            signal.signal(number, exporter.stop)
-        exporter.run(store_path())
-    click.echo(f"{pluralize(exporter.count, 'row')} sent.")
 
 
 _TITLES = ("time", "event", "server", "action", "what", "why, and what it took")

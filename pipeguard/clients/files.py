@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pipeguard.clients.machine import Machine, repository
-from pipeguard.config.atomic_write import write_draft
+from pipeguard.config.atomic_write import flush_folder, write_draft
 from pipeguard.errors import PipeGuardError
 
 _OWNER_MAY_WRITE = stat.S_IWUSR
@@ -77,7 +77,7 @@ def replace(real: Path, content: bytes, expected_sha256: str) -> None:
                 raise FileError("it changed in the meantime; nothing was written. Run it again.")
     except OSError as error:
         raise FileError(f"it cannot be written: {error.strerror}.") from None
-    _sync_folder(real.parent)
+    flush_folder(real.parent)
     if sha256(real) != hashlib.sha256(content).hexdigest():
         raise FileError("another program wrote it at the same moment: close the client, run again.")
 
@@ -137,14 +137,3 @@ def _like(draft: str, status: os.stat_result) -> None:
         if (made.st_uid, made.st_gid) != (status.st_uid, status.st_gid):
             os.chown(draft, status.st_uid, status.st_gid)
     Path(draft).chmod(stat.S_IMODE(status.st_mode))
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system that cannot sync folders
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

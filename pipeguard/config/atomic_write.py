@@ -36,6 +36,34 @@ def replace_file(path: Path | str, content: bytes, mode: int = OWNER_ONLY) -> No
         os.chmod(draft, mode)
 
 
+def lock_file(descriptor: int, *, waits: bool = True) -> None:
+    """Lock a file for as long as it is open.
+
+    Raises:
+        OSError: another process has locked it.
+    """
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_LOCK if waits else msvcrt.LK_NBLCK, 1)
+    else:
+        from fcntl import LOCK_EX, LOCK_NB, flock
+
+        flock(descriptor, LOCK_EX | (0 if waits else LOCK_NB))
+
+
+def flush_folder(folder: Path) -> None:
+    """Flush a folder, so that the disk has the names of new files."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that cannot sync folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextmanager
 def write_draft(path: Path | str, content: bytes) -> Iterator[str]:
     """Write a draft next to a file, readable only by its owner, and move it there at the end.

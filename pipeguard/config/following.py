@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from tempfile import TemporaryDirectory
@@ -18,7 +17,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
+from pipeguard.config.atomic_write import OWNER_ONLY, lock_file, replace_file
 from pipeguard.config.bundle import BundleChain, read_key, verify_bundle, verify_chain
 from pipeguard.config.directories import config_folder
 from pipeguard.config.enrolment import (
@@ -228,10 +227,7 @@ def _write_alone(enrolment: Enrolment) -> Iterator[None]:
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         with open(os.open(enrolment.beside(LOCK_FILE), os.O_CREAT, OWNER_ONLY)) as lock:
-            if sys.platform != "win32":
-                from fcntl import LOCK_EX, flock
-
-                flock(lock, LOCK_EX)
+            lock_file(lock.fileno())
             yield
     except OSError as error:
         raise PipeGuardError(f"nothing in {folder} can be written: {error.strerror}.") from None

@@ -365,7 +365,7 @@ def parse_findings(entry: AuditEntry) -> list[dict[str, str]]:
     """
     try:
         findings = json.loads(entry.findings)
-    except ValueError:
+    except (ValueError, RecursionError):
         findings = None
     if not isinstance(findings, list) or not all(map(_is_finding, findings)):
         raise StateError(

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.atomic_write import replace_file
+from pipeguard.config.atomic_write import OWNER_ONLY, lock_file, replace_file
+from pipeguard.config.directories import read
 from pipeguard.errors import InputError, PipeGuardError, StateError
 from pipeguard.state.paths import state_folder
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+MAX_BYTES = 64 * 1024  # of a cursor
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
@@ -49,9 +50,11 @@ class ExportCursor:
         for draft in path.parent.glob(f".{path.name}.*.new"):  # of an exporter that was killed
             draft.unlink()
         if path.exists():
+            content, _ = read(str(path), MAX_BYTES, StateError)
             try:
-                self.place = ExportPlace(**json.loads(path.read_bytes()))
-            except (TypeError, ValueError):
+                self.place = ExportPlace(**json.loads(content))
+                self.place.number.to_bytes(8)  # as the store has them
+            except (TypeError, ValueError, AttributeError, OverflowError, RecursionError):
                 raise StateError(
                     f"the cursor {path} is damaged. Without it, all rows are exported again."
                 ) from None
@@ -60,12 +63,12 @@ class ExportCursor:
         """Write a place to the disk.
 
         Raises:
-            StateError: the file could not be written; it has the place before.
+            PipeGuardError: the file could not be written; it has the place before.
         """
         try:
             replace_file(self._path, json.dumps(place._asdict()).encode())
         except OSError as error:
-            raise StateError(f"{self._path} cannot be written: {error.strerror}.") from error
+            raise PipeGuardError(f"{self._path} cannot be written: {error.strerror}.") from error
         self.place = place
 
 
@@ -79,33 +82,19 @@ def open_cursor(name: str, target: str) -> Iterator[ExportCursor]:
 
     Raises:
         InputError: the name cannot be one, or the cursor is of another target.
-        PipeGuardError: another exporter uses it.
+        PipeGuardError: another exporter uses it, or it cannot be locked.
         StateError: its file cannot be read.
     """
     if not _NAME.fullmatch(name):
         raise InputError(f"{name!r} is no cursor's name: letters, digits, - and _, at most 64.")
     path = state_folder() / f"export-{name}.json"
-    descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _lock(descriptor, name)
+        descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+        lock_file(descriptor, waits=False)
+    except OSError as error:
+        raise PipeGuardError(f"the cursor {name} is not free: {error.strerror}.") from None
+    with open(descriptor):
         cursor = ExportCursor(path, target)
         if cursor.place.target != target:
             raise InputError(f"the cursor {name} is of another target: {cursor.place.target}.")
         yield cursor
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int, name: str) -> None:
-    """Lock a file for as long as it is open."""
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        raise PipeGuardError(f"another export uses the cursor {name}.") from None

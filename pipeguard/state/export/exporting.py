@@ -1,7 +1,8 @@
 """Sends the rows of the audit to a target, in the order of the store, each at least once.
 
 The cursor moves after the target's acknowledgement. So a row may be sent twice, with the same id,
-and none is left out. While a target takes rows, no transaction is open, and memory has one batch.
+and none is left out: a signal may end the export at any moment. While a target takes rows, the
+store is closed, and memory has one batch.
 """
 
 from __future__ import annotations
@@ -9,24 +10,23 @@ from __future__ import annotations
 import random
 import re
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pipeguard.errors import InputError
+from pipeguard.errors import InputError, StateError
 from pipeguard.installation import require_extra
+from pipeguard.log import say
 from pipeguard.state.audit import COLUMNS
 from pipeguard.state.export.cursor import ExportPlace
 from pipeguard.state.export.files import FileTarget
 from pipeguard.state.export.targets import TargetAwayError, make_exported_row
+from pipeguard.state.paths import store_path
 from pipeguard.state.store import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable
 
     from pipeguard.state.export.cursor import ExportCursor
-    from pipeguard.state.export.targets import ExportedRow, Target
-    from pipeguard.state.store import Store
+    from pipeguard.state.export.targets import Target
 
 BATCH_ROWS = 500
 BATCH_CHARS = 512 * 2**10  # of findings: some web servers accept 1 MiB
@@ -34,7 +34,6 @@ AWAY_SECONDS = 10.0  # until an export that does not follow gives up
 POLL_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
-_SLICE_SECONDS = 0.2  # of a pause, until a signal is noticed
 
 _COLLECTOR = re.compile(
     r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/[^?#@]*)?", re.ASCII | re.IGNORECASE
@@ -46,13 +45,12 @@ _BATCH = f"""
     ) WHERE chars_before < ? ORDER BY id"""  # noqa: S608  constants
 
 
-def choose_target(to: str, form: str, notice: Callable[[str], None]) -> Target:
+def choose_target(to: str, form: str) -> Target:
     """Find out what kind of target it is, and check that rows can be sent there.
 
     Args:
         to: a path, or the URL of a collector.
         form: `jsonl` or `csv` for files, `otlp` for a collector.
-        notice: gets a line about rows that the collector rejects.
 
     Raises:
         InputError: the target is a wrong one.
@@ -69,111 +67,79 @@ def choose_target(to: str, form: str, notice: Callable[[str], None]) -> Target:
     require_extra("otel", "exports to a collector", InputError)
     from pipeguard.state.export.collector import CollectorTarget
 
-    return CollectorTarget(to, notice)
+    return CollectorTarget(to)
 
 
-@dataclass
-class Exporter:
-    """One run of an export.
+def export_rows(
+    cursor: ExportCursor,
+    target: Target,
+    *,
+    follow: bool,
+    before: Callable[[], None],
+) -> int:
+    """Export the rows of the user's own store after the cursor.
 
-    Attributes:
+    Args:
         cursor: of the target.
         target: takes the rows.
-        notice: gets a line about what a person should know and what does not end the run.
-        follow: whether to wait for more rows, and for a target that is away.
+        follow: whether to wait for more rows, and for a target or a store that is away.
         before: called before each look at the store.
-        is_stopped: True if the run ends after the current batch.
-        count: of the rows that the target acknowledged.
+
+    Returns:
+        How many rows the target acknowledged.
+
+    Raises:
+        TargetAwayError: the target was away for 10 seconds, and the export does not follow.
+        StateError: so was the store.
+        PipeGuardError: the target refuses rows, or the cursor cannot be written.
     """
-
-    cursor: ExportCursor
-    target: Target
-    notice: Callable[[str], None]
-    follow: bool
-    before: Callable[[], None] = lambda: None
-    is_stopped: bool = False
-    count: int = 0
-
-    def stop(self, *_signal: object) -> None:
-        """End the run after the current batch; a handler of signals."""
-        self.is_stopped = True
-
-    def run(self, path: Path) -> None:
-        """Export the rows of a store after the cursor.
-
-        Raises:
-            TargetAwayError: the target was away for 10 seconds, and the export does not follow.
-            PipeGuardError: the target refuses rows, or a file cannot be read or written.
-        """
-        store = open_store(path)
+    count = 0
+    end = 0.0  # of the patience with what is away
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        began = time.monotonic()
         try:
-            self._find_place(store)
-            while not self.is_stopped:
-                self.before()
-                if not store.is_in_place():
-                    store = store.reopen()
-                    self._find_place(store)
-                if rows := self._read(store):
-                    self._deliver(rows)
-                elif self.follow:
-                    self._pause(POLL_SECONDS)
-                else:
-                    break
-        finally:
-            store.close()
+            before()
+            sent = _send_batch(cursor, target)
+        except (TargetAwayError, StateError) as error:
+            now = time.monotonic()
+            is_first = pause == FIRST_PAUSE_SECONDS
+            end = began + AWAY_SECONDS if is_first else end
+            if not follow and now >= end:
+                raise
+            if follow and is_first:
+                say(f"{error} The export waits for it.")
+            longest = LONGEST_PAUSE_SECONDS if follow else end - now
+            time.sleep(min(pause * random.uniform(0.8, 1.2), longest))  # noqa: S311  no secret
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+            continue
+        pause = FIRST_PAUSE_SECONDS
+        count += sent
+        if not sent:
+            if not follow:
+                return count
+            time.sleep(POLL_SECONDS)
 
-    def _find_place(self, store: Store) -> None:
-        """Begin again in a store that does not have the cursor's row."""
+
+def _send_batch(cursor: ExportCursor, target: Target) -> int:
+    """Send the next rows, move the cursor, and return their number.
+
+    In a store that does not have the cursor's row, the first ones are next.
+    """
+    with open_store(store_path()) as store:
         store.connection.text_factory = lambda text: text.decode(errors="replace")
-        place = self.cursor.place
+        place = cursor.place
         found = store.read("SELECT hash FROM audit WHERE id = ?", place.number)
         if place.number and found != [(place.digest,)]:
-            self.notice(
+            say(
                 f"the last exported row, {place.uid}, is not in the store: it was removed for its"
                 " age, or this is another store; all rows are exported again"
             )
-            self.cursor.move(ExportPlace(place.target))
-
-    def _read(self, store: Store) -> list[ExportedRow]:
-        """The next batch."""
-        number = self.cursor.place.number
-        found = store.read(_BATCH, number, BATCH_ROWS, BATCH_CHARS)
-        rows = [make_exported_row(*columns) for columns in found]
-        for row in rows:
-            if row.is_damaged:
-                self.notice(f"the row {row.uid} is damaged: its findings are exported as a text")
-        if number and rows and (missing := rows[-1].number - number - len(rows)):
-            self.notice(
-                f"{missing} rows after {self.cursor.place.uid} are not in the store any more"
-            )
-        return rows
-
-    def _deliver(self, rows: Sequence[ExportedRow]) -> None:
-        """Send rows until the target has acknowledged them, and move the cursor."""
-        end = time.monotonic() + AWAY_SECONDS
-        pause = FIRST_PAUSE_SECONDS
-        while not self.is_stopped:
-            try:
-                self.target.send(rows)
-            except TargetAwayError as error:
-                left = end - time.monotonic()
-                if not self.follow and left <= 0:
-                    raise
-                if self.follow and pause == FIRST_PAUSE_SECONDS:
-                    self.notice(f"{error} The export waits for it.")
-                longest = LONGEST_PAUSE_SECONDS if self.follow else left
-                self._pause(min(pause * random.uniform(0.8, 1.2), longest))  # noqa: S311  no secret
-                pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-            else:
-                last = rows[-1]
-                place = self.cursor.place
-                self.cursor.move(
-                    ExportPlace(place.target, last.number, last.uid, last.fields["hash"])
-                )
-                self.count += len(rows)
-                return
-
-    def _pause(self, seconds: float) -> None:
-        end = time.monotonic() + seconds
-        while not self.is_stopped and (left := end - time.monotonic()) > 0:
-            time.sleep(min(left, _SLICE_SECONDS))
+            cursor.move(ExportPlace(place.target))
+        found = store.read(_BATCH, cursor.place.number, BATCH_ROWS, BATCH_CHARS)
+    if not found:
+        return 0
+    rows = [make_exported_row(*columns) for _, *columns in found]
+    target.send(rows)
+    cursor.move(ExportPlace(place.target, found[-1][0], rows[-1]["id"], rows[-1]["hash"]))
+    return len(rows)

@@ -17,9 +17,9 @@ from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeguard.config.atomic_write import OWNER_ONLY, is_full
-from pipeguard.errors import InputError
-from pipeguard.state.audit import COLUMNS
+from pipeguard.config.atomic_write import OWNER_ONLY, flush_folder, is_full, lock_file
+from pipeguard.errors import InputError, StateError
+from pipeguard.state.audit import COLUMNS, AuditEntry, parse_findings
 from pipeguard.state.export.targets import TargetAwayError
 from pipeguard.state.search import csv_line
 
@@ -77,26 +77,24 @@ class FileTarget:
     def _find_file(self, row: ExportedRow) -> Path:
         if not self._is_folder:
             return self._path
-        day = row.fields["time"][:10]
+        day = row["time"][:10]
         return self._path / f"{day if _DAY.fullmatch(day) else 'no-date'}.{self._form}"
 
     def _write(self, row: ExportedRow) -> str:
         if self._form == "csv":
-            return csv_line((row.uid, *row.fields.values()))
-        findings = row.fields["findings"] if row.is_damaged else row.findings
-        return json.dumps(
-            {"id": row.uid, **row.fields, "findings": findings}, separators=(",", ":")
-        )
+            return csv_line(row.values())
+        findings = row["findings"]
+        with suppress(StateError):  # PipeGuard did not write them
+            findings = parse_findings(AuditEntry("", findings=findings))
+        return json.dumps({**row, "findings": findings}, separators=(",", ":"))
 
     def _append(self, path: Path, rows: Iterable[ExportedRow]) -> None:
         """Append rows to a file, all or none."""
         header = _HEADER if self._form == "csv" else b""
         content = "".join(f"{self._write(row)}\n" for row in rows).encode()
         with FileIO(os.fspath(path), "a+", opener=_open_own) as file:
-            if sys.platform != "win32":
-                from fcntl import LOCK_EX, flock
-
-                flock(file, LOCK_EX)  # another exporter may write to it
+            if sys.platform != "win32":  # there a lock keeps readers out
+                lock_file(file.fileno())  # another exporter may write to it
             end = _cut_torn_line(file, path, header or b'{"id":"')
             try:
                 _write_all(file, content if end else header + content)
@@ -104,8 +102,8 @@ class FileTarget:
                 with suppress(OSError):
                     file.truncate(end)
                 raise
-        if not end and sys.platform != "win32":
-            _flush_folder(path.parent)
+        if not end:
+            flush_folder(path.parent)
 
 
 def _open_own(path: str, flags: int) -> int:
@@ -137,12 +135,3 @@ def _write_all(file: FileIO, data: bytes) -> None:
     while left:
         left = left[file.write(left) :]
     os.fsync(file.fileno())
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush a folder, so that the disk has the names of new files."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import COLUMNS, DAMAGED, AuditEntry, list_findings
+from pipeguard.state.audit import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+# A row of the audit by column. In front is its `id`, the same in each store and target: its chain
+# and its number in that.
+ExportedRow = dict[str, Any]
 
 _COLUMNS = COLUMNS.split(", ")
 
 
 class TargetAwayError(PipeGuardError):
     """A target did not acknowledge rows, but may do so later."""
-
-
-class ExportedRow(NamedTuple):
-    """A row of the audit.
-
-    Attributes:
-        number: in the store.
-        uid: its name in each store and target: its chain and its number in that.
-        fields: its columns by name.
-        findings: parsed; findings that PipeGuard did not write are only in `fields`.
-    """
-
-    number: int
-    uid: str
-    fields: dict[str, Any]
-    findings: list[dict[str, str]]
-
-    @property
-    def is_damaged(self) -> bool:
-        """True if PipeGuard did not write the findings."""
-        return self.findings == [{"rule": DAMAGED}]
-
-
-def make_exported_row(number: int, *columns: Any) -> ExportedRow:
-    """The row with this number and these values, in the order of `COLUMNS`."""
-    fields = dict(zip(_COLUMNS, columns, strict=True))
-    findings = list_findings(AuditEntry("", findings=fields["findings"]))
-    return ExportedRow(number, f"{fields['chain']}/{fields['seq']}", fields, findings)
 
 
 class Target(Protocol):
@@ -55,3 +31,9 @@ class Target(Protocol):
             TargetAwayError: they may be sent again later; the target may have some of them.
             PipeGuardError: the target refuses them.
         """
+
+
+def make_exported_row(*columns: Any) -> ExportedRow:
+    """The row with these values, in the order of `COLUMNS`."""
+    chain, seq, *_ = columns
+    return {"id": f"{chain}/{seq}", **dict(zip(_COLUMNS, columns, strict=True))}

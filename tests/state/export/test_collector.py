@@ -1,9 +1,12 @@
 """The export to a collector of OpenTelemetry, which decodes what arrives."""
 
 import signal
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from time import monotonic
+from threading import Thread
+from time import sleep
 
 import pytest
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
@@ -32,9 +35,9 @@ def arrived(collector: Collector) -> list[object]:
 
 
 def test_rows_arrive_by_the_conventions(
-    collector: Collector, monkeypatch: pytest.MonkeyPatch
+    collector: Collector, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=blue,Content-Length=0")
     ids = fill(2)
     connection = audit_entry("RUN.s1", kind="connection", method="connect a.example:443", tool="")
     record("weather", connection._replace(action="warn"), run="OTHER")
@@ -61,9 +64,13 @@ def test_rows_arrive_by_the_conventions(
     change_store(
         "UPDATE audit SET time = 'x', findings = cast(x'ff' AS TEXT) WHERE chain = 'LATER'"
     )
+    answer = ExportLogsServiceResponse()
+    answer.partial_success.rejected_log_records = 1
+    answer.partial_success.error_message = "too\nold"
+    collector.answers = [(200, answer.SerializeToString())]
     assert export(collector.url, *OTLP) == 0
     assert arrived(collector)[3:] == ["LATER/1"], "although it is damaged"
-    assert collector.resource == resource, "in each run"
+    assert "rejected 1 of 1 rows for good: too⟨U+000A⟩old" in capfd.readouterr().err
 
 
 def test_a_collector_that_was_away_gets_all_rows(collector: Collector, tmp_path: Path) -> None:
@@ -74,27 +81,10 @@ def test_a_collector_that_was_away_gets_all_rows(collector: Collector, tmp_path:
         wait_for(state_folder() / "export-one.json", "POSTURE-")
         fill(1, "LATER")
         wait_for(state_folder() / "export-one.json", "LATER/1")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(PATIENCE_SECONDS) == 0
+        process.terminate()
+        assert process.wait(PATIENCE_SECONDS) == -signal.SIGTERM
     assert arrived(collector) == [*ids, "LATER/1"]
-    assert log.read_text() == (
-        f"pipeguard: {collector.url}/v1/logs took no rows: it answered 503. The export waits for"
-        " it.\n"
-    )
-
-
-def test_a_collector_may_reject_rows_for_good(
-    collector: Collector, capfd: pytest.CaptureFixture[str]
-) -> None:
-    answer = ExportLogsServiceResponse()
-    answer.partial_success.rejected_log_records = 1
-    answer.partial_success.error_message = "too old"
-    collector.answers = [(200, answer.SerializeToString())]
-    fill(2)
-    assert export(collector.url, *OTLP) == 0
-    assert "rejected 1 of 2 rows for good: too old" in capfd.readouterr().err
-    assert export(collector.url, *OTLP) == 0
-    assert len(collector.records) == 2, "none is sent again"
+    assert log.read_text().count("took no rows: it answered 503. The export waits for it.\n") == 1
 
 
 REFUSALS = [(400, b""), (401, b""), (307, b""), (200, b"<html>"), (200, b"OK" * 2**20)]
@@ -111,14 +101,21 @@ def test_a_refusal_ends_the_export(answer: tuple[int, bytes], collector: Collect
     assert arrived(collector) == ["RUN/1"], "the cursor had not moved"
 
 
-def test_a_collector_that_cannot_be_reached_is_named(
+def test_a_collector_has_ten_seconds_for_all_of_an_answer(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(exporting, "AWAY_SECONDS", 0.2)
-    began = monotonic()
-    with Collector() as gone:
-        pass
+    monkeypatch.setattr(exporting, "AWAY_SECONDS", 0.5)
+    monkeypatch.setattr("pipeguard.state.export.collector.SECONDS", 0.5)
     fill(1)
-    assert export(gone.url, *OTLP) == 1
-    assert monotonic() - began >= 0.2
-    assert "took no rows: [Errno 111] Connection refused." in capfd.readouterr().err
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=drip, args=(listener,), daemon=True).start()
+        assert export(f"http://127.0.0.1:{listener.getsockname()[1]}", *OTLP) == 1
+    assert "took no rows: no answer in 0.5 s." in capfd.readouterr().err
+
+
+def drip(listener: socket.socket) -> None:
+    """Answer one header without an end, byte by byte."""
+    with listener.accept()[0] as connection, suppress(OSError):
+        connection.send(b"HTTP/1.1 200 OK\r\nx: ")
+        while connection.send(b"x"):
+            sleep(0.01)
