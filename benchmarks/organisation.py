@@ -67,7 +67,7 @@ class Site:
         """Start the server, and end it with the stack."""
         self.folder, self._versions = folder, count(1)
         self._key = Ed25519PrivateKey.generate()
-        self.jwk = write_key(self._key)
+        self.jwk = write_key(self._key.public_key())
         with socket.create_server((HERE, 0)) as plain, socket.create_server((HERE, 0)) as tls:
             self.ports = plain.getsockname()[1], tls.getsockname()[1]
         (folder / "www").mkdir()

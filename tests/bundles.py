@@ -1,16 +1,18 @@
-"""An organisation: its keys, what they sign, right or wrong, and the web server that has it."""
+"""An organisation: its keys, what they sign, right or wrong, its web server, and who follows it."""
 
 import json
 from collections.abc import Callable
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from time import time
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt.utils import base64url_encode
 
-from pipeguard.config.bundle import TYPE, encode, write_key
+from pipeguard.config.bundle import TYPE, write_key
 
 STOPS_ALL = "servers: {block: ['*']}\n"
 
@@ -18,8 +20,24 @@ STOPS_ALL = "servers: {block: ['*']}\n"
 def join(header: object, payload: object, sign: Callable[[bytes], bytes]) -> str:
     """Make a compact JWS of two values or texts, whatever they are."""
     parts = (part if isinstance(part, str) else json.dumps(part) for part in (header, payload))
-    signed = ".".join(encode(part.encode()) for part in parts)
-    return f"{signed}.{encode(sign(signed.encode()))}"
+    signed = b".".join(base64url_encode(part.encode()) for part in parts)
+    return b".".join((signed, base64url_encode(sign(signed)))).decode()
+
+
+def make_token(policy: object = "", version: object = 1, **claims: object) -> str:
+    """Make a bundle with a wrong signature: `wrap` and `serve` check none."""
+    given = {"version": version, "iat": int(time()), "policy": policy, **claims}
+    return join({"alg": "EdDSA"}, given, lambda _: b"signature")
+
+
+def enrol(folder: Path, *tokens: str) -> Path:
+    """Write an enrolment and its bundles into a folder; return the bundles' file."""
+    folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    (folder / "follow.yaml").write_text("url: https://policies.example.com/mcp.jws\nkey: {}\n")
+    bundles = folder / "bundles.jws"
+    if tokens:
+        bundles.write_text("".join(f"{token}\n" for token in tokens))
+    return bundles
 
 
 class Signer:
@@ -27,7 +45,7 @@ class Signer:
 
     def __init__(self) -> None:
         self.private = Ed25519PrivateKey.generate()
-        self.jwk = write_key(self.private)
+        self.jwk = write_key(self.private.public_key())
         self.header: dict[str, Any] = {"alg": "EdDSA", "kid": self.jwk["kid"], "typ": TYPE}
 
     def claims(self, version: object, **more: object) -> dict[str, Any]:
@@ -37,10 +55,8 @@ class Signer:
         return join(self.header, self.claims(version, **more), self.private.sign)
 
     def sign_as(self, payload: object = None, **header: object) -> str:
-        """Sign a text or value, with a header in which None removes a member."""
-        members = {**self.header, **header}
-        head = {name: value for name, value in members.items() if value is not None}
-        return join(head, payload or self.claims(3), self.private.sign)
+        """Sign a text or value, with more members in the header."""
+        return join({**self.header, **header}, payload or self.claims(3), self.private.sign)
 
     def follow(self, url: str) -> str:
         """The text of follow.yaml."""

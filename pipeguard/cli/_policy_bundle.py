@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import date
+from pathlib import Path
 from time import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeguard.cli._emit import Fields, choice, emit, json_option, value_option
+from pipeguard.cli._emit import choice, emit, json_option, value_option
 from pipeguard.cli._policy_follow import list_fields
 from pipeguard.cli.tokens import parse_span
 from pipeguard.config.atomic_write import OWNER_ONLY, replace_file
-from pipeguard.config.bundle import read_key, read_key_file, read_token, sign_bundle, write_key
+from pipeguard.config.bundle import read_key_file, read_token, sign_bundle, write_key
 from pipeguard.config.directories import read
-from pipeguard.config.organisation import MAX_BUNDLE_BYTES
+from pipeguard.config.enrolment import MAX_BUNDLE_BYTES
+from pipeguard.config.organisation import read_part
 from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
 from pipeguard.errors import InputError
 from pipeguard.installation import require_extra
@@ -68,7 +69,7 @@ def bundle(file: str | None, *, new_key: str, show: str, out: str, **options: An
     if show:
         _show(show)
         return
-    require_extra("fleet", "keys of bundles", InputError)
+    require_extra("fleet", "bundles", InputError)
     try:
         if file:
             replace_file(out, _sign(file, **options).encode(), _READABLE)
@@ -90,19 +91,18 @@ def _sign(
     accept: Iterable[str],
 ) -> str:
     text = policy_text(file, PolicyScope.PROJECT)  # whoever may write it: the signer has read it
-    today = date.today()  # noqa: DTZ011  the user's own calendar
-    parse_policy(text, file, PolicyScope.ORGANISATION, now=0.0, today=today, check=check_actions)
+    parse_policy(text, file, PolicyScope.ORGANISATION, now=0.0, today=date.min, check=check_actions)
     private = _read_private(key)
     now = int(time())
-    claims: Fields = {"version": version, "iat": now, "policy": text, "after_expiry": after_expiry}
-    if expires:
-        claims["exp"] = now + int(parse_span(expires).total_seconds())
-    if approved:
-        claims["approved"] = [*_list_approved(approved)]
-    if accept:
-        claims["keys"] = [read_key_file(path) for path in accept]
-        if read_key(write_key(private)) not in map(read_key, claims["keys"]):
-            click.echo(f"Machines that adopt it accept nothing more that {key} signs.", err=True)
+    claims = {
+        "version": version,
+        "iat": now,
+        "exp": now + int(parse_span(expires).total_seconds()) if expires else None,
+        "policy": text,
+        "approved": [*_list_approved(approved)],
+        "keys": [read_key_file(path) for path in accept],
+        "after_expiry": after_expiry,
+    }
     return sign_bundle(claims, private)
 
 
@@ -111,8 +111,12 @@ def _list_approved(servers: Iterable[str]) -> Iterator[str]:
     with open_store() as store:
         for server in servers:
             launched = store.find_launch(server)
-            pins = [pin for pin in store.pins(server).values() if pin.is_reviewed]
-            found = [pin.approved_fingerprint for pin in pins if pin.approved_fingerprint]
+            pins = store.pins(server).values()
+            found = [
+                pin.approved_fingerprint
+                for pin in pins
+                if pin.is_reviewed and pin.approved_fingerprint
+            ]
             if not (launched and found):
                 raise InputError(f"no person has approved a definition of {server!r} here.")
             yield from (f"{launched} {fingerprint}" for fingerprint in found)
@@ -137,15 +141,14 @@ def _make_key(path: str) -> None:
 
     private = Ed25519PrivateKey.generate()
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    public = json.dumps(write_key(private), indent=2).encode()
+    public = json.dumps(write_key(private.public_key()), indent=2).encode()
     for name, content, mode in ((path, pem, OWNER_ONLY), (f"{path}.pub", public, _READABLE)):
-        with open(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
-            file.write(content)
+        Path(name).touch(mode, exist_ok=False)
+        Path(name).write_bytes(content)
 
 
 def _show(path: str) -> None:
-    kid, bundle = read_token(read(path, MAX_BUNDLE_BYTES, InputError)[0].decode("ascii", "replace"))
-    keys = [read_key(jwk)[0] for jwk in bundle.keys]
-    fields = {**bundle._asdict(), "kid": kid, "approved": sorted(bundle.approved), "keys": keys}
-    emit(fields, list_fields)
+    token = read(path, MAX_BUNDLE_BYTES, InputError)[0].decode("ascii", "replace")
+    read_token(token)
+    emit({**read_part(token, 0), **read_part(token, 1)}, list_fields)
     click.echo("Its signature was not verified.", err=True)

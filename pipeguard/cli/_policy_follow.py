@@ -20,7 +20,7 @@ from pipeguard.state.timestamps import second_text
 from pipeguard.unicode.display import visible, visible_lines
 
 _PAUSE_SECONDS = (45.0, 75.0)  # at random, so that an organisation's machines do not ask together
-_TIMES = ("issued", "expires", "fetched")
+_TIMES = ("iat", "exp", "expires", "fetched")
 _NEXT = "\n" + " " * 13
 _NONE = "this machine follows no organisation's policy."
 
@@ -67,23 +67,20 @@ def follow(url: str | None, *, key: str, **modes: bool) -> None:
         click.echo(_fetch())
 
 
-def _find(*, is_own: bool) -> Enrolment | None:
+def _find_own() -> Enrolment | None:
     """Find the enrolment here.
 
-    Args:
-        is_own: True if it has to be the user's own.
-
     Raises:
-        InputError: it is an administrator's instead.
+        InputError: it is an administrator's.
     """
     enrolment = find_enrolment()
-    if is_own and enrolment and enrolment.is_managed:
+    if enrolment and enrolment.is_managed:
         raise InputError(f"an administrator enrolled this machine: {enrolment.path} decides.")
     return enrolment
 
 
 def _enrol(url: str, key: str) -> None:
-    _find(is_own=True)
+    _find_own()
     person = Person.here()
     text = json.dumps({"url": url, "key": read_key_file(key)}, indent=2)
     enrol(text, lambda version: person.must_confirm(f"follow {visible(url)}, version {version}"))
@@ -91,14 +88,14 @@ def _enrol(url: str, key: str) -> None:
 
 
 def _leave() -> None:
-    if enrolment := _find(is_own=True):
+    if enrolment := _find_own():
         Person.here().must_confirm("leave the organisation's policy")
         leave(enrolment)
     click.echo(_NONE)
 
 
 def _fetch() -> str:
-    enrolment = _find(is_own=False)
+    enrolment = find_enrolment()
     if enrolment is None:
         raise PipeGuardError(_NONE)
     return f"version {refresh(enrolment)} of the organisation's policy is in force."
@@ -123,7 +120,7 @@ def _show_status() -> None:
     following = describe_following()
     if following is None:
         raise PipeGuardError(_NONE)
-    emit(following._asdict(), list_fields, code=0 if following.is_valid else 1)
+    emit(following._asdict(), list_fields, code=int(not following.is_valid))
 
 
 def list_fields(fields: Fields) -> Iterator[str]:
@@ -131,5 +128,5 @@ def list_fields(fields: Fields) -> Iterator[str]:
     for name, value in fields.items():
         shown = second_text(value) if value and name in _TIMES else value
         if shown:
-            parts = shown if isinstance(shown, list) else str(shown).splitlines()
+            parts = map(str, shown) if isinstance(shown, list) else str(shown).splitlines()
             yield f"{name.replace('_', ' '):<12} {visible_lines(_NEXT.join(parts))}"

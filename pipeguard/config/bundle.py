@@ -7,29 +7,29 @@ members, so nothing in it chooses how it is verified. What verifies is imported 
 from __future__ import annotations
 
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+import re
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pipeguard.config.organisation import MAX_BUNDLE_BYTES, Bundle, read_claims
-from pipeguard.errors import PolicyError, Refusal
-from pipeguard.firewall.protocol.json_values import JsonObject, as_object
-from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.config.enrolment import MAX_BUNDLE_BYTES
+from pipeguard.config.organisation import Bundle, read_claims, read_part
+from pipeguard.errors import PolicyError
 from pipeguard.installation import require_extra
 from pipeguard.records import NamedTuple
-from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from typing import Any
 
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import (
+        Ed25519PrivateKey,
+        Ed25519PublicKey,
+    )
 
 ALGORITHM = "EdDSA"
 TYPE = "pipeguard-policy+jwt"
-KEY_BYTES = 32
-SHOWN_CHARS = 60  # of a text in a bundle that is refused
 
 
 class BundleChain(NamedTuple):
@@ -39,72 +39,119 @@ class BundleChain(NamedTuple):
         keys: public keys that sign the next one, by their thumbprints.
         rotations: the bundles that changed which keys sign.
         token: the newest bundle that verifies.
-        kid: the thumbprint of the key that signed it; empty if it is not the newest of all.
-        bundle: its claims; None if it is not.
-        problem: why the newest does not verify; empty if it does.
+        kid: the thumbprint of the key that signed it; empty if there is a problem.
+        bundle: its claims; of version 0 if there is none.
+        problem: why the newest of all does not verify, or that there is none; empty if it does.
     """
 
-    keys: Mapping[str, bytes]
+    keys: Mapping[str, Ed25519PublicKey]
     rotations: tuple[str, ...] = ()
     token: str = ""
     kid: str = ""
-    bundle: Bundle | None = None
+    bundle: Bundle = Bundle()
     problem: str = "there is no bundle yet."
 
+    def extend(self, token: str) -> BundleChain:
+        """Verify one more bundle, or the newest one again.
 
-def encode(content: bytes) -> str:
-    """Write bytes in Base64url, without padding."""
-    return urlsafe_b64encode(content).rstrip(b"=").decode()
+        Raises:
+            PolicyError: it is refused.
+        """
+        from jwt import PyJWS, PyJWTError
+
+        if token == self.token and token:
+            return self._replace(problem="")
+        kid, bundle = read_token(token)
+        if kid not in self.keys:
+            raise PolicyError("its key is not one that may sign.")
+        try:
+            PyJWS().decode(token, self.keys[kid], [ALGORITHM])
+        except PyJWTError:
+            raise PolicyError("its signature is wrong.") from None
+        current = self.bundle.version
+        if bundle.version <= current:
+            raise PolicyError(f"its version {bundle.version} is not above {current}, now in force.")
+        keys = dict(map(read_key, bundle.keys)) or self.keys
+        changed = (token,) if keys.keys() != self.keys.keys() else ()
+        return BundleChain(keys, self.rotations + changed, token, kid, bundle, "")
 
 
-def decode(text: str) -> bytes:
-    """Read Base64url in its one canonical spelling.
+def verify_chain(tokens: Iterable[str], jwk: Mapping[str, object]) -> BundleChain:
+    """Verify bundles in the order in which they were accepted.
+
+    One that does not verify is skipped: an administrator may have written a newer key into the
+    enrolment since.
+
+    Args:
+        tokens: the bundles.
+        jwk: the key of the enrolment.
 
     Raises:
-        PolicyError: it has another.
+        PolicyError: the key is none.
     """
-    content = b""
-    with suppress(ValueError):
-        content = urlsafe_b64decode(f"{text}==")
-    if encode(content) != text:
-        raise PolicyError("it is truncated, or its Base64 is not canonical.")
-    return content
+    chain = BundleChain(dict([read_key(jwk)]))
+    for token in tokens:
+        try:
+            chain = chain.extend(token)
+        except PolicyError as error:
+            chain = chain._replace(kid="", problem=str(error))
+    return chain
 
 
-def read_key(jwk: Mapping[str, object]) -> tuple[str, bytes]:
-    """Read a public key (RFC 8037); return its thumbprint (RFC 7638) and its bytes.
+def read_token(token: str) -> tuple[str, Bundle]:
+    """Read a bundle without verifying it; return the thumbprint of its key, and its claims.
+
+    Raises:
+        PolicyError: it is not exactly in the form of a bundle.
+    """
+    if not re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+", token, re.ASCII):
+        raise PolicyError("it is not a signed bundle: one compact JWS.")
+    header = read_part(token, 0)
+    kid = str(header.get("kid"))
+    if header != {"alg": ALGORITHM, "kid": kid, "typ": TYPE}:
+        raise PolicyError("its header is not that of a bundle.")
+    return kid, read_claims(token)
+
+
+def read_key(jwk: Any) -> tuple[str, Ed25519PublicKey]:
+    """Read a public key, a JWK (RFC 8037) or its text; return its thumbprint and the key.
 
     Raises:
         PolicyError: it is a private key, or of another kind.
     """
-    if "d" in jwk:
-        raise PolicyError("it has a private key, which only its signer may have.")
-    key = decode(str(jwk.get("x", "")))
-    if (jwk.get("kty"), jwk.get("crv"), len(key)) != ("OKP", "Ed25519", KEY_BYTES):
-        raise PolicyError("its key is not an Ed25519 key.")
-    members = f'{{"crv":"Ed25519","kty":"OKP","x":"{encode(key)}"}}'
-    return encode(sha256(members.encode()).digest()), key
+    require_extra("fleet", "signatures", PolicyError)
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+    from jwt import PyJWTError
+    from jwt.algorithms import OKPAlgorithm
+
+    key: object = None
+    with suppress(PyJWTError, ValueError, TypeError, AttributeError, RecursionError):
+        key = OKPAlgorithm.from_jwk(jwk)
+    if not isinstance(key, Ed25519PublicKey):
+        raise PolicyError("its key is not a public Ed25519 key, as a JWK.")
+    return write_key(key)["kid"], key
 
 
-def read_key_file(path: str) -> JsonObject:
+def read_key_file(path: str) -> dict[str, str]:
     """Read a file with a public key as a JWK.
 
     Raises:
         PolicyError: it cannot be read, or is none.
     """
     try:
-        jwk = as_object(parse_json(Path(path).read_bytes()))
-        read_key(jwk)
-    except (OSError, Refusal, PolicyError) as error:
+        return write_key(read_key(Path(path).read_text("utf-8"))[1])
+    except (OSError, UnicodeDecodeError, PolicyError) as error:
         raise PolicyError(f"{path} is not a public key: {error}") from None
-    return jwk
 
 
-def write_key(private: Ed25519PrivateKey) -> dict[str, str]:
-    """Write the public half of a key as a JWK."""
-    key = private.public_key().public_bytes_raw()
-    jwk = {"kty": "OKP", "crv": "Ed25519", "x": encode(key)}
-    return {**jwk, "kid": read_key(jwk)[0], "alg": ALGORITHM, "use": "sig"}
+def write_key(key: Ed25519PublicKey) -> dict[str, str]:
+    """Write a public key as a JWK, with its thumbprint (RFC 7638) as `kid`."""
+    from jwt.algorithms import OKPAlgorithm
+    from jwt.utils import base64url_encode
+
+    jwk = OKPAlgorithm.to_jwk(key, as_dict=True)
+    members = json.dumps(jwk, sort_keys=True, separators=(",", ":"))
+    return {**jwk, "kid": base64url_encode(sha256(members.encode()).digest()).decode()}
 
 
 def sign_bundle(claims: Mapping[str, object], private: Ed25519PrivateKey) -> str:
@@ -115,77 +162,10 @@ def sign_bundle(claims: Mapping[str, object], private: Ed25519PrivateKey) -> str
     """
     from jwt import PyJWS
 
-    jwk = write_key(private)
+    jwk = write_key(private.public_key())
     header = {"kid": jwk["kid"], "typ": TYPE}
     token = PyJWS().encode(json.dumps(claims).encode(), private, ALGORITHM, header)
     if len(token) > MAX_BUNDLE_BYTES:
         raise PolicyError(f"the bundle is larger than {MAX_BUNDLE_BYTES} bytes.")
-    verify_bundle(token, dict([read_key(jwk)]))
+    verify_chain((), jwk).extend(token)
     return token
-
-
-def read_token(token: str) -> tuple[str, Bundle]:
-    """Read a bundle without verifying it; return the thumbprint of its key, and its claims.
-
-    Raises:
-        PolicyError: it is not exactly in the form of a bundle.
-    """
-    parts = [decode(part) for part in token.split(".")]
-    if len(parts) != 3:
-        raise PolicyError("it is not a signed bundle: one compact JWS.")
-    try:
-        header, _ = (as_object(parse_json(part)) for part in parts[:2])
-    except Refusal as refusal:
-        reason = refusal.rule.partition(".")[2]
-        raise PolicyError(f"it is not strict JSON ({reason}).") from None
-    right = {"alg": ALGORITHM, "typ": TYPE, "kid": str(header.get("kid"))}
-    for name in sorted(header.keys() | right.keys()):
-        if header.get(name) != right.get(name):
-            raise PolicyError(f"its header has a wrong `{show(name, SHOWN_CHARS)}`, or lacks it.")
-    bundle = read_claims(token)
-    for jwk in bundle.keys:
-        read_key(jwk)
-    return right["kid"], bundle
-
-
-def verify_bundle(token: str, keys: Mapping[str, bytes]) -> tuple[str, Bundle]:
-    """Read a bundle as `read_token`, and verify its signature with one of these keys.
-
-    Raises:
-        PolicyError: it is refused.
-    """
-    require_extra("fleet", "signatures", PolicyError)
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from jwt import PyJWS, PyJWTError
-
-    kid, bundle = read_token(token)
-    if kid not in keys:
-        raise PolicyError(f"its key {show(kid, SHOWN_CHARS)} is not one that may sign.")
-    try:
-        PyJWS().decode(token, Ed25519PublicKey.from_public_bytes(keys[kid]), [ALGORITHM])
-    except PyJWTError:
-        raise PolicyError("its signature is wrong.") from None
-    return kid, bundle
-
-
-def verify_chain(tokens: Iterable[str], keys: Mapping[str, bytes]) -> BundleChain:
-    """Verify bundles in the order in which they were accepted.
-
-    One that does not verify is skipped: an administrator may have written a newer key into the
-    enrolment since. The newest must verify.
-
-    Args:
-        tokens: the bundles.
-        keys: of the enrolment, by their thumbprints.
-    """
-    chain = BundleChain(keys)
-    for token in tokens:
-        try:
-            kid, bundle = verify_bundle(token, chain.keys)
-        except PolicyError as error:
-            chain = chain._replace(kid="", bundle=None, problem=str(error))
-            continue
-        following = dict(map(read_key, bundle.keys)) or chain.keys
-        changed = (token,) if following != chain.keys else ()
-        chain = BundleChain(following, chain.rotations + changed, token, kid, bundle, "")
-    return chain

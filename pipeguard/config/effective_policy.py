@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.config.enrolment import (
-    Enrolment,
     find_enrolment,
     find_machine_policy,
     machine_policy_path,
@@ -115,20 +114,18 @@ def read_sources(
     choices = [choice.value for choice in Trust]
     if trust is not None and trust not in choices:
         raise PolicyError(f"--trust {trust}: choose from {', '.join(choices)}.")
+    enrolment = find_enrolment()
     paths = {
         PolicyScope.USER: options.values.get("--policy") or user_policy_path(),
         PolicyScope.PROJECT: project_policy_path(),
         PolicyScope.MACHINE: find_machine_policy(),
+        PolicyScope.ORGANISATION: enrolment and enrolment.path,
     }
-    enrolment = find_enrolment()
-    read = dict[PolicyScope, PolicyFile | PolicyError]()
-    if enrolment or any(paths.values()):
-        now, today = _find_now()
-        for scope, path in paths.items():
-            if path is not None and scope in scopes:
-                read[scope] = _read_file(path, scope, now=now, today=today, check=check)
-        if enrolment and PolicyScope.ORGANISATION in scopes:
-            read[PolicyScope.ORGANISATION] = _read_bundle(enrolment, now=now, today=today)
+    read = {
+        scope: _read_file(path, scope, check)
+        for scope, path in paths.items()
+        if path and scope in scopes
+    }
     user = read.get(PolicyScope.USER, PolicyFile())
     if isinstance(user, PolicyFile) and PolicyScope.USER in scopes:
         if trust is not None:
@@ -150,27 +147,16 @@ def _find_now() -> tuple[float, datetime.date]:
 
 
 def _read_file(
-    path: str,
-    scope: PolicyScope,
-    *,
-    now: float,
-    today: datetime.date,
-    check: Callable[[YamlEntry], None] | None,
+    path: str, scope: PolicyScope, check: Callable[[YamlEntry], None] | None
 ) -> PolicyFile | PolicyError:
     try:
+        if scope is PolicyScope.ORGANISATION and (enrolment := find_enrolment()):
+            from pipeguard.config.organisation import read_bundle
+
+            return read_bundle(enrolment).to_file()
+        now, today = _find_now()
         text = policy_text(path, scope)
         return parse_policy(text, path, scope, now=now, today=today, check=check)
-    except PolicyError as error:
-        return error
-
-
-def _read_bundle(
-    enrolment: Enrolment, *, now: float, today: datetime.date
-) -> PolicyFile | PolicyError:
-    from pipeguard.config.organisation import read_bundle
-
-    try:
-        return read_bundle(enrolment).to_file(now=now, today=today)
     except PolicyError as error:
         return error
 

@@ -14,6 +14,8 @@ from pipeguard.records import NamedTuple
 
 FOLLOW_FILE = "follow.yaml"
 BUNDLES_FILE = "bundles.jws"
+MAX_BUNDLE_BYTES = 4 * 2**20
+MAX_BUNDLES_BYTES = 4 * MAX_BUNDLE_BYTES  # of the file: the newest, and those that changed keys
 
 
 class Enrolment(NamedTuple):
@@ -36,17 +38,15 @@ class Enrolment(NamedTuple):
         """The path of a file in the same folder."""
         return os.path.join(os.path.dirname(self.path), name)
 
-    def read(self, path: str, limit_bytes: int) -> str:
-        """Read one of its files.
+    def read(self, name: str) -> str:
+        """Read a file in the same folder.
 
         Raises:
             PolicyError: it cannot be read, or somebody else could have written it.
         """
         owner = Trusted.ADMINISTRATOR if self.is_managed else Trusted.OWN_GROUP
-        try:
-            return read_own(path, limit_bytes, PolicyError, trusted=owner).decode("utf-8")
-        except UnicodeDecodeError:
-            raise PolicyError(f"{path} is not UTF-8.") from None
+        content = read_own(self.beside(name), MAX_BUNDLES_BYTES, PolicyError, trusted=owner)
+        return content.decode("utf-8", "replace")
 
 
 def machine_policy_path() -> str:

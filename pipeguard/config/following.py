@@ -6,37 +6,29 @@ fetch, which they do not. One process at a time does so. What is refused changes
 
 from __future__ import annotations
 
-import json
 import os
+import re
 from contextlib import contextmanager, suppress
-from hashlib import sha256
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import time
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
-
-import yaml
 
 from pipeguard.config.atomic_write import OWNER_ONLY, lock_file, replace_file
-from pipeguard.config.bundle import BundleChain, read_key, verify_bundle, verify_chain
+from pipeguard.config.bundle import BundleChain, verify_chain
 from pipeguard.config.directories import config_folder
 from pipeguard.config.enrolment import (
     BUNDLES_FILE,
     FOLLOW_FILE,
-    Enrolment,
-    find_enrolment,
-    is_there,
-)
-from pipeguard.config.organisation import (
     MAX_BUNDLE_BYTES,
     MAX_BUNDLES_BYTES,
-    Bundle,
-    read_bundle,
+    Enrolment,
+    find_enrolment,
 )
+from pipeguard.config.organisation import read_bundle, read_lines
 from pipeguard.config.policy_file import DAY_SECONDS
-from pipeguard.detect.checks.addresses import is_loopback
+from pipeguard.config.strict_yaml import Document
 from pipeguard.errors import PipeGuardError, PolicyError
-from pipeguard.installation import require_extra
 from pipeguard.records import NamedTuple
 from pipeguard.unicode.display import show
 
@@ -45,13 +37,18 @@ if TYPE_CHECKING:
 
     from httpx2 import Response
 
-NOTE_FILE = "follow-state.json"
+NOTE_FILE = "follow-problem.txt"
 LOCK_FILE = "follow.lock"
-FILES = (BUNDLES_FILE, NOTE_FILE, FOLLOW_FILE)  # the last one says that there are the others
+FILES = (NOTE_FILE, BUNDLES_FILE, FOLLOW_FILE)  # the last one says that there are the others
 FETCH_SECONDS = 10.0  # for all of a fetch
 SHOWN_CHARS = 500  # of a problem
-MAX_FILE_BYTES = 64 * 1024  # of an enrolment, or of the note
+# A link in the lock's place is not followed, and nobody waits for the writer of a pipe.
+_LOCK_FLAGS = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _READABLE = 0o644
+_URL = r"(https://[^/@?#\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?)(/\S*)?"
+# Of the bundle that this process fetched last, by its URL and text. In a file, an agent could
+# change it, and so keep newer bundles away.
+_ETAG = dict[tuple[str, str], str]()
 
 
 class Following(NamedTuple):
@@ -85,65 +82,50 @@ class Following(NamedTuple):
         return f"{whose}, is in force." if not self.problem else f"{whose}: {self.problem}"
 
 
-class _Note(NamedTuple):
-    """The outcome of the last fetch: an ETag, the digest of the bundle it names, and the error."""
-
-    etag: str = ""
-    digest: str = ""
-    problem: str = ""
-
-
-def parse_follow(text: str, source: str) -> tuple[str, dict[str, bytes]]:
-    """Read an enrolment: the URL, and the public key by its thumbprint.
+def parse_follow(text: str, source: str) -> tuple[str, dict[str, str | None]]:
+    """Read an enrolment: the URL, and the members of the public key, a JWK.
 
     Raises:
         PolicyError: it is invalid, or the URL is not one that bundles are fetched from.
     """
-    try:
-        fields = yaml.safe_load(text)
-        url = str(fields["url"])
-        host = urlsplit(url).hostname or ""
-        keys = dict([read_key(fields["key"])])
-    except PolicyError as error:
-        raise PolicyError(f"{source}: {error}") from None
-    except (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
-        raise PolicyError(f"{source} does not have a `url`, and a `key` that is a JWK.") from None
-    if not host or "@" in url or not (url.startswith("https:") or is_loopback(host)):
+    document = Document(text, source)
+    if document.root is None:
+        raise PolicyError(f"{source} is empty.")
+    fields = document.root.fields(("url", "key"), required=("url", "key"))
+    document.finish()
+    url = fields["url"].text() or ""
+    jwk = fields["key"].known_fields(("kty", "crv", "x", "d"))
+    key = {name: entry.text() for name, entry in jwk.items()}
+    document.finish()
+    if not re.fullmatch(_URL, url):
         raise PolicyError(f"{source}: its `url` is neither https without a user, nor loopback.")
-    return url, keys
+    return url, key
 
 
 async def _fetch(url: str, etag: str) -> tuple[str, str] | None:
     """Fetch a bundle and its ETag; None if it is still the one that an earlier ETag names.
 
-    A proxy of the environment is used, except to this machine; TLS ends at the server.
-
     Raises:
         PolicyError: the server cannot be reached, or answers with something else.
     """
     import asyncio
-    import ssl
 
     import httpx2
-    import truststore
 
-    host = urlsplit(url).hostname or ""
     headers = {"Accept-Encoding": "identity", **({"If-None-Match": etag} if etag else {})}
-    context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    uses_proxy = not is_loopback(host)
     try:
         async with (
             asyncio.timeout(FETCH_SECONDS),
-            httpx2.AsyncClient(verify=context, trust_env=uses_proxy) as client,
-            client.stream("GET", url, headers=headers, timeout=FETCH_SECONDS) as answer,
+            httpx2.AsyncClient(headers=headers, timeout=FETCH_SECONDS) as client,
+            client.stream("GET", url) as answer,
         ):
             if answer.status_code == 304 and etag:
                 return None
-            named = answer.headers.get("ETag", "").encode("ascii", "ignore").decode()
-            return await _read_answer(answer), named
-    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ImportError) as error:
-        why = str(error) or type(error).__name__
-        raise PolicyError(f"{host} gave no bundle in {FETCH_SECONDS:g} s: {why}.") from None
+            named = answer.headers.get("ETag", "")
+            return await _read_answer(answer), named if named.isascii() else ""
+    except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ExceptionGroup) as error:
+        why = str(error).rstrip(".") or f"it takes longer than {FETCH_SECONDS:g} s"
+        raise PolicyError(f"{url.partition('?')[0]} gave no bundle: {why}.") from None
 
 
 async def _read_answer(answer: Response) -> str:
@@ -186,8 +168,8 @@ def leave(enrolment: Enrolment) -> None:
         PipeGuardError: a file cannot be removed.
     """
     with _write_alone(enrolment):
-        for name in filter(os.path.exists, map(enrolment.beside, reversed(FILES))):
-            os.unlink(name)
+        for name in reversed(FILES):
+            Path(enrolment.beside(name)).unlink(missing_ok=True)
 
 
 def refresh(enrolment: Enrolment) -> int:
@@ -199,21 +181,21 @@ def refresh(enrolment: Enrolment) -> int:
     """
     import asyncio
 
-    require_extra("fleet", "bundles", PolicyError)
     with _write_alone(enrolment):
-        before = _read_note(enrolment)[0]
         try:
-            url, chain = _load(enrolment)
-            is_known = chain.bundle and before.digest == _find_digest(url, chain)
-            fetched = asyncio.run(_fetch(url, before.etag if is_known else ""))
-            token, etag = fetched or (chain.token, before.etag)
-            chain = _adopt(enrolment, chain, token)
+            url, key = parse_follow(enrolment.read(FOLLOW_FILE), enrolment.path)
+            chain = verify_chain(read_lines(enrolment), key)
+            etag = _ETAG.get((url, chain.token), "")
+            token, etag = asyncio.run(_fetch(url, etag)) or (chain.token, etag)
+            version = _adopt(enrolment, chain, token)
         except PolicyError as error:
             problem = _in_one_line(error)
-            _write_note(enrolment, before._replace(problem=problem), before)
+            _write(enrolment, NOTE_FILE, problem)
             raise PipeGuardError(problem) from None
-        _write_note(enrolment, _Note(etag, _find_digest(url, chain)), before)
-    return chain.bundle.version if chain.bundle else 0
+        _write(enrolment, NOTE_FILE, "")
+        _ETAG.clear()
+        _ETAG[url, token] = etag
+    return version
 
 
 @contextmanager
@@ -226,71 +208,44 @@ def _write_alone(enrolment: Enrolment) -> Iterator[None]:
     folder = os.path.dirname(enrolment.path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        with open(os.open(enrolment.beside(LOCK_FILE), os.O_CREAT, OWNER_ONLY)) as lock:
+        with open(os.open(enrolment.beside(LOCK_FILE), _LOCK_FLAGS, OWNER_ONLY)) as lock:
             lock_file(lock.fileno())
             yield
     except OSError as error:
-        raise PipeGuardError(f"nothing in {folder} can be written: {error.strerror}.") from None
+        who = " Only an administrator fetches it." if enrolment.is_managed else ""
+        why = f"nothing in {folder} can be written: {error.strerror}.{who}"
+        raise PipeGuardError(why) from None
 
 
-def _load(enrolment: Enrolment) -> tuple[str, BundleChain]:
-    url, keys = parse_follow(enrolment.read(enrolment.path, MAX_FILE_BYTES), enrolment.path)
-    lines = list[str]()
-    if is_there(enrolment.bundles_path):
-        lines = enrolment.read(enrolment.bundles_path, MAX_BUNDLES_BYTES).splitlines()
-    return url, verify_chain(lines, keys)
-
-
-def _adopt(enrolment: Enrolment, chain: BundleChain, token: str) -> BundleChain:
-    """Put a bundle in force, unless it is already; return the chain that ends with it.
+def _adopt(enrolment: Enrolment, chain: BundleChain, token: str) -> int:
+    """Put a bundle in force, unless it is already; return its version.
 
     Raises:
         PolicyError: it is refused.
     """
-    import datetime
-
-    if chain.bundle and token == chain.token:
-        return chain
-    bundle = verify_bundle(token, chain.keys)[1]
-    current = chain.bundle.version if chain.bundle else 0
-    if bundle.version < current:
-        raise PolicyError(f"its version {bundle.version} is lower than {current}, now in force.")
-    if bundle.version == current:
-        raise PolicyError(f"its version {current} is in force already, with other words.")
+    bundle = chain.extend(token).bundle
     if bundle.has_ended(time()):
         raise PolicyError("it has expired, or the clock of this machine was set back.")
-    bundle.to_file(now=0.0, today=datetime.date.today())  # noqa: DTZ011  the user's own calendar
-    content = "\n".join((*chain.rotations, token, ""))
-    if len(content) > MAX_BUNDLES_BYTES:
-        raise PolicyError("there is no room for it behind the bundles that changed keys.")
-    _write(enrolment, BUNDLES_FILE, content)
-    return verify_chain([token], chain.keys)
+    bundle.to_file()
+    if token != chain.token or chain.problem:
+        lines = dict.fromkeys((*chain.rotations, token, ""))  # the newest may be among the others
+        content = "\n".join(lines)
+        if len(content) > MAX_BUNDLES_BYTES:
+            raise PolicyError("there is no room for it behind the bundles that changed keys.")
+        _write(enrolment, BUNDLES_FILE, content)
+    return bundle.version
 
 
 def _write(enrolment: Enrolment, name: str, content: str) -> None:
-    mode = _READABLE if enrolment.is_managed else OWNER_ONLY
-    replace_file(enrolment.beside(name), content.encode(), mode)
+    replace_file(enrolment.beside(name), content.encode(), _READABLE)
 
 
-def _find_digest(url: str, chain: BundleChain) -> str:
-    return sha256(f"{url}\n{chain.token}".encode()).hexdigest()
-
-
-def _read_note(enrolment: Enrolment) -> tuple[_Note, float]:
-    """The note of the last fetch, and its time in seconds since 1970; empty and 0 without one."""
+def _read_note(enrolment: Enrolment) -> tuple[str, float]:
+    """The error of the last fetch, and its time in seconds since 1970; empty and 0 without one."""
     path = enrolment.beside(NOTE_FILE)
-    with suppress(PolicyError, OSError, ValueError, TypeError, RecursionError):
-        note = _Note(*map(str, json.loads(enrolment.read(path, MAX_FILE_BYTES))))
-        return note, os.stat(path).st_mtime
-    return _Note(), 0.0
-
-
-def _write_note(enrolment: Enrolment, note: _Note, before: _Note) -> None:
-    """Note a fetch; if its outcome is as before, only the file's time changes."""
-    if note == before:
-        os.utime(enrolment.beside(NOTE_FILE))
-    else:
-        _write(enrolment, NOTE_FILE, json.dumps(note))
+    with suppress(PolicyError, OSError):
+        return _in_one_line(enrolment.read(NOTE_FILE)), os.stat(path).st_mtime
+    return "", 0.0
 
 
 def describe_following() -> Following | None:
@@ -298,35 +253,31 @@ def describe_following() -> Following | None:
     enrolment = find_enrolment()
     if enrolment is None:
         return None
-    note, fetched = _read_note(enrolment)
+    problem, fetched = _read_note(enrolment)
     following = Following("", enrolment.is_managed, fetched=fetched)
     try:
-        url, chain = _load(enrolment)
-        following = following._replace(url=url.partition("?")[0], kid=chain.kid)
+        url, key = parse_follow(enrolment.read(FOLLOW_FILE), enrolment.path)
+        following = following._replace(url=url.partition("?")[0])
         bundle = read_bundle(enrolment)
+        following = following._replace(version=bundle.version, expires=bundle.exp)
+        chain = verify_chain(read_lines(enrolment), key)
     except PolicyError as error:
         return following._replace(problem=_in_one_line(error))
-    return following._replace(
-        version=bundle.version,
-        expires=bundle.expires,
-        is_valid=bool(chain.bundle) and not bundle.has_ended(time()),
-        problem=_find_problem(chain, bundle, note, fetched),
-    )
-
-
-def _find_problem(chain: BundleChain, bundle: Bundle, note: _Note, fetched: float) -> str:
+    has_ended = bundle.has_ended(time())
     if chain.problem:
-        return f"version {bundle.version} does not verify: {chain.problem}"
-    if bundle.has_ended(time()):
-        end = "no server starts" if bundle.blocks_after else "it stays in force"
-        return f"it has expired, or the clock of this machine was set back: {end}."
-    if note.problem:
-        return f"the last fetch failed: {note.problem}"
-    if fetched > time() + DAY_SECONDS:
-        return "the clock of this machine was set back since the last fetch."
-    is_late = time() - fetched > DAY_SECONDS
-    return "the last fetch was more than a day ago." if is_late else ""
+        problem = f"version {bundle.version} does not verify: {chain.problem}"
+    elif has_ended:
+        end = "no server starts" if bundle.after_expiry == "block" else "it stays in force"
+        problem = f"it has expired, or the clock of this machine was set back: {end}."
+    elif problem:
+        problem = f"the last fetch failed: {problem}"
+    elif fetched > time() + DAY_SECONDS:
+        problem = "the clock of this machine was set back since the last fetch."
+    elif time() - fetched > DAY_SECONDS:
+        problem = "the last fetch was more than a day ago."
+    is_valid = not (chain.problem or has_ended)
+    return following._replace(kid=chain.kid, is_valid=is_valid, problem=problem)
 
 
-def _in_one_line(error: Exception) -> str:
-    return show(" ".join(str(error).split()), SHOWN_CHARS)
+def _in_one_line(text: object) -> str:
+    return show(" ".join(str(text).split()), SHOWN_CHARS)

@@ -124,7 +124,7 @@ def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
     """
     enrolment = find_enrolment()
     if scope is PolicyScope.ORGANISATION and enrolment is not None:
-        return read_bundle(enrolment).to_file(now=monotonic(), today=today())
+        return read_bundle(enrolment).to_file()
     text = policy_text(file, scope)
     check = _check_own if scope is PolicyScope.USER else check_actions
     return parse_policy(text, file, scope, now=monotonic(), today=today(), check=check)

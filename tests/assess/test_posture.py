@@ -61,9 +61,8 @@ def test_a_row_says_what_changed_and_warns_of_what_went_back(
         file.write_text(json.dumps({"mcpServers": servers}))
         look(monkeypatch, None)
     first, second, third = notes()[5:]
-    assert first == "allow: nothing went back"
+    assert (first, third) == ("allow: nothing went back", "warn: guarded was 1 before")
     assert "the record of a, elsewhere" in second
-    assert third == "warn: guarded was 1 before"
     with open_store(store_path()) as store:
         last = [*rows(store, AuditFilter(rule="audit.posture"))][5]
     found = parse_findings(last.entry)[0]

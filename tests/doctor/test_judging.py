@@ -12,8 +12,8 @@ from pipeguard.clients.machine import Machine
 from pipeguard.doctor import judging
 from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.rulebook.packs import PackFile
+from tests.bundles import enrol, make_token
 from tests.doctor.examined import Person
-from tests.enrolment import enrol, make_token
 from tests.snapshot import Snapshot
 
 BLOCKED = (

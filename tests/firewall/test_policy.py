@@ -170,13 +170,6 @@ def test_a_layer_without_defaults_asks_for_nothing() -> None:
     assert Layer(defaults=False).decide(subject(), 0.0) == (Action.ALLOW, "no entry")
 
 
-def test_an_entry_of_another_policy_names_it() -> None:
-    entry = (ActionEntry(Selector(), Action.BLOCK),)
-    of_organisation = Layer(entry, defaults=False, origin="the organisation's policy")
-    told = Policy(layers=(Layer(defaults=False), of_organisation)).decide(subject(), 0.0)
-    assert told == (Action.BLOCK, "entry 1 of `actions` in the organisation's policy")
-
-
 def test_a_server_that_launches_nothing_known_is_stopped_too() -> None:
     policy = Policy(layers=(Layer(servers_block=("*",)),))
     assert policy.explain_stop(()) == "code may not run: the policy does not allow it"

@@ -27,7 +27,7 @@ from pipeguard.firewall.policy import (
 from pipeguard.rulebook.policy_rules import read_sources
 from pipeguard.runtime import policy_watch
 from pipeguard.runtime.policy_watch import PolicyWatch, loosens
-from tests.enrolment import enrol, make_token
+from tests.bundles import enrol, make_token
 
 TARGET = PolicyTarget("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
 EXCEPTION = "exceptions: [{rule: secrets.jwt, server: demo, why: w}]\n"
@@ -263,8 +263,7 @@ def test_a_bundle_is_followed_whatever_the_users_file_has(path: Path, own: Path)
     stops = [policy.explain_stop(("npm x",)) for policy in adopted]
     why = "npm x may not run: the organisation's policy{} does not allow it"
     assert stops == [why.format(""), why.format(", which has expired,"), ""]
-    assert [policy.trust for policy in adopted] == [Trust.FIRST_USE] * 3
-    assert adopted[0].limits.ask_seconds == 9.0
+    assert (adopted[0].trust, adopted[0].limits.ask_seconds) == (Trust.FIRST_USE, 9.0)
     assert [level for level, *_ in log.lines].count("error") == 2
 
 

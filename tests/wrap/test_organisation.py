@@ -8,7 +8,7 @@ import pytest
 from pipeguard.firewall.pins.fingerprint import fingerprint
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.store import open_store
-from tests.enrolment import enrol, make_token
+from tests.bundles import enrol, make_token
 from tests.gateway.served import ACTOR, ServedAt, actor, text_of, write_servers
 from tests.launch.processes import until
 from tests.wrap import server
