@@ -122,12 +122,12 @@ def check(file: str | None, *, project: bool) -> None:
     project = project or (file is not None and Path(file).name == PROJECT_FILE)
     scope = PolicyScope.PROJECT if project else PolicyScope.USER
     try:
-        report = read_policies(find_policies(Path.cwd()) if file is None else {scope: file})
+        report = read_policies(find_policies() if file is None else {scope: file})
     except PolicyError as error:
         if wants_json():
             emit({"errors": str(error).splitlines()}, str)
         raise
-    isolated = [entry.server for _, read in report.files.values() for entry in read.isolate]
+    isolated = [entry.server for read in report.files.values() for entry in read.isolate]
     settings = {**describe_policy(report.policy), "isolate": isolated}
     files = [{"path": path, "notes": noted} for path, noted in report.notes.items()]
     emit({"files": files, "policy": settings}, _lines)

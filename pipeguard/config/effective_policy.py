@@ -122,7 +122,7 @@ def read_sources(
         PolicyScope.ORGANISATION: enrolment and enrolment.path,
     }
     read = {
-        scope: _read_file(path, scope, check)
+        scope: read_source(path, scope, check)
         for scope, path in paths.items()
         if path and scope in scopes
     }
@@ -146,9 +146,10 @@ def _find_now() -> tuple[float, datetime.date]:
     return monotonic() - (moment.timestamp() - find_beginning(today)), today
 
 
-def _read_file(
+def read_source(
     path: str, scope: PolicyScope, check: Callable[[YamlEntry], None] | None
 ) -> PolicyFile | PolicyError:
+    """The policy of one source, or the error in it; of an organisation, the bundle in force."""
     try:
         if scope is PolicyScope.ORGANISATION and (enrolment := find_enrolment()):
             from pipeguard.config.organisation import read_bundle

@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.effective_policy import combine_sources
+from pipeguard.config.effective_policy import combine_sources, read_source
 from pipeguard.config.enrolment import find_enrolment, find_machine_policy
-from pipeguard.config.organisation import read_bundle
-from pipeguard.config.policy_file import (
-    PolicyFile,
-    PolicyScope,
-    parse_policy,
-    policy_text,
-    show_size,
-)
+from pipeguard.config.policy_file import PolicyFile, PolicyScope, show_size
 from pipeguard.config.user_policy import project_policy_path, user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action
@@ -24,11 +16,9 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook.policy_rules import check_actions, describe_missing
 from pipeguard.state.review import tool_states
 from pipeguard.state.store import open_existing_store
-from pipeguard.state.timestamps import today
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from pipeguard.config.strict_yaml import YamlEntry
 
@@ -37,11 +27,6 @@ _FIELDS = {  # of a file, by the names of `describe_policy`
     "mode": "mode",
     "trust": "trust",
     "drift_allowed": "drift_allow",
-    "frame_limit": "frame_bytes",
-    "pending_limit": "pending",
-    "notifications": "notifications",
-    "timeout": "timeout_seconds",
-    "ask": "ask_seconds",
     "audit_kept": "audit_keep_days",
     "without_audit": "stop_without_audit",
 }
@@ -62,18 +47,18 @@ class PolicyReport(NamedTuple):
     """The policy files and the resulting policy.
 
     Attributes:
-        files: the existing files by scope, each with its path.
+        files: by scope.
         notes: by path, settings that are valid but may be mistakes.
-        policy: the policy of both files.
+        policy: of all files.
     """
 
-    files: dict[PolicyScope, tuple[str, PolicyFile]]
+    files: dict[PolicyScope, PolicyFile]
     notes: dict[str, list[str]]
     policy: Policy
 
     def find_source(self, key: str) -> PolicyScope | None:
         """The file that a setting of `describe_policy` comes from; None for a default."""
-        files = {scope: file for scope, (_, file) in self.files.items()}
+        files = self.files
         applied = describe_policy(self.policy)[key]
         for scope in reversed(files):
             others = combine_sources({each: files[each] for each in files if each is not scope})
@@ -84,12 +69,12 @@ class PolicyReport(NamedTuple):
         return PolicyScope.USER if is_written or not is_usual else None
 
 
-def find_policies(folder: Path) -> dict[PolicyScope, str | None]:
-    """The policy files that apply to a folder: that of each source which has one."""
+def find_policies() -> dict[PolicyScope, str | None]:
+    """The policy files that apply in this folder: that of each source which has one."""
     enrolment = find_enrolment()
     return {
         PolicyScope.USER: user_policy_path(),
-        PolicyScope.PROJECT: project_policy_path(str(folder)),
+        PolicyScope.PROJECT: project_policy_path(),
         PolicyScope.MACHINE: find_machine_policy(),
         PolicyScope.ORGANISATION: enrolment.bundles_path if enrolment else None,
     }
@@ -101,19 +86,18 @@ def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
     Raises:
         PolicyError: at least one is invalid; the message lists every error in all of them.
     """
-    parsed = dict[PolicyScope, tuple[str, PolicyFile]]()
+    parsed = dict[PolicyScope, PolicyFile]()
     errors = list[str]()
-    for scope, found in files.items():
-        if found is not None:
+    for scope, path in files.items():
+        if path is not None:
             try:
-                parsed[scope] = (found, read_policy(found, scope))
+                parsed[scope] = read_policy(path, scope)
             except PolicyError as error:
                 errors.append(str(error))
     if errors:
         raise PolicyError("\n".join(errors))
-    notes = {path: list_notes(policy_file) for path, policy_file in parsed.values()}
-    policy = combine_sources({scope: file for scope, (_, file) in parsed.items()})
-    return PolicyReport(parsed, notes, policy)
+    notes = {path: list_notes(parsed[scope]) for scope, path in files.items() if path is not None}
+    return PolicyReport(parsed, notes, combine_sources(parsed))
 
 
 def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
@@ -122,12 +106,10 @@ def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
     Raises:
         PolicyError: it is invalid.
     """
-    enrolment = find_enrolment()
-    if scope is PolicyScope.ORGANISATION and enrolment is not None:
-        return read_bundle(enrolment).to_file()
-    text = policy_text(file, scope)
-    check = _check_own if scope is PolicyScope.USER else check_actions
-    return parse_policy(text, file, scope, now=monotonic(), today=today(), check=check)
+    read = read_source(file, scope, _check_own if scope is PolicyScope.USER else check_actions)
+    if isinstance(read, PolicyError):
+        raise read
+    return read
 
 
 def _check_own(root: YamlEntry) -> None:

@@ -1,7 +1,6 @@
 """The policy that applies: the source of each setting, exceptions, and trials of changes."""
 
 from hashlib import sha256
-from pathlib import Path
 
 from aiohttp import web
 from markupsafe import Markup
@@ -67,15 +66,15 @@ async def _policy(request: Request) -> Response:
 def _find(store: Store) -> dict[str, object]:
     """Collect the page's content; if files are invalid, only their errors."""
     path = own_policy_path()
-    files = find_policies(Path.cwd())
+    files = find_policies()
     try:
         report = read_policies(files)
     except PolicyError as error:
         return {"error": str(error)}
     other = Mode.ENFORCE if report.policy.mode is Mode.OBSERVE else Mode.OBSERVE
     following = describe_following()
-    forcing = [each for each, (_, file) in report.files.items() if file.mode is not None]
-    forced = [SOURCES[each] for each in forcing if each is not PolicyScope.USER]
+    others = {each: file for each, file in report.files.items() if each is not PolicyScope.USER}
+    forced = [SOURCES[each] for each, file in others.items() if file.mode is not None]
     return {
         "path": path,
         "error": "",
