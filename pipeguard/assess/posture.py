@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeguard.assess.checks.guarded import records_elsewhere
 from pipeguard.clients.entries import GuardState, read_config
@@ -18,15 +18,12 @@ from pipeguard.clients.rewrite import GuardOptions, judge
 from pipeguard.config.enrolment import find_machine_policy
 from pipeguard.config.following import Following, describe_following
 from pipeguard.errors import StateError
-from pipeguard.gateway.discovery import describe_mistakes, usual_file
+from pipeguard.gateway.discovery import describe_mistakes
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, parse_findings, rows
-from pipeguard.state.store import open_store
+from pipeguard.state.store import Store, open_store
 from pipeguard.state.timestamps import from_utc_text, now_text
 from pipeguard.unicode.display import show
 from pipeguard.version import VERSION
-
-if TYPE_CHECKING:
-    from pipeguard.state.store import Store
 
 RULE = "audit.posture"
 DAY_SECONDS = 86_400
@@ -60,8 +57,8 @@ def count_servers() -> tuple[list[dict[str, Any]], list[str]]:
                 unread.append(f"{config.path}: the record of {server.name}, elsewhere if anywhere")
             if column := _COLUMNS.get(judge(server, options).state):
                 counts.setdefault(server.client, row)[column] += 1
-    if mistakes := describe_mistakes(usual_file()):
-        unread.append(" ".join(mistakes.split()))
+    if mistakes := describe_mistakes():
+        unread.append(mistakes)
     return [counts[client] for client in sorted(counts)], unread
 
 

@@ -18,7 +18,7 @@ from pipeguard.version import VERSION
 def clients(machine: Machine) -> Iterable[Diagnosis]:
     """Check that the guards in clients' files start, and count the unguarded servers."""
     from pipeguard.auth.store import has_login
-    from pipeguard.gateway.discovery import describe_mistakes, usual_file
+    from pipeguard.gateway.discovery import describe_mistakes
 
     configs = [read_config(file) for file in find(machine)]
     options = GuardOptions(is_logged_in=has_login)
@@ -28,8 +28,8 @@ def clients(machine: Machine) -> Iterable[Diagnosis]:
     for config in configs:
         if config.problem:
             yield note(f"{config.path}: {config.problem}", "Fix the file in its client.")
-    if mistakes := describe_mistakes(usual_file()):
-        yield wrong(" ".join(mistakes.split()), "pipeguard serve --check")
+    if mistakes := describe_mistakes():
+        yield wrong(mistakes, "pipeguard serve --check")
     for server, _ in judged:
         if server.guard is not None and server.guard.is_stale:
             gone = f"is started by {server.guard.launcher[0]}, which does not exist"

@@ -196,7 +196,11 @@ class Catalog:
         """
         tools = [tool for listed in self._tools.values() for tool in listed]
         tools.sort(
-            key=lambda tool: (tool.server in self._unprefixed, tool.server, _is_renamed(tool))
+            key=lambda tool: (
+                tool.server in self._unprefixed,
+                tool.server,
+                tool.public not in (tool.name, public_name(tool.server, tool.name)),
+            )
         )
         self._public = {}
         wanted = Counter(as_seen("tool", tool.public) for tool in tools)
@@ -248,10 +252,6 @@ def _is_cleaned(tool: CatalogTool) -> bool:
     return _UNNAMEABLE.search(tool.name) is not None and tool.public == short_name(
         tool.server, tool.name
     )
-
-
-def _is_renamed(tool: CatalogTool) -> bool:
-    return tool.public not in (tool.name, public_name(tool.server, tool.name))
 
 
 def hashed_name(server: str, name: str) -> str:

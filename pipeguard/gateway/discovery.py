@@ -134,18 +134,16 @@ def usual_file() -> str:
     return str(Path(config_folder()) / FILE_NAME)
 
 
-def describe_mistakes(path: str) -> str:
-    """List the errors in a servers file, apart from its variables; empty if there are none.
-
-    One error a line, and the file on the first.
-    """
+def describe_mistakes() -> str:
+    """List the errors in the usual file, apart from its variables, in one line; empty if none."""
+    path = usual_file()
     if not Path(path).exists():
         return ""
     try:
         text = read_own_text(path)
         parse_servers(text, path, dict.fromkeys(VARIABLE.findall(text), "x"))
     except (InputError, PolicyError) as error:
-        return str(error)
+        return " ".join(str(error).split())
     return ""
 
 

@@ -188,10 +188,10 @@ def without_envelope(params: JsonObject) -> JsonObject:
 
 def without_handshake(method: str, params: JsonObject, answer: JsonObject) -> JsonObject:
     """An answer in the form for a client without a handshake."""
-    result, error = answer.get("result"), answer.get("error")
+    result, error = answer.get("result"), read_object(answer, "error")
     if isinstance(result, dict):
         return {"result": _add_type(method, result)}
-    if isinstance(error, dict) and str(error.get("code")) == str(RESOURCE_NOT_FOUND):
+    if str(error.get("code")) == str(RESOURCE_NOT_FOUND):
         uri: JsonObject = {"uri": params.get("uri")}
         return {"error": {**error, "code": Number(str(INVALID_PARAMS)), "data": uri}}
     return answer
@@ -199,7 +199,7 @@ def without_handshake(method: str, params: JsonObject, answer: JsonObject) -> Js
 
 def with_handshake(method: str, answer: JsonObject) -> JsonObject:
     """An answer of a server without handshakes, in the form for a client that made one."""
-    result, error = answer.get("result"), answer.get("error")
+    result, error = answer.get("result"), read_object(answer, "error")
     if isinstance(result, dict):
         if result.get("resultType", "complete") != "complete":
             return refusal(
@@ -207,9 +207,8 @@ def with_handshake(method: str, answer: JsonObject) -> JsonObject:
             )
         plain = {name: value for name, value in result.items() if name not in _OF_RESULTS}
         return {"result": plain}
-    data = error.get("data") if isinstance(error, dict) else None
-    is_missing = method == "resources/read" and isinstance(data, dict) and "uri" in data
-    if isinstance(error, dict) and is_missing and str(error.get("code")) == str(INVALID_PARAMS):
+    is_missing = method == "resources/read" and "uri" in read_object(error, "data")
+    if is_missing and str(error.get("code")) == str(INVALID_PARAMS):
         return {"error": {**error, "code": Number(str(RESOURCE_NOT_FOUND))}}
     return answer
 

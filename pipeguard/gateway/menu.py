@@ -11,7 +11,13 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    read_object,
+    serialise,
+)
 from pipeguard.gateway.tools import CatalogTool, Effect
 
 if TYPE_CHECKING:
@@ -140,10 +146,8 @@ def description(tool: CatalogTool) -> str:
 
 def signature(definition: JsonObject) -> str:
     """Parameters and their types in one line, the required first: `path: string, head?: number`."""
-    schema = definition.get("inputSchema")
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(schema, dict) or not isinstance(properties, dict):
-        return ""
+    schema = read_object(definition, "inputSchema")
+    properties = read_object(schema, "properties")
     required = schema.get("required")
     needed = [name for name in required if type(name) is str] if isinstance(required, list) else []
     names = [name for name in needed if name in properties]
@@ -264,5 +268,4 @@ def several_tools(name: str, tools: Iterable[CatalogTool]) -> str:
 
 def input_schema(tool: CatalogTool) -> str:
     """A tool's input schema, on one line."""
-    schema = tool.definition.get("inputSchema")
-    return f"Input schema: {serialise(schema if isinstance(schema, dict) else {}).decode()}"
+    return f"Input schema: {serialise(read_object(tool.definition, 'inputSchema')).decode()}"

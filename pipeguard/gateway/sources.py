@@ -177,7 +177,7 @@ def imported_servers(source: str, variables: Mapping[str, str]) -> ServersFile:
 
 
 def _files(name: str) -> list[ConfigFile]:
-    return find(Machine.here(None), clients_called(name))
+    return find(Machine.here(), clients_called(name))
 
 
 def _without_guard(server: ServerSettings) -> ServerSettings:
