@@ -15,7 +15,7 @@ from pipeguard.assess.target import Contents, Flagged, Offer
 from pipeguard.detect.flows.tool_labels import Label, make_tool
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, read_object
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.session.session import Session
@@ -147,8 +147,7 @@ class Conversation(ServerDialogue):
         try:
             opened = self.open()
             self._note_info(opened.get("serverInfo"))
-            member = opened.get("capabilities")
-            capabilities = member if isinstance(member, Mapping) else {}
+            capabilities = read_object(opened, "capabilities")
             for method in LISTS:
                 if method == "tools/list" or _CAPABILITIES.get(method, "resources") in capabilities:
                     self._list(method)

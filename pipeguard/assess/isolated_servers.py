@@ -97,7 +97,7 @@ def servers_here(entries: IsolateEntries) -> tuple[ServerHere, ...]:
     """
     machine = Machine.in_current_folder()
     source = IsolationSource(machine, entries)
-    configs = read_configs(machine)
+    configs = read_configs()
     found = []
     for server in (server for config in configs for server in config.servers):
         isolation = entry_isolation(source, server)
@@ -186,7 +186,7 @@ def unread_files() -> list[str]:
     """
     found = [
         f"{config.path}: {config.problem}"
-        for config in read_configs(Machine.in_current_folder())
+        for config in read_configs()
         if config.is_unread and config.specs[0].client != GATEWAY
     ]
     for config in gateway_configs():
@@ -197,6 +197,7 @@ def unread_files() -> list[str]:
     return found
 
 
-def read_configs(machine: Machine) -> list[Config]:
-    """The clients' files, and the gateway's."""
-    return [*(read_config(file) for file in find(machine)), *gateway_configs()]
+def read_configs() -> list[Config]:
+    """The clients' files here, and the gateway's."""
+    files = find(Machine.in_current_folder())
+    return [*map(read_config, files), *gateway_configs()]

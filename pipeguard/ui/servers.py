@@ -10,7 +10,6 @@ import os
 import time
 from collections import Counter, defaultdict
 from hashlib import sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlencode, urlsplit
 
@@ -38,7 +37,14 @@ from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
-from pipeguard.isolation import Isolation, extent_rows, find_engine_problem, short_path, summarise
+from pipeguard.isolation import (
+    Isolation,
+    ServerPreview,
+    extent_rows,
+    find_engine_problem,
+    short_path,
+    summarise,
+)
 from pipeguard.state.activity import KnownServer, ServerHistory, activity_history, guarded_servers
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
@@ -60,7 +66,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pipeguard.clients.setting import ChangePlan
-    from pipeguard.isolation import ServerPreview
     from pipeguard.state.store import Store
 
 IDLE_SECONDS = 300.0  # after which a server that said nothing is idle
@@ -92,7 +97,7 @@ async def _servers(request: Request) -> Response:
 def sort_entries(store: Store) -> dict[str, list[ServerEntry]]:
     """Sort all clients' entries by the stored names of their servers; unguarded ones below ""."""
     found: defaultdict[str, list[ServerEntry]] = defaultdict(list)
-    configs = read_configs(Machine.here(Path.cwd()))
+    configs = read_configs()
     for server in (each for config in configs for each in config.servers):
         is_guarded = server.guard is not None or is_of_gateway(server)
         found[pins_name(store, server) if is_guarded else ""].append(server)
@@ -341,9 +346,9 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
             the guard would not start.
     """
     check_policy()
-    machine, name = Machine.here(Path.cwd()), values.get("name", "")
+    machine, name = Machine.in_current_folder(), values.get("name", "")
     is_isolation = values.get("isolate") == "1"
-    configs = read_configs(machine)
+    configs = read_configs()
     config = next((each for each in configs if str(each.path) == values.get("file")), None)
     entry = next((each for each in config.servers if each.name == name), None) if config else None
     if config is None or entry is None:

@@ -1,6 +1,7 @@
 """Servers without a guard, and weakened guards."""
 
 import re
+from itertools import takewhile
 
 from pipeguard.assess.cures import setup_command
 from pipeguard.assess.target import AssessmentTarget
@@ -29,9 +30,9 @@ _FINDING = (
 
 def records_elsewhere(server: ServerEntry) -> bool:
     """True if an entry's guard writes nothing into this user's audit."""
-    words = server.words[: server.words.index("--")] if "--" in server.words else server.words
+    options = takewhile(lambda word: word != "--", server.words)
     is_moved = not server.env.keys().isdisjoint(_FINDING)
-    return server.guard is not None and ("--no-audit" in words or is_moved)
+    return server.guard is not None and ("--no-audit" in options or is_moved)
 
 
 def look(target: AssessmentTarget) -> Findings:
