@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from itertools import chain, pairwise
 from pathlib import Path
 
@@ -82,6 +82,7 @@ class EventProof:
         stopped: the findings that stopped it.
         mark: of the call that a grant would allow; empty if none can.
         is_answer: True for a result or an error, False for a call.
+        find_evidence: the evidence, with long values in full if `is_whole`.
     """
 
     def __init__(self, alike: Sequence[AuditedEvent]) -> None:
@@ -90,14 +91,7 @@ class EventProof:
         self.stopped = exceptions.stopping(event)
         self.mark = exceptions.call_mark(event)
         self.is_answer = event.kind in {"result", "error"}
-        self._evidence = dict[bool, Evidence]()
-
-    def find_evidence(self, *, is_whole: bool) -> Evidence:
-        """The evidence, with long values in full if it is whole."""
-        if is_whole not in self._evidence:
-            evidence = Evidence(self.stopped, self.event.findings, is_whole=is_whole)
-            self._evidence[is_whole] = evidence
-        return self._evidence[is_whole]
+        self.find_evidence = cache(partial(Evidence, self.stopped, event.findings))
 
     def explain_findings(self) -> list[dict[str, str]]:
         """The findings that stopped the event, one for each rule, each with why it matters."""

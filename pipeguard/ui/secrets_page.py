@@ -1,7 +1,6 @@
 """Stored secrets: their names and the entries that use them. Reads and holds no value."""
 
 import asyncio
-from pathlib import Path
 
 from aiohttp import web
 
@@ -21,7 +20,7 @@ async def _secrets(request: Request) -> Response:
 
 def _find() -> dict[str, object]:
     """Find the secrets with their times and uses, others that entries name, and unread files."""
-    configs = read_configs(Machine.here(Path.cwd()))
+    configs = read_configs(Machine.in_current_folder())
     uses = find_uses(configs)
     rows = [
         (secret, second_text(secret.kept_at), uses.pop(secret.name, []))

@@ -6,7 +6,6 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -318,7 +317,7 @@ async def _carry_out(
 
     began = time.time()
     call = (stored.pin.name, arguments)
-    machine = Machine.here(Path.cwd())
+    machine = Machine.in_current_folder()
     done = await asyncio.to_thread(call_guarded, server, machine, call, CLIENT, LIMIT_SECONDS)
     entries = await with_store(
         request, lambda store: tool_calls(store, stored.server, stored.pin.name, began - 1, CLIENT)
