@@ -52,9 +52,8 @@ def table(plans: Sequence[ChangePlan], machine: Machine) -> None:
         click.echo("No MCP server of any client was found here.")
         return
     for plan in plans:
-        click.echo(file_heading(plan.config, machine))
+        show_heading(plan.config, plan.problem, machine)
         if plan.problem:
-            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
             click.echo("  Left unchanged. Fix the file, then run this again.")
         width = name_width(judged.server.name for judged in plan.servers)
         first: dict[str, str] = {}
@@ -199,13 +198,15 @@ def as_json(
     click.echo(printable_json({"files": files, "exit_code": code}))
 
 
-def file_heading(config: Config, machine: Machine) -> str:
-    """Describe a file: its clients, its path and its scope."""
+def show_heading(config: Config, problem: str, machine: Machine) -> None:
+    """Print a file's clients, its path and its scope, and why it is refused, if it is."""
     names = list(dict.fromkeys(clients()[spec.client].name for spec in config.specs))
     stated = [server.scope for server in config.servers] or [spec.scope for spec in config.specs]
     scopes = dict.fromkeys(scope.value for scope in stated)
     title = click.style(", ".join(names), bold=True)
-    return f"{title}  {short_file(config.path, machine)}  ({', '.join(scopes)})"
+    click.echo(f"{title}  {short_file(config.path, machine)}  ({', '.join(scopes)})")
+    if problem:
+        click.echo(click.style(f"  refused: {visible(problem)}", fg="red"))
 
 
 def _word(plan: ChangePlan, judged: JudgedServer) -> str:

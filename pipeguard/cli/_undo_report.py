@@ -9,11 +9,11 @@ from pipeguard.assess.checks.secrets import find_uses
 from pipeguard.cli._setup_report import (
     NAME_CHARS,
     file_fields,
-    file_heading,
     name_width,
     report_refused,
     short_file,
     show_diff,
+    show_heading,
 )
 from pipeguard.clients.entries import parse_config
 from pipeguard.clients.machine import Machine
@@ -44,9 +44,7 @@ def undo_table(plans: Iterable[UndoPlan], machine: Machine) -> None:
         UndoMethod.LEFT: "stays as it is",
     }
     for plan in plans:
-        click.echo(file_heading(plan.config, machine))
-        if plan.problem:
-            click.echo(click.style(f"  refused: {visible(plan.problem)}", fg="red"))
+        show_heading(plan.config, plan.problem, machine)
         width = name_width(undone.name for undone in plan.undone)
         for undone in plan.undone:
             why = f": {undone.why}" if undone.why else ""

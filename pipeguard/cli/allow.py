@@ -115,15 +115,14 @@ def command(  # noqa: PLR0913  one for each option
     if (grant := find_offer(stopped, port, is_wide=wide)) is not None:
         give(stopped, grant, path, dry_run=dry_run)
         return
+    ask_reason = partial(_reason, why, is_asked=not as_json)
     if _is_for_one_call(stopped, by):
-        ask_reason = partial(_reason, why, is_asked=not as_json)
         grant_call(stopped, ask_reason, dry_run=dry_run)
         return
     scope = None if by is None else Breadth(by)
     narrowest(stopped, None, "", scope)  # fails before any question if none helps
     person = None if dry_run else Person.here()
     ends = None if forever else until
-    ask_reason = partial(_reason, why, is_asked=not as_json)
     reason = _UNSAID if dry_run and why is None else ask_reason(is_later=True)
     exemptions = narrowest(stopped, ends, reason, scope)
     is_new = allow(path, exemptions, today()) is not None

@@ -70,12 +70,14 @@ def command(what: str, *, full: bool, redacted: bool) -> None:
     if what in rules:
         emit(explanation.rule_fields(rules[what]), lambda _: _rule_page(rules[what]))
     elif what in code_rules():
-        fields = {
+        fields: Fields = {
             "rule": what,
             **explanation.describe_rule(what, rules),
             **explanation.describe_way(what),
         }
-        emit(fields, _family_page)
+        head = f"{click.style(what, bold=True)}: {fields['title']}"
+        lines = [head, "", _label("What", fields["why"]), _label("Do", fields["fix"])]
+        emit(fields, lambda _: lines)
     elif family.islower() and not spell_event(what):
         near = suggestion(what, [*rules, *code_rules()])
         why = f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
@@ -121,11 +123,6 @@ def _describe_exceptions(rule: Rule) -> Iterator[str]:
         yield f" It is {_USUAL[sure]} if {' or '.join(list_raises(rule))}."
     if rule.leaving is Leaving.LOWER and sure is Action.BLOCK:
         yield " In data that a call keeps on this machine, it is a warning."
-
-
-def _family_page(fields: Fields) -> list[str]:
-    head = f"{click.style(fields['rule'], bold=True)}: {fields['title']}"
-    return [head, "", _label("What", fields["why"]), _label("Do", fields["fix"])]
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> Fields:

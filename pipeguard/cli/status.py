@@ -16,7 +16,6 @@ from pipeguard.unicode.display import pluralize, show, visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeguard.runtime.start import RunningGuard
     from pipeguard.state.store import Store
 
 MOST_BLOCKED = 200  # of the newest rows, among which one that does not wait is looked for
@@ -69,9 +68,11 @@ def _find_status() -> Fields:
         with open_store(path) as store:
             status |= _read_store(store) | _read_audit(store)
         status["gaps"] += len(read_notes(path))
-    guards = [*running_guards()]
-    status["gateways"] = find_gateways(guards)
-    status["behind_gateway"] = sum(len(each.servers) for each in gateway_configs(guards=guards))
+    serving = [guard for guard in running_guards() if guard.verb == "serve"]
+    status["gateways"] = sorted(
+        f"process {guard.process}, {guard.address or 'stdio'}" for guard in serving
+    )
+    status["behind_gateway"] = sum(len(each.servers) for each in gateway_configs(guards=serving))
     return status
 
 
@@ -142,15 +143,6 @@ def _read_store(store: Store) -> Fields:
             if card.group == HOLDS_UP and card.event
         ],
     }
-
-
-def find_gateways(guards: Iterable[RunningGuard]) -> list[str]:
-    """List the gateways among the running guards, with process and address."""
-    return sorted(
-        f"process {guard.process}, {guard.address or 'stdio'}"
-        for guard in guards
-        if guard.verb == "serve"
-    )
 
 
 def _screen(status: Fields) -> Iterator[str]:
