@@ -37,7 +37,7 @@ from urllib.parse import quote
 import yaml
 
 from pipeguard import Engines, Session, make_guard
-from pipeguard.config.effective_policy import combine
+from pipeguard.config.effective_policy import combine_sources
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
 from pipeguard.firewall.pins.fingerprint import Pin, canonical, fingerprint
@@ -463,14 +463,13 @@ def _guard(members: Mapping[str, Json], compiled: Engines) -> Guard:
     if "trust" in members:
         policy["trust"] = members["trust"]
     said = (policy, PolicyScope.USER), (members.get("project"), PolicyScope.PROJECT)
-    files = [
-        parse_policy(yaml.safe_dump(text), scope.value, scope, now=0.0, today=TODAY)
-        if text
-        else None
+    files = {
+        scope: parse_policy(yaml.safe_dump(text), scope.value, scope, today=TODAY)
         for text, scope in said
-    ]
+        if text
+    }
     pins = dict(_pins(_object(members.get("pins") or {})))
-    return make_guard(SERVER, compiled, combine(*files), pins)
+    return make_guard(SERVER, compiled, combine_sources(files), pins)
 
 
 def _pins(pins: Object) -> Iterator[tuple[PinKey, Pin]]:

@@ -14,9 +14,9 @@ from time import perf_counter
 from benchmarks.detection.cases import Expect, Way
 from benchmarks.detection.json_tree import Json, Object, strings
 from benchmarks.detection.variants import Variant
-from pipeguard.config.effective_policy import combine
 from pipeguard.detect.detector import Engines, get_detection, make_guard
 from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.placeholders import PLACEHOLDER
 from pipeguard.firewall.session.session import Session
@@ -125,7 +125,7 @@ class Conversation:
 
     def __init__(self, rules: Engines, *, honest: bool = False) -> None:
         self.honest = honest
-        self._guard = make_guard("detection", rules, combine(None, None), {}, KEY)
+        self._guard = make_guard("detection", rules, Policy(), {}, KEY)
         self._session = Session(self._guard, "BENCH")
         self._id = 0
         self._now = 0.0

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from time import thread_time
 from typing import Any
 
-from pipeguard.config.effective_policy import combine
 from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.detect.model.classifier import Classifier
 from pipeguard.firewall.finding import Action, Direction, Verdict
+from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import strict_json
 from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.session import Session
@@ -60,7 +60,7 @@ class Measured:
 
     def __init__(self, engines: Engines) -> None:
         """Open the conversation."""
-        guard = make_guard("documents", engines, combine(None, None), {}, b"benchmark")
+        guard = make_guard("documents", engines, Policy(), {}, b"benchmark")
         self._session = Session(guard, "BENCH")
         self._id = 0
         client = {"name": "documents", "version": "1"}

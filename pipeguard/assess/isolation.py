@@ -15,7 +15,7 @@ from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import Machine
 from pipeguard.config.isolate_key import IsolateEntries, IsolateEntry, find_entries
 from pipeguard.config.options import WrapOptions, read
-from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+from pipeguard.config.policy_edit import read_policy
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import Isolation, ServerCommand, ServerPreview, preview_server, short_path
@@ -165,8 +165,7 @@ def isolate_entries(policy: Path | None) -> IsolateEntries:
         return ()
     today = datetime.date.today()  # noqa: DTZ011  the user's own calendar
     with suppress(PolicyError):  # a check reports it
-        text = policy_text(str(policy), PolicyScope.USER)
-        return parse_policy(text, str(policy), PolicyScope.USER, now=0.0, today=today).isolate
+        return read_policy(str(policy), today)[1].isolate
     return ()
 
 

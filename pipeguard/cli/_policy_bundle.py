@@ -91,7 +91,7 @@ def _sign(
     accept: Iterable[str],
 ) -> str:
     text = policy_text(file, PolicyScope.PROJECT)  # whoever may write it: the signer has read it
-    parse_policy(text, file, PolicyScope.ORGANISATION, now=0.0, today=date.min, check=check_actions)
+    parse_policy(text, file, PolicyScope.ORGANISATION, today=date.min, check=check_actions)
     private = _read_private(key)
     now = int(time())
     claims = {

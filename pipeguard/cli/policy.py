@@ -10,9 +10,10 @@ from pipeguard.cli._emit import Fields, emit, flag, json_option, wants_json
 from pipeguard.cli._groups import group
 from pipeguard.cli._policy_bundle import bundle
 from pipeguard.cli._policy_follow import follow
+from pipeguard.config.effective_policy import find_policies
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import PROJECT_FILE, own_policy_path, usual_policy_path
-from pipeguard.doctor.policies import describe_policy, find_policies, read_policies, word_setting
+from pipeguard.doctor.policies import describe_policy, read_policies, word_setting
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.person import Person, new_token, token_path
 from pipeguard.rulebook.packs import load_rules

@@ -61,23 +61,6 @@ def wrap_policy_paths(
     return [path for scope in scopes for path in paths[scope] or () if path]
 
 
-def load_wrap_policy(
-    options: WrapOptions, *, check: Callable[[YamlEntry], None] | None = None
-) -> Policy:
-    """The policy for one run of `wrap`, whose options override the user's file.
-
-    The other files tighten the options too: a client's configuration may come with a repository.
-
-    Args:
-        options: of the command line.
-        check: as in `parse_policy`.
-
-    Raises:
-        PolicyError: an option or a file is invalid.
-    """
-    return combine_sources(require_valid(read_sources(options, check=check)))
-
-
 def require_valid(
     sources: Mapping[PolicyScope, PolicyFile | PolicyError],
 ) -> dict[PolicyScope, PolicyFile]:
@@ -95,17 +78,15 @@ def require_valid(
 
 
 def read_sources(
-    options: WrapOptions,
-    scopes: Collection[PolicyScope] = tuple(PolicyScope),
-    *,
-    check: Callable[[YamlEntry], None] | None = None,
+    options: WrapOptions, scopes: Collection[PolicyScope], check: Callable[[YamlEntry], None]
 ) -> dict[PolicyScope, PolicyFile | PolicyError]:
     """The policy of each source that there is, or the error in it.
 
     Args:
-        options: of the command line; they override the user's file.
+        options: of the command line. They override the user's file, and the others tighten them
+            too: a client's configuration may come with a repository.
         scopes: the sources to read.
-        check: as in `parse_policy`; not for a bundle, which is for several versions of the rules.
+        check: as in `read_policy`.
 
     Raises:
         PolicyError: an option is invalid.
@@ -114,18 +95,13 @@ def read_sources(
     choices = [choice.value for choice in Trust]
     if trust is not None and trust not in choices:
         raise PolicyError(f"--trust {trust}: choose from {', '.join(choices)}.")
-    enrolment = find_enrolment()
-    paths = {
-        PolicyScope.USER: options.values.get("--policy") or user_policy_path(),
-        PolicyScope.PROJECT: project_policy_path(),
-        PolicyScope.MACHINE: find_machine_policy(),
-        PolicyScope.ORGANISATION: enrolment and enrolment.path,
-    }
-    read = {
-        scope: read_source(path, scope, check)
-        for scope, path in paths.items()
-        if path and scope in scopes
-    }
+    read = dict[PolicyScope, PolicyFile | PolicyError]()
+    for scope, path in find_policies(options.values.get("--policy")).items():
+        if path and scope in scopes:
+            try:
+                read[scope] = read_policy(path, scope, check)
+            except PolicyError as error:
+                read[scope] = error
     user = read.get(PolicyScope.USER, PolicyFile())
     if isinstance(user, PolicyFile) and PolicyScope.USER in scopes:
         if trust is not None:
@@ -146,20 +122,39 @@ def _find_now() -> tuple[float, datetime.date]:
     return monotonic() - (moment.timestamp() - find_beginning(today)), today
 
 
-def read_source(
-    path: str, scope: PolicyScope, check: Callable[[YamlEntry], None] | None
-) -> PolicyFile | PolicyError:
-    """The policy of one source, or the error in it; of an organisation, the bundle in force."""
-    try:
-        if scope is PolicyScope.ORGANISATION and (enrolment := find_enrolment()):
-            from pipeguard.config.organisation import read_bundle
+def find_policies(user_path: str | None = None) -> dict[PolicyScope, str | None]:
+    """The policy files that apply in this folder: that of each source which has one.
 
-            return read_bundle(enrolment).to_file()
-        now, today = _find_now()
-        text = policy_text(path, scope)
-        return parse_policy(text, path, scope, now=now, today=today, check=check)
-    except PolicyError as error:
-        return error
+    Args:
+        user_path: of the user's policy, or None for their own.
+    """
+    enrolment = find_enrolment()
+    return {
+        PolicyScope.USER: user_path or user_policy_path(),
+        PolicyScope.PROJECT: project_policy_path(),
+        PolicyScope.MACHINE: find_machine_policy(),
+        PolicyScope.ORGANISATION: enrolment.bundles_path if enrolment else None,
+    }
+
+
+def read_policy(path: str, scope: PolicyScope, check: Callable[[YamlEntry], None]) -> PolicyFile:
+    """Read the policy of one source.
+
+    Args:
+        path: of its file.
+        scope: the source.
+        check: as in `parse_policy`; not for a bundle, which is for several versions of the rules.
+
+    Raises:
+        PolicyError: it is invalid.
+    """
+    if scope is PolicyScope.ORGANISATION and (enrolment := find_enrolment()):
+        from pipeguard.config.organisation import read_bundle
+
+        return read_bundle(enrolment).to_file()
+    now, today = _find_now()
+    text = policy_text(path, scope)
+    return parse_policy(text, path, scope, now=now, today=today, check=check)
 
 
 def wrap_isolation(options: WrapOptions) -> IsolateEntries:
@@ -186,22 +181,18 @@ def _read(options: WrapOptions, key: str) -> PolicyFile:
     text = "" if path is None else policy_text(path, PolicyScope.USER)
     if path is None or not may_have(text.encode(), key):
         return PolicyFile()
-    import datetime
-
-    today = datetime.datetime.now().date()  # noqa: DTZ005  the user's own calendar
-    return parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    _, today = _find_now()
+    return parse_policy(text, path, PolicyScope.USER, today=today)
 
 
 def combine_sources(files: Mapping[PolicyScope, PolicyFile]) -> Policy:
     """Combine the policies of all sources."""
     others = (file for scope, file in files.items() if scope is not PolicyScope.USER)
-    return combine(files.get(PolicyScope.USER), *others)
+    return combine(files.get(PolicyScope.USER, PolicyFile()), *others)
 
 
-def combine(user: PolicyFile | None = None, *others: PolicyFile | None) -> Policy:
+def combine(user: PolicyFile, *tighter: PolicyFile) -> Policy:
     """Combine the user's policy with others, which can only tighten it."""
-    user = user or PolicyFile()
-    tighter = [file for file in others if file is not None]
     both = [*tighter, user]
     drifts = [file.drift_allow for file in tighter if file.drift_allow is not None]
     asks = [file.ask_in_client for file in tighter if file.ask_in_client]

@@ -42,7 +42,7 @@ def with_entry(path: str, entry: Mapping[str, object], today: datetime.date) -> 
         if changed is not None:
             return changed
     block = partial(entry_lines, entry)
-    alone = parse_policy(f"isolate:\n{block()}", path, PolicyScope.USER, now=0.0, today=today)
+    alone = parse_policy(f"isolate:\n{block()}", path, PolicyScope.USER, today=today)
     wanted = before._replace(isolate=(*before.isolate, *alone.isolate))
     insert = partial(with_items, text, _YAML, (_KEY,), [_flow(entry)], block)
     changed = prove(path, today, insert, says(wanted))

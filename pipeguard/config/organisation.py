@@ -68,7 +68,7 @@ class Bundle(NamedTuple):
 
         scope = PolicyScope.ORGANISATION
         source = f"the organisation's policy (version {self.version})"
-        file = parse_policy(self.policy, source, scope, now=0.0, today=date.min)
+        file = parse_policy(self.policy, source, scope, today=date.min)
         if self.stops_all(time()):
             ended = f"{scope.origin}, which has expired,"
             file = file._replace(layer=Layer(servers_block=("*",), defaults=False, origin=ended))

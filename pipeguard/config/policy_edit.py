@@ -37,7 +37,7 @@ def read_policy(path: str, today: datetime.date) -> tuple[str, PolicyFile]:
         PolicyError: the file is invalid.
     """
     text = policy_text(path, PolicyScope.USER) if Path(path).exists() else ""
-    return text, parse_policy(text, path, PolicyScope.USER, now=0.0, today=today)
+    return text, parse_policy(text, path, PolicyScope.USER, today=today)
 
 
 def prove(
@@ -56,7 +56,7 @@ def prove(
     """
     with suppress(UneditableError, UnreadableError, PolicyError):
         changed = change()
-        if means(parse_policy(changed, path, PolicyScope.USER, now=0.0, today=today)):
+        if means(parse_policy(changed, path, PolicyScope.USER, today=today)):
             return changed
     return None
 

@@ -167,7 +167,7 @@ def parse_policy(
     source: str,
     scope: PolicyScope,
     *,
-    now: float,
+    now: float = 0.0,
     today: datetime.date,
     check: Callable[[YamlEntry], None] | None = None,
 ) -> PolicyFile:
@@ -177,7 +177,8 @@ def parse_policy(
         text: the YAML document.
         source: its name, for errors.
         scope: whose file it is.
-        now: seconds on the clock that sessions use, at the beginning of the day.
+        now: seconds on the clock that sessions use, at the beginning of the day; 0 if no message
+            is judged by it.
         today: the date. An exception applies to the end of the day of its `until`.
         check: reports further errors in the file, whose form need not be right.
 

@@ -14,9 +14,10 @@ from pipeguard.config.directories import (
     closing_command,
     other_writer,
 )
+from pipeguard.config.effective_policy import find_policies
 from pipeguard.config.policy_file import ADMINISTERED, PolicyScope
 from pipeguard.doctor.diagnosis import Diagnosis, InstallationCheck, good, note, wrong
-from pipeguard.doctor.policies import find_policies, list_notes, read_policy
+from pipeguard.doctor.policies import list_notes, read_policy
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.installation import INSTALL_AGAIN

@@ -5,10 +5,9 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.effective_policy import combine_sources, read_source
-from pipeguard.config.enrolment import find_enrolment, find_machine_policy
+from pipeguard.config import effective_policy
+from pipeguard.config.effective_policy import combine_sources
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, show_size
-from pipeguard.config.user_policy import project_policy_path, user_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action
 from pipeguard.firewall.policy import Mode, Policy, Selector
@@ -69,17 +68,6 @@ class PolicyReport(NamedTuple):
         return PolicyScope.USER if is_written or not is_usual else None
 
 
-def find_policies() -> dict[PolicyScope, str | None]:
-    """The policy files that apply in this folder: that of each source which has one."""
-    enrolment = find_enrolment()
-    return {
-        PolicyScope.USER: user_policy_path(),
-        PolicyScope.PROJECT: project_policy_path(),
-        PolicyScope.MACHINE: find_machine_policy(),
-        PolicyScope.ORGANISATION: enrolment.bundles_path if enrolment else None,
-    }
-
-
 def read_policies(files: Mapping[PolicyScope, str | None]) -> PolicyReport:
     """Read and check policy files, and combine them.
 
@@ -106,10 +94,8 @@ def read_policy(file: str, scope: PolicyScope) -> PolicyFile:
     Raises:
         PolicyError: it is invalid.
     """
-    read = read_source(file, scope, _check_own if scope is PolicyScope.USER else check_actions)
-    if isinstance(read, PolicyError):
-        raise read
-    return read
+    check = _check_own if scope is PolicyScope.USER else check_actions
+    return effective_policy.read_policy(file, scope, check)
 
 
 def _check_own(root: YamlEntry) -> None:

@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from pipeguard.config import effective_policy
+from pipeguard.config.effective_policy import combine_sources, require_valid
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.unicode.display import suggestion
 
@@ -25,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def load_wrap_policy(options: WrapOptions) -> Policy:
-    """The policy for one run, from `effective_policy.load_wrap_policy`, with checked rules.
+    """The policy for one run of `wrap`, whose options override the user's file.
 
     Raises:
         PolicyError: an option or a file is invalid, or an action is for no rule.
         RuleError: a pack is wrong.
     """
-    return effective_policy.load_wrap_policy(options, check=check_actions)
+    return combine_sources(require_valid(read_sources(options)))
 
 
 def read_sources(
@@ -43,7 +44,7 @@ def read_sources(
         PolicyError: an option is invalid.
         RuleError: a pack is wrong.
     """
-    return effective_policy.read_sources(options, scopes, check=check_actions)
+    return effective_policy.read_sources(options, scopes, check_actions)
 
 
 def check_actions(root: YamlEntry) -> None:

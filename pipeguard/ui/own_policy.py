@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
+from pipeguard.config import policy_edit
+from pipeguard.config.policy_file import PolicyFile, PolicyScope, policy_text
 from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
@@ -38,8 +39,7 @@ def read_own_policy() -> PolicyFile:
     Raises:
         PolicyError: it is invalid.
     """
-    path = own_policy_path()
-    return parse_policy(read_policy(path) or "", path, PolicyScope.USER, now=0.0, today=today())
+    return policy_edit.read_policy(own_policy_path(), today())[1]
 
 
 def read_policy(path: str) -> str | None:

@@ -5,6 +5,7 @@ from hashlib import sha256
 from aiohttp import web
 from markupsafe import Markup
 
+from pipeguard.config.effective_policy import find_policies
 from pipeguard.config.following import describe_following
 from pipeguard.config.policy_edit import with_mode, without_exception
 from pipeguard.config.policy_file import PolicyScope, WrittenException, written_exceptions
@@ -12,7 +13,6 @@ from pipeguard.config.user_policy import own_policy_path
 from pipeguard.doctor.policies import (
     PolicyReport,
     describe_policy,
-    find_policies,
     read_policies,
     word_setting,
 )

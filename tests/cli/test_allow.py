@@ -88,9 +88,7 @@ def run(*arguments: str, why: str | None = "our docs") -> Result:
 
 
 def read(path: Path) -> Policy:
-    return combine(
-        parse_policy(path.read_text(), str(path), PolicyScope.USER, now=0.0, today=TODAY), None
-    )
+    return combine(parse_policy(path.read_text(), str(path), PolicyScope.USER, today=TODAY))
 
 
 def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:

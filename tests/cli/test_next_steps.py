@@ -79,7 +79,7 @@ def passes(finding: Finding, path: str = "") -> bool:
     text = Path(path or usual_policy_path()).read_text()
     file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
     target = PolicyTarget(finding.rule, *FIXED, finding.place, "docs", finding.tool)
-    return combine(file, None).action(target, 0.0) is Action.ALLOW
+    return combine(file).action(target, 0.0) is Action.ALLOW
 
 
 # Of rules in files, one of each pack: they are allowed alike.

@@ -10,12 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
-from pipeguard.config.effective_policy import combine, load_wrap_policy
+from pipeguard.config.effective_policy import combine
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import project_policy_path, user_policy_path, usual_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode, Policy, Trust
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 from tests.config.test_policy_file import NOW, exception, parse, subject
 
 
@@ -53,7 +54,7 @@ PROJECTS = st.fixed_dictionaries(
 def test_with_another_source_nothing_passes_that_did_not_before(
     project: dict[str, object], user: str, scope: PolicyScope
 ) -> None:
-    alone = combine(parse(user), None)
+    alone = combine(parse(user))
     both = combine(parse(user), parse(yaml.safe_dump(project), scope))
     for tool in ("search", "xray", "other"):
         asked = subject(tool=tool)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from pipeguard.config import enrolment
-from pipeguard.config.effective_policy import load_wrap_policy
 from pipeguard.config.enrolment import find_enrolment
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode, Policy
+from pipeguard.rulebook.policy_rules import load_wrap_policy
 from tests.bundles import enrol, make_token
 
 NOW = int(time.time())

@@ -68,11 +68,11 @@ def subject(rule: str = "secrets.github-token", tool: str = "search") -> PolicyT
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "{}", "\ufeffmode: enforce\n"])
 def test_an_empty_file_is_the_default(text: str) -> None:
-    assert combine(parse(text), None) == Policy()
+    assert combine(parse(text)) == Policy()
 
 
 def test_the_example_says_the_defaults() -> None:
-    assert combine(parse(EXAMPLE), None) == Policy()
+    assert combine(parse(EXAMPLE)) == Policy()
 
 
 def test_the_example_with_every_key_is_right() -> None:
@@ -108,7 +108,7 @@ audit: {on_failure: stop, keep: 12 w}
 ask_in_client: form
 """
     )
-    policy = combine(file, None)
+    policy = combine(file)
     drifts = frozenset({Drift.WORDING, Drift.NAME_ONLY})
     limits = Limits(3 * 2**19, 12, 34, 300.0)
     (layer,) = policy.layers

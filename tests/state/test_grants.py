@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from pipeguard import Action, Direction, Frame, Session, Verdict, load_engines, make_guard
-from pipeguard.config.effective_policy import combine
 from pipeguard.detect import shown_call
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import ActionEntry, Exempt, Layer, Mode, Policy, Selector
@@ -53,7 +52,7 @@ class Conversation:
             ("tool", name): Pin("tool", name, text, name + text, None, None, "")
             for name, text in (("send_email", definition), ("get_inbox", '{"name":"get_inbox"}'))
         }
-        guard = make_guard("mail", load_engines(), policy or combine(None, None), pins, b"x")
+        guard = make_guard("mail", load_engines(), policy or Policy(), pins, b"x")
         guard.contents_key, guard.shared.grants = b"k" * 32, StoredGrants(store)
         self.session = Session(guard, "TEST", revision)
         self.number = 0
@@ -131,7 +130,7 @@ OTHERS: dict[str, Callable[[Path], Verdict]] = {
     "a task": lambda store: Conversation(store).order(task={"ttl": Number("60000")}),
     "another tool": lambda store: Conversation(store, defined="Sends mail to many.").order(),
     "another policy": lambda store: Conversation(
-        store, combine(None, None)._replace(layers=(STRICTER,))
+        store, Policy()._replace(layers=(STRICTER,))
     ).order(),
 }
 
@@ -214,7 +213,7 @@ def test_a_secret_in_a_difference_is_not_shown(store: Path) -> None:
 
 def test_a_call_that_held_a_secret_is_not_compared(store: Path) -> None:
     layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ALLOW),))
-    talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
+    talk = Conversation(store, Policy()._replace(layers=(layer,)))
     assert talk.order({**BEFORE, "body": KEY}).forward is not None
     assert talk.order().findings[0].differs == shown_call.NOT_COMPARED
 
@@ -268,7 +267,7 @@ ASKING = Layer(actions=(ActionEntry(Selector(rule="flows.ordered"), Action.ASK),
 @pytest.fixture
 def asking(store: Path) -> Conversation:
     """Make a conversation whose policy asks about calls that a text ordered."""
-    talk = Conversation(store, combine(None, None)._replace(layers=(ASKING,)))
+    talk = Conversation(store, Policy()._replace(layers=(ASKING,)))
     talk.session.waiting_room = WaitingRoom()
     return talk
 
@@ -324,7 +323,7 @@ def test_a_call_that_waited_is_answered_once_if_a_check_breaks_then(
     store: Path, asking: Conversation, check: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     held = asking.order()
-    observing = combine(None, None)._replace(mode=Mode.OBSERVE)  # under which it may go on
+    observing = Policy()._replace(mode=Mode.OBSERVE)  # under which it may go on
     asking.session.guard.adopt(observing)
     with monkeypatch.context() as patch:
         patch.setattr(f"pipeguard.detect.{check}", broken)
@@ -341,7 +340,7 @@ def test_a_call_that_waited_is_answered_once_if_a_check_breaks_then(
 
 def test_a_call_without_a_name_is_blocked_since_it_cannot_wait(store: Path) -> None:
     layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ASK),))
-    talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
+    talk = Conversation(store, Policy()._replace(layers=(layer,)))
     talk.session.waiting_room = WaitingRoom()
     request = talk.request("t", {"text": KEY})
     params = request["params"]
@@ -372,7 +371,7 @@ def test_a_call_of_an_exchange_that_is_over_waits_no_more(asking: Conversation) 
 def test_a_call_of_the_server_waits_for_nobody(store: Path) -> None:
     """`decide` looks among the client's calls: one of the server's would never be answered."""
     layer = Layer(actions=(ActionEntry(Selector(rule="secrets.*"), Action.ASK),))
-    talk = Conversation(store, combine(None, None)._replace(layers=(layer,)))
+    talk = Conversation(store, Policy()._replace(layers=(layer,)))
     session = Session(talk.session.guard, "TEST")
     session.waiting_room = WaitingRoom()
     begin(session)

@@ -1,12 +1,11 @@
 """Policies that stop less than PipeGuard does by default."""
 
-import datetime
 from pathlib import Path
-from time import monotonic
 
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import Findings, read_checks
-from pipeguard.config.policy_file import PolicyFile, PolicyScope, parse_policy, policy_text
+from pipeguard.config.effective_policy import read_policy
+from pipeguard.config.policy_file import PolicyFile, PolicyScope
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Severity
 from pipeguard.firewall.policy import Layer, Mode
@@ -25,10 +24,8 @@ def look(target: AssessmentTarget) -> Findings:
 
 
 def _of(target: AssessmentTarget, path: Path, scope: PolicyScope) -> Findings:
-    now, today = monotonic(), datetime.date.today()  # noqa: DTZ011  the user's own calendar
     try:
-        text = policy_text(str(path), scope)
-        file = parse_policy(text, str(path), scope, now=now, today=today, check=check_actions)
+        file = read_policy(str(path), scope, check_actions)
     except PolicyError as error:
         fix = ("pipeguard", "policy", "check", str(path))
         head, *wrong = (" ".join(line.split()) for line in str(error).splitlines())

@@ -79,12 +79,9 @@ def plan_grant(
     """
     from glob import escape
 
-    from pipeguard.config.policy_file import PolicyScope, parse_policy, policy_text
+    from pipeguard.config.policy_edit import read_policy
 
-    entries: IsolateEntries = ()
-    if exists(path):
-        text = policy_text(path, PolicyScope.USER)
-        entries = parse_policy(text, path, PolicyScope.USER, now=0.0, today=today).isolate
+    entries = read_policy(path, today)[1].isolate
     host = this_host()
     is_given = any(is_covered(each, grant, host) for each in find_entries(server, entries))
     return {"server": escape(server), grant.kind: [grant.value]}, not is_given
