@@ -10,7 +10,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.identity import launchers
 from pipeguard.identity.launch import Form, parse
 from pipeguard.identity.launchers import WORDS
-from pipeguard.identity.things import Things, name_package
+from pipeguard.identity.things import Things
 from pipeguard.identity.words import (
     URL,
     absolute,
@@ -92,18 +92,18 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
     return Launched(name, identity, _description(target), tuple(things))
 
 
-def identify_remote(url: str, name: str = "") -> Launched:
+def identify_remote(url: str, name: str) -> Launched:
     """The server at an address, whose scheme, keys and transport do not matter.
 
     Args:
         url: the address.
-        name: the server's name; empty for its host and path.
+        name: the server's name.
     """
     target = _remote_target(url)
     identity = "\n".join((target.kind, *target.parts))
     things = Things()
     things.add_url(url)
-    return Launched(name or _clean(target.stem), identity, _description(target), tuple(things))
+    return Launched(name, identity, _description(target), tuple(things))
 
 
 def _description(target: _Target) -> str:
@@ -252,8 +252,7 @@ class _Reader:
 
     def _package(self, word: str) -> _Target:
         kind = self._registry or word.partition(":")[0]
-        package = name_package(kind, word, self._folder)
-        self._things.add_package(kind, word, self._folder)
+        package = self._things.add_package(kind, word, self._folder)
         stem = word.rpartition("#")[2] if kind == "nix" else short_name(word)
         return _Target(stem, kind, package, is_unique=True)
 

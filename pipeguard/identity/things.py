@@ -29,7 +29,7 @@ _HARMLESS = launchers.HARMLESS, launchers.FOLDERS
 _OF_A_SHELL = frozenset("&|<>^%;()$`\n'\"")  # begin another command in a shell of Windows
 
 
-def name_package(kind: str, word: str, folder: str) -> str:
+def _name_package(kind: str, word: str, folder: str) -> str:
     """A package's name in its registry, without its version."""
     if kind == "nix":
         return word.partition("?")[0]
@@ -60,15 +60,17 @@ class Things(dict[str, None]):
         if "\\" in url or not _has_only(host, ".-:[]"):  # programs differ in how they read it
             self.add("code", "url")
 
-    def add_package(self, kind: str, word: str, folder: str) -> None:
-        """Add a package; one from elsewhere than the registry is code, whatever its name."""
-        self.add(kind, name_package(kind, word, folder))
+    def add_package(self, kind: str, word: str, folder: str) -> str:
+        """Add a package, and return its name; one from outside its registry is code as well."""
+        name = _name_package(kind, word, folder)
+        self.add(kind, name)
         bare = word.removeprefix(f"{kind}:")
         if bare.startswith("@"):
             bare = bare.replace("/", "", 1)
         usual = f"{_PLAIN}#" if kind == "nix" else _PLAIN
         if not _has_only(bare, usual) or ending(bare) in WORDS.ARCHIVES:
             self.add("code", kind)
+        return name
 
     def add_around(self, launch: Launch) -> None:
         """Add what is said before the program: its starters, their options, and variables."""

@@ -86,8 +86,10 @@ def test_different_servers_are_told_apart(commands: list[str]) -> None:
 
 def test_an_address_is_the_same_behind_a_proxy_and_without_one() -> None:
     behind = identify_server(words("npx -y mcp-remote https://a.example.com/mcp"))
-    assert behind.identity == identify_remote("https://a.example.com/mcp").identity
-    assert behind.identity == identify_remote("wss://me:secret@A.example.com/ws?token=1").identity
+    assert behind.identity == identify_remote("https://a.example.com/mcp", "a").identity
+    assert (
+        behind.identity == identify_remote("wss://me:secret@A.example.com/ws?token=1", "a").identity
+    )
 
 
 def test_a_module_of_the_folder_is_that_folder_s(
@@ -124,7 +126,7 @@ def test_what_is_installed_is_the_same_in_every_folder(command: str) -> None:
 
 
 def test_what_is_told_holds_no_secret() -> None:
-    told = identify_remote("https://me:hunter2@a.example.com/mcp?api_key=hunter2").description
+    told = identify_remote("https://me:hunter2@a.example.com/mcp?api_key=hunter2", "a").description
     assert told == "url a.example.com"
 
 
@@ -180,4 +182,4 @@ def test_a_command_that_leads_elsewhere_is_told(command: list[str], *, expected:
     ],
 )
 def test_an_address_is_here_only_on_the_loopback(url: str, *, expected: bool) -> None:
-    assert identify_remote(url).is_elsewhere is expected
+    assert identify_remote(url, "a").is_elsewhere is expected
