@@ -94,10 +94,9 @@ def pins_name(store: Store | None, server: ServerEntry) -> str:
 def identify_entry(server: ServerEntry) -> Launched:
     """The server that an entry launches, or whose address it has."""
     if server.own_url:
-        from pipeguard.runtime.endpoints import name_remote, read_url
+        from pipeguard.runtime.endpoints import identify_upstream
 
         with suppress(PipeGuardError):  # an address with variables that only its client knows
-            url = read_url(server.own_url)
-            return identify_remote(str(url), name_remote(url))
+            return identify_upstream(server.own_url)
         return identify_remote(server.own_url, server.name)
     return identify_server(server.own_words, server.guard.folder if server.guard else None)

@@ -24,7 +24,7 @@ from pipeguard.gateway.tools import Override, ShownTools
 from pipeguard.identity.server_name import Launched, identify_remote, identify_server
 from pipeguard.isolation import check_entry
 from pipeguard.launch.environment import refers
-from pipeguard.runtime.endpoints import name_remote, read_url
+from pipeguard.runtime.endpoints import identify_upstream
 from pipeguard.runtime.transports import AUTO, transport_names
 
 IDLE_SECONDS = 300.0
@@ -96,7 +96,7 @@ class ServerSettings:
         """
         if self.command:
             return identify_server(self.command, self.cwd or None)
-        return identify_remote(self.url, name_remote(read_url(self.url)))
+        return identify_remote(self.url, identify_upstream(self.url).name)
 
     def shown_tools(self, has_tool: Callable[[str], bool]) -> ShownTools:
         """Its tools as agents see them.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import os
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Thread
@@ -12,18 +11,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
-from pipeguard.identity.server_name import identify_remote
 from pipeguard.isolation import ServerStarter
 from pipeguard.launch.child import Child
 from pipeguard.launch.command import Exit
 from pipeguard.log import say
 from pipeguard.runtime.endpoints import (
-    name_remote,
+    identify_upstream,
     named_variables,
     read_login,
     read_remote,
     read_transport,
-    read_url,
 )
 from pipeguard.runtime.numbers import read_number, read_variables
 from pipeguard.runtime.run import Run, start_thread
@@ -101,7 +98,7 @@ async def remote_dialler(options: WrapOptions, limit_bytes: int) -> RemoteDialle
     login = read_login(options)
     if "--listen" in options.values and login is not None and await login.header() is None:
         login = None  # clients over HTTP may log in themselves
-    remote = read_remote(options, os.environ, limit_bytes, login)
+    remote = read_remote(options, limit_bytes, login)
     return RemoteDialler(remote, read_transport(options, remote.url))
 
 
@@ -239,8 +236,7 @@ def guard_remote(options: WrapOptions, client_fd: int) -> GuardedServer:
         PipeGuardError: it cannot be guarded.
     """
     server = RemoteServer(options)
-    url = read_url(options.values["--upstream"])
-    launched = identify_remote(str(url), name_remote(url))
+    launched = identify_upstream(options.values["--upstream"])
     return GuardedServer(server, launched, options, lambda limit: _ParsedLines(0, client_fd, limit))
 
 
@@ -267,15 +263,15 @@ class RemoteServer(TargetServer):
         """
         self._options = options
         self._logs_in = logs_in
-        self._transport = read_transport(options, read_url(options.values["--upstream"]))
-        read_remote(options, os.environ, 1)  # report what is wrong before anything is loaded
+        # Report what is wrong before anything is loaded.
+        self._transport = read_transport(options, read_remote(options, 1).url)
         self._channel: BlockingAdapter | None = None
         self._running: Thread | None = None
 
     def channel(self, limit_bytes: int) -> Channel:
         """Open a channel, on a loop in a thread of its own."""
         login = read_login(self._options) if self._logs_in else None
-        remote = read_remote(self._options, os.environ, limit_bytes, login)
+        remote = read_remote(self._options, limit_bytes, login)
         self._loop = asyncio.new_event_loop()
         self._running = start_thread("network", self._loop.run_forever)
         opening = asyncio.run_coroutine_threadsafe(self._open(remote), self._loop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.detect.checks.credential_names import is_secret_header
 from pipeguard.errors import InputError, PolicyError
+from pipeguard.identity.server_name import Launched, identify_remote
 from pipeguard.launch.environment import REFERENCE, refers
 from pipeguard.runtime.transports import AUTO, choose_transport
 from pipeguard.secrets_in_use import IN_USE, in_use
@@ -111,10 +113,7 @@ def read_transport(options: WrapOptions, url: URL) -> str:
 
 
 def read_remote(
-    options: WrapOptions,
-    environment: Mapping[str, str],
-    limit_bytes: int,
-    authorization: Authorization | None = None,
+    options: WrapOptions, limit_bytes: int, authorization: Authorization | None = None
 ) -> Remote:
     """The server that the options name, with its headers and its TLS.
 
@@ -124,7 +123,7 @@ def read_remote(
     from pipeguard.transports.http.client.upstream import Remote  # with an HTTP library
 
     url = read_url(options.values["--upstream"])
-    headers = _headers(options, environment)
+    headers = _headers(options)
     has_own_login = "Authorization" in headers or authorization is not None
     return Remote(
         url,
@@ -156,16 +155,22 @@ def read_login(options: WrapOptions) -> Bearer | None:
         return None
 
 
-def name_remote(url: URL) -> str:
-    """A name for a server at an address, such as `mcp.example.com` or `localhost-8080-mcp`."""
+def identify_upstream(text: str) -> Launched:
+    """The server at an address, with a name such as `mcp.example.com` or `localhost-8080-mcp`.
+
+    Raises:
+        PolicyError: as `read_url`.
+    """
+    url = read_url(text)
     parts = [url.host or ""]
     if not url.is_default_port() and url.port is not None:
         parts.append(str(url.port))
     path = "-".join(part for part in url.path.split("/") if part not in ("", "mcp", "sse", "ws"))
-    return "-".join([*parts, *([path] if path else [])]).replace(":", "-")
+    name = "-".join([*parts, *([path] if path else [])]).replace(":", "-")
+    return identify_remote(str(url), name)
 
 
-def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, str]:
+def _headers(options: WrapOptions) -> dict[str, str]:
     headers: dict[str, str] = {}
     for line in options.lists.get("--header", ()):
         name, value = _header_of_line(line, options)
@@ -174,13 +179,13 @@ def _headers(options: WrapOptions, environment: Mapping[str, str]) -> dict[str, 
         name, equals, variable = pair.partition("=")
         if not equals or not _NAME.match(name) or not variable:
             raise PolicyError("--header-env: give NAME=VARIABLE.")
-        value = _variable(variable, environment, "--header-env", name)
+        value = _variable(variable, "--header-env", name)
         # A tenant or a mode, in plain words, is not a secret, and appears in honest results.
         is_secret = is_secret_header(name) or not _WORDS.match(value)
         headers[name] = in_use(value) if is_secret else value
     bearer = options.values.get("--bearer-env")
     if bearer is not None:
-        token = in_use(_variable(bearer, environment, "--bearer-env"))
+        token = in_use(_variable(bearer, "--bearer-env"))
         headers["Authorization"] = f"Bearer {token}"
     return {
         name.title() if name.lower() == "authorization" else name: value
@@ -208,9 +213,9 @@ def named_variables(pairs: Iterable[str]) -> frozenset[str]:
     return frozenset(pair.rpartition("=")[2] for pair in pairs)
 
 
-def _variable(name: str, environment: Mapping[str, str], option: str, header: str = "") -> str:
+def _variable(name: str, option: str, header: str = "") -> str:
     """The value of a variable, or of the secret that it or the header's entry refers to."""
-    value = name if name.startswith(REFERENCE) else environment.get(name, "")
+    value = name if name.startswith(REFERENCE) else os.environ.get(name, "")
     if not value.strip():
         raise PolicyError(f"{option} {name}: this variable is not set, or empty.")
     if refers([value]):
@@ -232,16 +237,12 @@ def _value(value: str, what: str) -> str:
 
 
 def read_admission(
-    options: WrapOptions,
-    environment: Mapping[str, str],
-    limit_bytes: int,
-    stored: StoredTokens | None = None,
+    options: WrapOptions, limit_bytes: int, stored: StoredTokens | None = None
 ) -> tuple[Admission, int]:
     """Admission of requests, and the port to listen on.
 
     Args:
         options: of the command line.
-        environment: with the tokens that options name.
         limit_bytes: of one body.
         stored: tokens in the store; None if the command has none.
 
@@ -251,7 +252,7 @@ def read_admission(
     from pipeguard.transports.http.server.admission import Admission  # as above
 
     host, port = _listening(options.values["--listen"])
-    tokens = _tokens(options, environment, stored)
+    tokens = _tokens(options, stored)
     if not is_loopback(host) and (tokens is None or not tokens.are_needed()):
         ways = ["Give a token of your own:    --token-env VARIABLE or --token-file FILE"]
         if stored is not None:
@@ -308,12 +309,12 @@ def _requires_token(options: WrapOptions) -> bool:
     return bool(options.lists.get("--token-env") or options.values.get("--token-file"))
 
 
-def _tokens_of_variables(pairs: Iterable[str], environment: Mapping[str, str]) -> dict[str, str]:
+def _tokens_of_variables(pairs: Iterable[str]) -> dict[str, str]:
     """Tokens by name, from `NAME=VARIABLE` or `VARIABLE`."""
     tokens = dict[str, str]()
     for pair in pairs:
         name, _, variable = pair.rpartition("=")
-        name, token = name or variable, environment.get(variable, "").strip()
+        name, token = name or variable, os.environ.get(variable, "").strip()
         if not token:
             why = "this variable is not set, or empty. Clients send the token that it holds."
             raise PolicyError(f"--token-env {pair}: {why}")
@@ -325,14 +326,12 @@ def _tokens_of_variables(pairs: Iterable[str], environment: Mapping[str, str]) -
     return tokens
 
 
-def _tokens(
-    options: WrapOptions, environment: Mapping[str, str], stored: StoredTokens | None
-) -> Tokens | None:
+def _tokens(options: WrapOptions, stored: StoredTokens | None) -> Tokens | None:
     from pipeguard.transports.http.server.admission import Tokens  # as above
 
     if not _requires_token(options):
         return None if stored is None else Tokens(stored=stored)
-    tokens = _tokens_of_variables(options.lists.get("--token-env", ()), environment)
+    tokens = _tokens_of_variables(options.lists.get("--token-env", ()))
     IN_USE.add(tokens.values())
     path = options.values.get("--token-file")
     if path is None:

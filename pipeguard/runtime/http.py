@@ -4,7 +4,6 @@ Everything runs on one event loop, in the main thread. Nothing here judges.
 """
 
 import asyncio
-import os
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -14,10 +13,10 @@ from pipeguard.detect.checks.addresses import is_loopback
 from pipeguard.errors import LaunchError, PipeGuardError, PolicyError, StateError
 from pipeguard.firewall.finding import Finding, Verdict
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.identity.server_name import identify_remote, identify_server
+from pipeguard.identity.server_name import identify_server
 from pipeguard.log import say
 from pipeguard.runtime.connect import LocalDialler, remote_dialler
-from pipeguard.runtime.endpoints import name_remote, read_admission, read_url, server_context
+from pipeguard.runtime.endpoints import identify_upstream, read_admission, server_context
 from pipeguard.runtime.loop import ending_on_signals, new_loop, prepare_threads, tune_process
 from pipeguard.runtime.numbers import read_number
 from pipeguard.runtime.questions import Questions
@@ -65,8 +64,7 @@ class _ListeningServer:
         self._ended = loop.create_future()
         launched = identify_server(options.command, options.values.get("--cwd"))
         if not options.command:
-            url = read_url(options.values["--upstream"])
-            launched = identify_remote(str(url), name_remote(url))
+            launched = identify_upstream(options.values["--upstream"])
         self._run = run = Run(launched, options, self._note_changes)
         place = ListeningPlace(options, run.guard.policy.limits.frame_bytes)
         self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)
@@ -193,7 +191,7 @@ class ListeningPlace:
             PolicyError: an option is wrong.
         """
         self._option = options.values["--listen"]
-        self.admission, self._port = read_admission(options, os.environ, limit_bytes, stored)
+        self.admission, self._port = read_admission(options, limit_bytes, stored)
         self._context = server_context(options)
         self.most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
         self.idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)

@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.25
 SLEPT_SECONDS = 1.0  # at least; the two clocks drift a little while a machine is awake
 PATIENCE_LOOKS = 3  # after which a file that somebody changes all the time is read all the same
 MOST_COMPARED = 500  # entries and globs; the time rises by their square
-Stamp = tuple[tuple[str, int, int, int, int], ...]
+Stamp = tuple[object, ...]
 # An administrator's files first, and by themselves: to read a user's may take seconds.
 _GROUPS = ADMINISTERED, frozenset(PolicyScope) - ADMINISTERED
 CHANGED = "the policy has changed and"  # begins each line about the files
@@ -102,8 +102,8 @@ class PolicyWatch:
     def _look(self, scopes: frozenset[PolicyScope]) -> Stamp:
         """A fingerprint of some sources' files, and of what time makes of them."""
         has_ended = self._files.get(PolicyScope.ORGANISATION, PolicyFile()).has_ended
-        ended = ("", int(has_ended is not None and has_ended(time())), 0, 0, 0)
-        return (ended, *map(stamp_file, wrap_policy_paths(self._options, scopes)))
+        is_over = has_ended is not None and has_ended(time())
+        return (is_over, *map(stamp_file, wrap_policy_paths(self._options, scopes)))
 
     def _read_again(
         self, scopes: frozenset[PolicyScope], log: FindingLog, stamp: Stamp, *, is_still: bool
@@ -151,12 +151,12 @@ class PolicyWatch:
         log("info", f"{CHANGED} takes effect", exceptions_added=new, exceptions_removed=old)
 
 
-def stamp_file(path: str) -> tuple[str, int, int, int, int]:
-    """The path, number, times and size of a file; zeros if there is none."""
+def stamp_file(path: str) -> Stamp:
+    """The path, number, times and size of a file; the path alone if there is none."""
     try:
         status = os.stat(path)
     except OSError:
-        return path, 0, 0, 0, 0
+        return (path,)
     return path, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size
 
 

@@ -22,7 +22,7 @@ from pipeguard.config.options import WrapOptions
 from pipeguard.detect.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.runtime.endpoints import (
-    name_remote,
+    identify_upstream,
     read_admission,
     read_remote,
     read_transport,
@@ -40,6 +40,13 @@ URL_TEXT = "https://mcp.example.com/mcp"
 LIMIT = 1000
 
 
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the variables that options name."""
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
 def options(*flags: str, **given: str | list[str]) -> WrapOptions:
     """Make options by their names, as `header_env=["A=B"]`; repeatable ones are lists."""
     named = {"--" + name.replace("_", "-"): value for name, value in given.items()}
@@ -50,7 +57,7 @@ def options(*flags: str, **given: str | list[str]) -> WrapOptions:
 
 def remote_headers(*flags: str, **given: str | list[str]) -> dict[str, str]:
     told = options(*flags, upstream=URL_TEXT, **given)
-    return dict(read_remote(told, ENVIRONMENT, LIMIT).headers)
+    return dict(read_remote(told, LIMIT).headers)
 
 
 def refusal(*flags: str, **given: str | list[str]) -> str:
@@ -58,7 +65,7 @@ def refusal(*flags: str, **given: str | list[str]) -> str:
     told = options(*flags, **{"upstream": URL_TEXT, **given})
     read: Callable[..., object] = read_admission if "listen" in given else read_remote
     with pytest.raises(PolicyError) as caught:
-        read(told, ENVIRONMENT, LIMIT)
+        read(told, LIMIT)
     said = str(caught.value)
     assert SECRET not in said
     assert caught.value.exit_code == 2
@@ -100,7 +107,7 @@ def test_no_address_breaks_the_reader(text: str) -> None:
         url = read_url(text)
     except PolicyError:
         return
-    assert name_remote(url)
+    assert identify_upstream(text).name
     assert url.host
 
 
@@ -129,7 +136,7 @@ def test_an_address_tells_the_transport(url: str, given: str | None, transport: 
     ],
 )
 def test_a_server_has_a_name_without_its_query(url: str, name: str) -> None:
-    assert name_remote(URL(url)) == name
+    assert identify_upstream(url).name == name
 
 
 # --- headers ----------------------------------------------------------------------------------
@@ -173,9 +180,10 @@ def test_what_is_no_header_is_told_so(given: dict[str, str | list[str]]) -> None
 def test_a_name_in_a_header_is_no_secret_and_a_key_is(monkeypatch: pytest.MonkeyPatch) -> None:
     known = KnownSecrets()
     monkeypatch.setattr(secrets_in_use, "IN_USE", known)
-    values = {"T": "production", "K": "wonderful", "O": "hny-4711-key"}
+    for name, value in {"T": "production", "K": "wonderful", "O": "hny-4711-key"}.items():
+        monkeypatch.setenv(name, value)
     given = ["X-Tenant=T", "X-Api-Key=K", "X-Honeycomb-Team=O"]
-    read_remote(options(upstream="https://a.example", header_env=given), values, LIMIT)
+    read_remote(options(upstream="https://a.example", header_env=given), LIMIT)
     masked = known.mask("production, wonderful, hny-4711-key")
     assert masked == f"production, {MASK}, {MASK}"
 
@@ -183,7 +191,7 @@ def test_a_name_in_a_header_is_no_secret_and_a_key_is(monkeypatch: pytest.Monkey
 def test_a_clients_credentials_go_on_only_where_nobody_else_is_meant() -> None:
     def passes(*flags: str, **given: str | list[str]) -> bool:
         told = options(*flags, upstream=URL_TEXT, **given)
-        return read_remote(told, ENVIRONMENT, LIMIT).passes_credentials
+        return read_remote(told, LIMIT).passes_credentials
 
     assert passes()
     assert passes(header=["X-Team: x"])
@@ -239,11 +247,11 @@ def test_a_certificate_that_cannot_be_used_is_told(
 def test_an_upstream_is_trusted_by_the_system_or_by_one_authority(certificates: Path) -> None:
     cert, key = str(certificates / "cert.pem"), str(certificates / "key.pem")
     for told in ({}, {"ca": cert}, {"ca": cert, "client_cert": cert, "client_key": key}):
-        context = read_remote(options(upstream=URL_TEXT, **told), {}, LIMIT).context
+        context = read_remote(options(upstream=URL_TEXT, **told), LIMIT).context
         assert context is not None
         assert context.verify_mode is ssl.CERT_REQUIRED
         assert context.check_hostname
-    assert read_remote(options(upstream="http://a/"), {}, LIMIT).context is None
+    assert read_remote(options(upstream="http://a/"), LIMIT).context is None
 
 
 def test_an_authority_or_a_certificate_that_cannot_be_used_is_told(certificates: Path) -> None:
@@ -267,7 +275,7 @@ def test_an_authority_or_a_certificate_that_cannot_be_used_is_told(certificates:
 )
 def test_a_listener_has_a_host_and_a_port(listen: str, host: str, port: int) -> None:
     told = options(listen=listen, allow_host=["A.Example"], allow_origin=["https://b"])
-    at, found = read_admission(told, {}, LIMIT)
+    at, found = read_admission(told, LIMIT)
     assert (at.host, found) == (host, port)
     assert (set(at.hosts), set(at.origins)) == ({"a.example"}, {"https://b"})
     assert at.tokens is None
@@ -289,7 +297,7 @@ def test_what_is_no_place_to_listen_is_told_so(listen: str) -> None:
 @pytest.mark.parametrize("listen", ["0.0.0.0:80", "[::]:80", "10.0.0.7:80", "box.lan:80"])
 def test_others_may_come_in_with_a_token_only(listen: str) -> None:
     assert "clients need a token, and there is none" in refusal(listen=listen)
-    at, _ = read_admission(options(listen=listen, token_env=["TOKEN"]), ENVIRONMENT, LIMIT)
+    at, _ = read_admission(options(listen=listen, token_env=["TOKEN"]), LIMIT)
     assert who(at.tokens, SECRET) == "TOKEN"
 
 
@@ -324,7 +332,7 @@ def test_a_token_file_is_read_anew_when_it_changes(tmp_path: Path) -> None:
     file = tmp_path / "tokens"
     file.write_text(f"# ours\n\nci {SECRET}\nhalf\n  dev   b b \n")
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = read_admission(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = read_admission(told, LIMIT)[0].tokens
     assert (who(tokens, SECRET), who(tokens, "b b"), who(tokens, "another")) == ("ci", "dev", "env")
     assert who(tokens, "half") is who(tokens, "#") is who(tokens, "") is None
 
@@ -354,7 +362,7 @@ def test_of_a_token_file_that_cannot_be_read_no_token_lets_in(
     assert refusal(listen="localhost:0", token_file=str(file)).startswith(f"--token-file {file}: ")
     file.write_text(f"ci {SECRET}\n")
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = read_admission(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = read_admission(told, LIMIT)[0].tokens
     assert who(tokens, SECRET) == "ci"
     file.unlink()
     if content is not None:
@@ -379,7 +387,7 @@ def test_a_token_file_that_others_may_write_is_not_believed(tmp_path: Path, mode
 
     file.chmod(0o640)  # read by a group, as a mounted secret is
     told = options(listen="localhost:0", token_file=str(file), token_env=["env=OTHER"])
-    tokens = read_admission(told, ENVIRONMENT, LIMIT)[0].tokens
+    tokens = read_admission(told, LIMIT)[0].tokens
     assert who(tokens, SECRET) == "ci"
     file.chmod(mode)
     assert who(tokens, SECRET) is None, "nor when that comes later"
