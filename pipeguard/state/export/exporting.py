@@ -18,7 +18,7 @@ from pipeguard.log import say
 from pipeguard.state.audit import COLUMNS
 from pipeguard.state.export.cursor import ExportPlace
 from pipeguard.state.export.files import FileTarget
-from pipeguard.state.export.targets import TargetAwayError, make_exported_row
+from pipeguard.state.export.targets import TargetAwayError
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import open_store
 
@@ -35,11 +35,12 @@ POLL_SECONDS = 1.0
 FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 60.0
 
+_NAMES = ("id", *COLUMNS.split(", "))
 _COLLECTOR = re.compile(
     r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?(/[^?#@]*)?", re.ASCII | re.IGNORECASE
 )
 _BATCH = f"""
-    SELECT id, {COLUMNS} FROM (
+    SELECT id, chain || '/' || seq, {COLUMNS} FROM (
         SELECT *, sum(length(findings)) OVER (ORDER BY id) - length(findings) AS chars_before
         FROM (SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?)
     ) WHERE chars_before < ? ORDER BY id"""  # noqa: S608  constants
@@ -139,7 +140,7 @@ def _send_batch(cursor: ExportCursor, target: Target) -> int:
         found = store.read(_BATCH, cursor.place.number, BATCH_ROWS, BATCH_CHARS)
     if not found:
         return 0
-    rows = [make_exported_row(*columns) for _, *columns in found]
+    rows = [dict(zip(_NAMES, columns, strict=True)) for _, *columns in found]
     target.send(rows)
     cursor.move(ExportPlace(place.target, found[-1][0], rows[-1]["id"], rows[-1]["hash"]))
     return len(rows)

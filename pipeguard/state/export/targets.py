@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.audit import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,8 +12,6 @@ if TYPE_CHECKING:
 # A row of the audit by column. In front is its `id`, the same in each store and target: its chain
 # and its number in that.
 ExportedRow = dict[str, Any]
-
-_COLUMNS = COLUMNS.split(", ")
 
 
 class TargetAwayError(PipeGuardError):
@@ -31,9 +28,3 @@ class Target(Protocol):
             TargetAwayError: they may be sent again later; the target may have some of them.
             PipeGuardError: the target refuses them.
         """
-
-
-def make_exported_row(*columns: Any) -> ExportedRow:
-    """The row with these values, in the order of `COLUMNS`."""
-    chain, seq, *_ = columns
-    return {"id": f"{chain}/{seq}", **dict(zip(_COLUMNS, columns, strict=True))}
