@@ -12,7 +12,7 @@ from pipeguard.errors import AuthError, InputError
 from pipeguard.unicode.display import show
 
 _SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
 SHOWN_CHARS = 200  # of a peer's words in an error of ours
 
 
@@ -34,7 +34,7 @@ def canonical(url: str) -> str:
             f"{show(url, SHOWN_CHARS)} is not encrypted: tokens go over https, or to loopback."
         )
     authority = f"[{host}]" if ":" in host else host
-    if port not in (None, _PORTS[scheme]):
+    if port not in (None, PORTS[scheme]):
         authority += f":{port}"
     path = "" if parts.path == "/" and not parts.query else parts.path
     return f"{scheme}://{authority}{path}" + (f"?{parts.query}" if parts.query else "")

@@ -16,7 +16,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx2
 
-from pipeguard.auth.server import SHOWN_CHARS, must_be_safe
+from pipeguard.auth.server import PORTS, SHOWN_CHARS, must_be_safe
 from pipeguard.detect.checks.addresses import Reach, find_reach
 from pipeguard.detect.flows.known_secrets import MASK, KnownSecrets
 from pipeguard.errors import AuthError
@@ -30,7 +30,6 @@ _AGENT = f"pipeguard/{VERSION}"
 
 
 MAX_ADDRESSES = 4  # tried of one name
-_PORTS = {"http": 80, "https": 443}
 _NEAR = {Reach.PRIVATE, Reach.SHARED}
 _NEVER = {Reach.METADATA, Reach.RESERVED}
 
@@ -93,7 +92,7 @@ def _allowed_networks(own: Iterable[Reach]) -> frozenset[Reach]:
 
 async def _resolve(url: str) -> list[str]:
     parts = urlsplit(url)
-    port = parts.port or _PORTS.get(parts.scheme, 0)
+    port = parts.port or PORTS.get(parts.scheme, 0)
     loop = asyncio.get_running_loop()
     try:
         answers = await loop.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)
@@ -125,7 +124,7 @@ def _is_plain(url: str) -> bool:
 
 def _host_and_port(url: str) -> tuple[str | None, int | None]:
     parts = urlsplit(url)
-    return parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    return parts.hostname, parts.port or PORTS.get(parts.scheme)
 
 
 class UnreachableError(AuthError):
