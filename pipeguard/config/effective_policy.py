@@ -186,13 +186,9 @@ def _read(options: WrapOptions, key: str) -> PolicyFile:
 
 
 def combine_sources(files: Mapping[PolicyScope, PolicyFile]) -> Policy:
-    """Combine the policies of all sources."""
-    others = (file for scope, file in files.items() if scope is not PolicyScope.USER)
-    return combine(files.get(PolicyScope.USER, PolicyFile()), *others)
-
-
-def combine(user: PolicyFile, *tighter: PolicyFile) -> Policy:
-    """Combine the user's policy with others, which can only tighten it."""
+    """Combine the user's policy with those of other sources, which can only tighten it."""
+    user = files.get(PolicyScope.USER, PolicyFile())
+    tighter = [file for scope, file in files.items() if scope is not PolicyScope.USER]
     both = [*tighter, user]
     drifts = [file.drift_allow for file in tighter if file.drift_allow is not None]
     asks = [file.ask_in_client for file in tighter if file.ask_in_client]

@@ -122,7 +122,7 @@ class PolicyFile(NamedTuple):
     isolate: IsolateEntries = ()
     egress_proxy: str | None = None
     approved: frozenset[str] = frozenset()
-    has_ended: Callable[[float], bool] | None = None
+    has_ended: Callable[[float], bool] = lambda _: False
     notes: tuple[str, ...] = ()
 
 

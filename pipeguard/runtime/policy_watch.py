@@ -101,9 +101,11 @@ class PolicyWatch:
 
     def _look(self, scopes: frozenset[PolicyScope]) -> Stamp:
         """A fingerprint of some sources' files, and of what time makes of them."""
-        has_ended = self._files.get(PolicyScope.ORGANISATION, PolicyFile()).has_ended
-        is_over = has_ended is not None and has_ended(time())
-        return (is_over, *map(stamp_file, wrap_policy_paths(self._options, scopes)))
+        bundle = self._files.get(PolicyScope.ORGANISATION, PolicyFile())
+        return (
+            bundle.has_ended(time()),
+            *map(stamp_file, wrap_policy_paths(self._options, scopes)),
+        )
 
     def _read_again(
         self, scopes: frozenset[PolicyScope], log: FindingLog, stamp: Stamp, *, is_still: bool

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pipeguard.cli.allow import DAYS, command
-from pipeguard.config.effective_policy import combine
+from pipeguard.config.effective_policy import combine_sources
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.errors import PolicyError
@@ -88,7 +88,8 @@ def run(*arguments: str, why: str | None = "our docs") -> Result:
 
 
 def read(path: Path) -> Policy:
-    return combine(parse_policy(path.read_text(), str(path), PolicyScope.USER, today=TODAY))
+    file = parse_policy(path.read_text(), str(path), PolicyScope.USER, today=TODAY)
+    return combine_sources({PolicyScope.USER: file})
 
 
 def subject(rule: str = "secrets.github-token", **parts: str) -> PolicyTarget:

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from pipeguard import Action, Confidence, Finding, PipeGuardError, Severity
 from pipeguard.cli import cli
-from pipeguard.config.effective_policy import combine
+from pipeguard.config.effective_policy import combine_sources
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.firewall.policy import PolicyTarget
@@ -79,7 +79,7 @@ def passes(finding: Finding, path: str = "") -> bool:
     text = Path(path or usual_policy_path()).read_text()
     file = parse_policy(text, "p.yaml", PolicyScope.USER, now=0.0, today=TODAY)
     target = PolicyTarget(finding.rule, *FIXED, finding.place, "docs", finding.tool)
-    return combine(file).action(target, 0.0) is Action.ALLOW
+    return combine_sources({PolicyScope.USER: file}).action(target, 0.0) is Action.ALLOW
 
 
 # Of rules in files, one of each pack: they are allowed alike.

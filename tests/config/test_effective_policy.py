@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
-from pipeguard.config.effective_policy import combine
+from pipeguard.config.effective_policy import combine_sources
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import project_policy_path, user_policy_path, usual_policy_path
@@ -54,8 +54,9 @@ PROJECTS = st.fixed_dictionaries(
 def test_with_another_source_nothing_passes_that_did_not_before(
     project: dict[str, object], user: str, scope: PolicyScope
 ) -> None:
-    alone = combine(parse(user))
-    both = combine(parse(user), parse(yaml.safe_dump(project), scope))
+    files = {PolicyScope.USER: parse(user)}
+    alone = combine_sources(files)
+    both = combine_sources({**files, scope: parse(yaml.safe_dump(project), scope)})
     for tool in ("search", "xray", "other"):
         asked = subject(tool=tool)
         assert both.action(asked, NOW) >= alone.action(asked, NOW)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
 from pipeguard.config import policy_file
-from pipeguard.config.effective_policy import combine
+from pipeguard.config.effective_policy import combine_sources
 from pipeguard.config.policy_file import (
     DAY_SECONDS,
     HARMFUL,
@@ -68,11 +68,11 @@ def subject(rule: str = "secrets.github-token", tool: str = "search") -> PolicyT
 
 @pytest.mark.parametrize("text", ["", "# only a comment\n", "---\n", "{}", "\ufeffmode: enforce\n"])
 def test_an_empty_file_is_the_default(text: str) -> None:
-    assert combine(parse(text)) == Policy()
+    assert combine_sources({PolicyScope.USER: parse(text)}) == Policy()
 
 
 def test_the_example_says_the_defaults() -> None:
-    assert combine(parse(EXAMPLE)) == Policy()
+    assert combine_sources({PolicyScope.USER: parse(EXAMPLE)}) == Policy()
 
 
 def test_the_example_with_every_key_is_right() -> None:
@@ -108,7 +108,7 @@ audit: {on_failure: stop, keep: 12 w}
 ask_in_client: form
 """
     )
-    policy = combine(file)
+    policy = combine_sources({PolicyScope.USER: file})
     drifts = frozenset({Drift.WORDING, Drift.NAME_ONLY})
     limits = Limits(3 * 2**19, 12, 34, 300.0)
     (layer,) = policy.layers
@@ -259,7 +259,7 @@ def test_any_tree_is_a_policy_or_a_policy_error(tree: dict[str, object], flow: b
             file = parse(text, scope)
         except PolicyError:
             continue
-        assert combine(PolicyFile(), file).action(subject(), NOW) in Action
+        assert combine_sources({scope: file}).action(subject(), NOW) in Action
 
 
 # --- drift -----------------------------------------------------------------------------------
@@ -316,7 +316,7 @@ def test_a_projects_file_tightens_everything() -> None:
         "ask_in_client: url",
         PolicyScope.PROJECT,
     )
-    policy = combine(user, project)
+    policy = combine_sources({PolicyScope.USER: user, PolicyScope.PROJECT: project})
     assert policy.mode == Mode.ENFORCE
     assert policy.trust == Trust.REVIEW
     assert policy.ask_in_client == InClient.URL
@@ -332,7 +332,8 @@ def test_a_projects_file_tightens_everything() -> None:
 )
 def test_the_audit_is_kept_for_as_long_as_the_user_says(text: str, days: int) -> None:
     project = parse("audit: {on_failure: stop}", PolicyScope.PROJECT)
-    assert combine(parse(text), project).audit_keep_days == days
+    files = {PolicyScope.USER: parse(text), PolicyScope.PROJECT: project}
+    assert combine_sources(files).audit_keep_days == days
     assert Policy().audit_keep_days == 90
 
 
