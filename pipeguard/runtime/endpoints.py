@@ -350,14 +350,11 @@ def server_context(options: WrapOptions) -> ssl.SSLContext | None:
     Raises:
         PolicyError: the certificate cannot be used.
     """
-    certificate, key = options.values.get("--tls-cert"), options.values.get("--tls-key")
-    if certificate is None:
-        if key is not None:
-            raise PolicyError("--tls-key: give the certificate as well, with --tls-cert.")
+    if options.values.keys().isdisjoint(("--tls-cert", "--tls-key")):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load_certificate(context, certificate, key, "--tls-cert")
+    _load_certificate(context, options, "tls")
     return context
 
 
@@ -373,17 +370,17 @@ def _client_context(options: WrapOptions) -> ssl.SSLContext:
         import truststore
 
         context = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    certificate, key = options.values.get("--client-cert"), options.values.get("--client-key")
-    if certificate is not None:
-        _load_certificate(context, certificate, key, "--client-cert")
-    elif key is not None:
-        raise PolicyError("--client-key: give the certificate as well, with --client-cert.")
+    _load_certificate(context, options, "client")
     return context
 
 
-def _load_certificate(
-    context: ssl.SSLContext, certificate: str, key: str | None, option: str
-) -> None:
+def _load_certificate(context: ssl.SSLContext, options: WrapOptions, whose: str) -> None:
+    option = f"--{whose}-cert"
+    certificate, key = options.values.get(option), options.values.get(f"--{whose}-key")
+    if certificate is None:
+        if key is not None:
+            raise PolicyError(f"--{whose}-key: give the certificate as well, with {option}.")
+        return
     try:
         context.load_cert_chain(certificate, key, password=_refuse_password)
     except (OSError, ssl.SSLError, ValueError) as error:

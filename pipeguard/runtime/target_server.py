@@ -49,7 +49,7 @@ class TargetServer(Protocol):
 class LocalServer:
     """A server that was started here."""
 
-    def __init__(self, child: Child, starter: ServerStarter | None = None) -> None:
+    def __init__(self, child: Child, starter: ServerStarter | None) -> None:
         """Take over a server that was started, by a starter if it may be isolated."""
         self._child, self._starter = child, starter
         self.end, self.wait, self.close = child.end, child.wait, child.close
