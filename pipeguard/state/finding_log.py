@@ -24,7 +24,7 @@ class FindingLog(Protocol):
         """
 
 
-def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool = True) -> None:
+def log_findings(log: FindingLog, verdict: PendingVerdict, *, is_audited: bool) -> None:
     """Write one line for a verdict: its most serious finding, and the other rules by name.
 
     If the message was stopped, it names the command that shows the rest.

@@ -19,7 +19,7 @@ from pipeguard.state.contents_key import KeyedHash, contents_key
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.timestamps import to_utc_text
+from pipeguard.state.timestamps import exact_now_text
 from pipeguard.state.verdict_writer import (
     CONNECTION,
     EndedConnection,
@@ -269,7 +269,7 @@ class Recorder:
         """Write next to the store how many verdicts are missing, in case this run ends first."""
         if not self._note.run:
             return
-        now = to_utc_text(time.time())
+        now = exact_now_text()
         self._note = self._note._replace(
             verdicts=self._lost + len(self._batch) + len(self._queue),
             since=self._note.since if self._note.verdicts else now,
