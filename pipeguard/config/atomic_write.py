@@ -36,6 +36,16 @@ def replace_file(path: Path | str, content: bytes, mode: int = OWNER_ONLY) -> No
         os.chmod(draft, mode)
 
 
+def open_file(path: Path | str) -> int:
+    """Open a file for reading and writing, without waiting; only its owner may open a new one.
+
+    Raises:
+        OSError: it cannot be used, or is a link.
+    """
+    flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    return os.open(path, flags | os.O_CREAT, OWNER_ONLY)
+
+
 def lock_file(descriptor: int, *, waits: bool = True) -> None:
     """Lock a file for as long as it is open.
 

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from time import time
 from typing import TYPE_CHECKING
 
-from pipeguard.config.atomic_write import OWNER_ONLY, lock_file, replace_file
+from pipeguard.config.atomic_write import lock_file, open_file, replace_file
 from pipeguard.config.bundle import BundleChain, verify_chain
 from pipeguard.config.directories import config_folder
 from pipeguard.config.enrolment import (
@@ -42,8 +42,6 @@ LOCK_FILE = "follow.lock"
 FILES = (NOTE_FILE, BUNDLES_FILE, FOLLOW_FILE)  # the last one says that there are the others
 FETCH_SECONDS = 10.0  # for all of a fetch
 SHOWN_CHARS = 500  # of a problem
-# A link in the lock's place is not followed, and nobody waits for the writer of a pipe.
-_LOCK_FLAGS = os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 _READABLE = 0o644
 _URL = r"(https://[^/@?#\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?)(/\S*)?"
 # Of the bundle that this process fetched last, by its URL and text. In a file, an agent could
@@ -208,7 +206,7 @@ def _write_alone(enrolment: Enrolment) -> Iterator[None]:
     folder = os.path.dirname(enrolment.path)
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        with open(os.open(enrolment.beside(LOCK_FILE), _LOCK_FLAGS, OWNER_ONLY)) as lock:
+        with open(open_file(enrolment.beside(LOCK_FILE))) as lock:
             lock_file(lock.fileno())
             yield
     except OSError as error:

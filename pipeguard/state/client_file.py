@@ -12,13 +12,13 @@ import time
 from contextlib import suppress
 from hashlib import blake2b
 
+from pipeguard.config.atomic_write import lock_file, open_file
 from pipeguard.errors import StateError
 from pipeguard.state.paths import believe, clients_folder, state_folder_text
 
 SUFFIX = ".notes-2"  # another form has another name
 # Suffix of the file that whoever reads or writes locks. It is opened only after `enter`.
 GATE = ".lock"
-_FLAGS = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 TRIES = 50  # while somebody else removes it
 PAUSE_SECONDS = 0.002
 
@@ -60,21 +60,10 @@ def enter(path: str) -> int:
     raise StateError(f"{path} is locked.")
 
 
-def open_file(path: str) -> int:
-    """Open a file for reading and writing; create it if it is missing.
-
-    Raises:
-        OSError: it cannot be used, or is a link.
-    """
-    return os.open(path, _FLAGS | os.O_CREAT, 0o600)
-
-
 def leave(path: str, file: int) -> None:
     """Use a file no more; the last one removes it."""
-    from fcntl import LOCK_EX, LOCK_NB, flock
-
     with suppress(OSError):  # others use it, and this process has given up its lock
-        flock(file, LOCK_EX | LOCK_NB)
+        lock_file(file, waits=False)
         if os.path.samestat(os.lstat(path), os.fstat(file)):  # nobody can replace it now
             with suppress(FileNotFoundError):
                 os.unlink(path + GATE)  # first, so that nobody who enters has opened it
@@ -88,4 +77,4 @@ def remove_abandoned(folder: str) -> None:
         path = os.path.join(folder, name)
         if name.endswith(SUFFIX):
             with suppress(OSError):
-                leave(path, os.open(path, _FLAGS))
+                leave(path, open_file(path))

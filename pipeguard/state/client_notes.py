@@ -16,6 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 from zlib import crc32
 
+from pipeguard.config.atomic_write import lock_file, open_file
 from pipeguard.detect.flows.ledger import RESULT_BYTES
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Action, Finding
@@ -28,7 +29,6 @@ from pipeguard.state.client_file import (
     client_path,
     enter,
     leave,
-    open_file,
     remove_abandoned,
 )
 
@@ -194,7 +194,7 @@ class NotesFile:
         end = time.monotonic() + BUSY_SECONDS
         while True:
             try:
-                fcntl.flock(self._gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                lock_file(self._gate, waits=False)
                 break
             except BlockingIOError:
                 if time.monotonic() > end:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from pipeguard.config.atomic_write import lock_file, open_file
 from pipeguard.errors import StateError
 from pipeguard.state.paths import state_folder_text
 
@@ -28,7 +29,7 @@ def publish_address(address: str) -> Iterator[None]:
         yield
         return
     path = os.path.join(state_folder_text(), FILE_NAME)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    descriptor = open_file(path)
     try:
         if not _lock(descriptor):
             yield
@@ -69,11 +70,9 @@ def page_address() -> str:
 
 def _lock(descriptor: int) -> bool:
     """Lock the file for as long as it is open; False if another page has locked it."""
-    from fcntl import LOCK_EX, LOCK_NB, flock
-
     for _ in range(_TRIES):
         try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
+            lock_file(descriptor, waits=False)
         except BlockingIOError:
             time.sleep(_PAUSE_SECONDS)
         else:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeguard.config.atomic_write import OWNER_ONLY, lock_file, replace_file
+from pipeguard.config.atomic_write import lock_file, open_file, replace_file
 from pipeguard.config.directories import read
 from pipeguard.errors import InputError, PipeGuardError, StateError
 from pipeguard.state.paths import state_folder
@@ -89,7 +88,7 @@ def open_cursor(name: str, target: str) -> Iterator[ExportCursor]:
         raise InputError(f"{name!r} is no cursor's name: letters, digits, - and _, at most 64.")
     path = state_folder() / f"export-{name}.json"
     try:
-        descriptor = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+        descriptor = open_file(path.with_suffix(".lock"))
         lock_file(descriptor, waits=False)
     except OSError as error:
         raise PipeGuardError(f"the cursor {name} is not free: {error.strerror}.") from None
