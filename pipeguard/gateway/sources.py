@@ -128,7 +128,7 @@ class Sources:
         except StateError:  # the next full read reports it
             approved = ()
         files = map(stamp_file, self._files())
-        return (*files, *((each, 0, 0, 0, 0) for each in approved))
+        return (*files, *approved)
 
     def _files(self) -> Iterator[str]:
         if self.file:
