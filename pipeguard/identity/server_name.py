@@ -76,7 +76,7 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
         command: its words.
         folder: the folder that it starts in; None for the current one.
     """
-    folder = folder if folder is not None else _current_folder()
+    folder = folder or _current_folder()
     things = Things()
     target = _Reader(list(command), folder, things).target()
     parts = [part for part in target.parts if part]
@@ -354,15 +354,19 @@ class _Reader:
             return _Target(self._starter, f"{self._starter} project", *where)
         return _Target(self._starter or "server", "program", self._starter, is_unique=True)
 
-    def _inside(self, words: list[str], folder: str | None = None) -> _Target:
+    def _inside(self, words: list[str], folder: str = "") -> _Target:
         if self._layer >= MOST_LAYERS:
             self._note("code", "nested")
         if self._layer >= MOST_LAYERS or not words:
             return self._read_unnamed()
-        folder = self._folder if folder is None else folder
-        is_inside = self._launch.in_project
-        layer = self._layer + 1
-        return _Reader(words, folder, self._things, layer, in_project=is_inside).target()
+        reader = _Reader(
+            words,
+            folder or self._folder,
+            self._things,
+            self._layer + 1,
+            in_project=self._launch.in_project,
+        )
+        return reader.target()
 
     def _with_rest(self, target: _Target, rest: list[str]) -> _Target:
         """A target, with those of its arguments that identify the server.
