@@ -130,7 +130,7 @@ class Callback:
         start: the URL to start a browser with; it redirects to the login page and hides its URL.
     """
 
-    def __init__(self, redirect_uri: str | None = None, port: int = 0) -> None:
+    def __init__(self, redirect_uri: str = "", port: int = 0) -> None:
         """Listen.
 
         Args:
@@ -143,7 +143,7 @@ class Callback:
         """
         self._path = PATH
         fixed = 0
-        if redirect_uri is not None:
+        if redirect_uri:
             self._path, fixed = _loopback(redirect_uri)
         self._state: str | None = None
         self._start = f"/login/{token_urlsafe(KEY_BYTES)}"

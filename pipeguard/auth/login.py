@@ -102,7 +102,7 @@ async def run_login(
     with contextlib.suppress(LoginNeededError):  # this login replaces the lost one
         before = await asyncio.to_thread(store.read, request.server)
     last = before[0] if before else None
-    with Callback(request.redirect_uri or None, port_of_last(last)) as callback:
+    with Callback(request.redirect_uri, port_of_last(last)) as callback:
         attempt = _Attempt(request, before, callback, show)
         async with Wire(request.server, request.ca) as wire:
             login, secrets = await attempt.run(wire)
@@ -248,7 +248,6 @@ class _Attempt:
             obtained_at=time.time(),
             expires_at=find_expiry(tokens),
             ca=request.ca,
-            has_access=True,
             has_refresh=bool(tokens.refresh_token),
         )
         return login, secrets
