@@ -178,8 +178,8 @@ def wrap_egress_proxy(options: WrapOptions) -> str | None:
 def _read(options: WrapOptions, key: str) -> PolicyFile:
     """Read the user's file for a key; without the word, read no further: a server is waiting."""
     path = options.values.get("--policy") or user_policy_path()
-    text = "" if path is None else policy_text(path, PolicyScope.USER)
-    if path is None or not may_have(text.encode(), key):
+    text = policy_text(path, PolicyScope.USER) if path else ""
+    if not (path and may_have(text.encode(), key)):
         return PolicyFile()
     _, today = _find_now()
     return parse_policy(text, path, PolicyScope.USER, today=today)

@@ -62,9 +62,11 @@ class _ListeningServer:
         self._loop = loop = asyncio.get_running_loop()
         prepare_threads(loop)
         self._ended = loop.create_future()
-        launched = identify_server(options.command, options.values.get("--cwd"))
-        if not options.command:
-            launched = identify_upstream(options.values["--upstream"])
+        launched = (
+            identify_server(options.command, options.values.get("--cwd"))
+            if options.command
+            else identify_upstream(options.values["--upstream"])
+        )
         self._run = run = Run(launched, options, self._note_changes)
         place = ListeningPlace(options, run.guard.policy.limits.frame_bytes)
         self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)

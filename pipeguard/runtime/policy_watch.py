@@ -120,8 +120,8 @@ class PolicyWatch:
         errors = {scope: str(file) for scope, file in read.items() if isinstance(file, PolicyError)}
         # An administrator's is read until it is right: perhaps no file can be opened now.
         self._stamps[scopes] = () if errors and scopes is ADMINISTERED else stamp
-        kept = errors.keys() | (set(PolicyScope) - scopes)
-        files = {scope: file for scope, file in self._files.items() if scope in kept}
+        replaced = scopes - errors.keys()
+        files = {scope: file for scope, file in self._files.items() if scope not in replaced}
         files |= {scope: file for scope, file in read.items() if isinstance(file, PolicyFile)}
         for scope, why in errors.items():
             if self._errors.get(scope) != why:
