@@ -19,7 +19,6 @@ from pipeguard.state.audit import COLUMNS
 from pipeguard.state.export.cursor import ExportPlace
 from pipeguard.state.export.files import FileTarget
 from pipeguard.state.export.targets import TargetAwayError
-from pipeguard.state.paths import store_path
 from pipeguard.state.store import open_store
 
 if TYPE_CHECKING:
@@ -127,7 +126,7 @@ def _send_batch(cursor: ExportCursor, target: Target) -> int:
 
     In a store that does not have the cursor's row, the first ones are next.
     """
-    with open_store(store_path()) as store:
+    with open_store() as store:
         store.connection.text_factory = lambda text: text.decode(errors="replace")
         place = cursor.place
         found = store.read("SELECT hash FROM audit WHERE id = ?", place.number)
