@@ -22,22 +22,22 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_132,
-    ("firewall",): 44_665,
+    ("firewall",): 44_499,
     ("detect",): 149_342,
     ("rulebook",): 10_581,
-    ("identity",): 7_363,
-    ("config", "state", "auth"): 67_732,
+    ("identity",): 7_299,
+    ("config", "state", "auth"): 66_831,
     ("transports",): 47_168,
-    ("launch", "isolation"): 70_567,
-    ("runtime",): 17_825,
-    ("gateway",): 62_336,
-    ("clients", "assess", "doctor", "demo"): 57_656,
-    ("ui",): 28_721,
-    ("cli",): 40_242,
+    ("launch", "isolation"): 70_563,
+    ("runtime",): 17_545,
+    ("gateway",): 62_301,
+    ("clients", "assess", "doctor", "demo"): 57_269,
+    ("ui",): 28_664,
+    ("cli",): 39_853,
 }
-TOKENS_CAP = 611_126  # of all rooms
+TOKENS_CAP = 608_814  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
-TESTS_CAP = 71_630
+TESTS_CAP = 71_470
 C_CAP = 4_700
 COMMENT_IN_C = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 LAYOUT = {

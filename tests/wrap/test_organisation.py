@@ -37,37 +37,23 @@ def stopped_rows(store: Path) -> int:
         return len(list(rows(opened, AuditFilter(rule="policy.server"))))
 
 
-def write_own(folder: Path, text: str) -> None:
-    (folder / "policy.yaml").write_text(text)
-
-
-def write_project(folder: Path, text: str) -> None:
-    (folder / ".pipeguard.yaml").write_text(text)
-
-
-def write_bundle(folder: Path, text: str) -> None:
-    enrol(folder / "config" / "pipeguard", make_token(text))
-
-
 @pytest.mark.parametrize(
-    ("write", "origin", "text"),
+    ("name", "origin", "text"),
     [
-        (write_own, "the policy", "servers: {block: ['code *']}"),
-        (write_project, "the project's policy", 'servers: {"bl\\u006fck": ["*"]}'),
-        (write_bundle, "the organisation's policy", "servers: {allow: ['program touch', npm *]}"),
+        ("policy.yaml", "the policy", "servers: {block: ['code *']}"),
+        (".pipeguard.yaml", "the project's policy", 'servers: {"bl\\u006fck": ["*"]}'),
+        ("", "the organisation's policy", "servers: {allow: ['program touch', npm *]}"),
     ],
 )
 @pytest.mark.parametrize("option", ["--observe", "--listen=127.0.0.1:0"])
 def test_a_server_that_a_policy_does_not_allow_is_never_started(
-    tmp_path: Path, write: object, origin: str, text: str, option: str
+    tmp_path: Path, policy: Path, name: str, origin: str, text: str, option: str
 ) -> None:
-    assert callable(write)
-    write(tmp_path, text)
-    options = "--name", "touch", "--policy", str(tmp_path / "policy.yaml"), option
+    enrol(tmp_path / "config" / "pipeguard", make_token("" if name else text))
+    (tmp_path / (name or "other.yaml")).write_text(text)
+    options = "--name", "touch", "--policy", str(policy), option
     command = "sh", "-c", f"touch {tmp_path}/started"
     environment = {"XDG_CONFIG_HOME": str(tmp_path / "config")}
-    if write is not write_own:
-        write_own(tmp_path, "mode: observe")
     with Wrapped(tmp_path, options=options, command=command, environment=environment) as wrapped:
         if not option.startswith("--listen"):
             answer = wrapped.ask("initialize")
