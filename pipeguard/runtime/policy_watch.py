@@ -4,8 +4,9 @@ Settings that apply to single messages take effect within a second: actions, exc
 The rest (mode, trust, limits, drift, audit) is read when a server starts. An invalid file changes
 nothing: the earlier one of that source stays in effect. A project's file relaxes nothing while a
 server runs, because an agent may be able to write it. Of the machine's policy and the
-organisation's, all but the limits takes effect at once. A file is read once it stays unchanged:
-many programs empty it before they write it, and half of a policy blocks less than all of it.
+organisation's, all but limits and flows takes effect at once. A file is read once it stays
+unchanged: many programs empty it before they write it, and half of a policy blocks less than all of
+it.
 """
 
 from __future__ import annotations
