@@ -14,6 +14,8 @@ from pipeguard.config.enrolment import (
     machine_policy_path,
 )
 from pipeguard.config.policy_file import (
+    ADMINISTERED,
+    UNADMINISTERED,
     PolicyFile,
     PolicyScope,
     find_beginning,
@@ -47,18 +49,19 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
-def wrap_policy_paths(
-    options: WrapOptions, scopes: Collection[PolicyScope] = tuple(PolicyScope)
-) -> list[str]:
-    """The files of some sources that decide one run of `wrap`; only the project's must exist."""
-    enrolment = find_enrolment()
-    paths = {
-        PolicyScope.USER: (options.values.get("--policy") or own_policy_path(),),
-        PolicyScope.PROJECT: (project_policy_path(),),
-        PolicyScope.MACHINE: (machine_policy_path(),),
-        PolicyScope.ORGANISATION: enrolment and (enrolment.path, enrolment.bundles_path),
-    }
-    return [path for scope in scopes for path in paths[scope] or () if path]
+def wrap_policy_paths(options: WrapOptions) -> dict[frozenset[PolicyScope], list[str]]:
+    """The files that decide one run of `wrap`; only the project's must exist.
+
+    Returns:
+        Those of an administrator, to be looked at first, and those of the user and the project.
+    """
+    administered = [machine_policy_path()]
+    if enrolment := find_enrolment():
+        administered += enrolment.path, enrolment.bundles_path
+    own = [options.values.get("--policy") or own_policy_path()]
+    if project := project_policy_path():
+        own.append(project)
+    return {ADMINISTERED: administered, UNADMINISTERED: own}
 
 
 def require_valid(

@@ -88,6 +88,7 @@ class PolicyScope(Enum):
 
 
 ADMINISTERED = frozenset({PolicyScope.MACHINE, PolicyScope.ORGANISATION})
+UNADMINISTERED = frozenset(PolicyScope) - ADMINISTERED
 
 
 class PolicyFile(NamedTuple):

@@ -23,7 +23,7 @@ from pipeguard.config.effective_policy import (
     wrap_policy_paths,
 )
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.policy_file import ADMINISTERED, PolicyFile, PolicyScope
+from pipeguard.config.policy_file import ADMINISTERED, UNADMINISTERED, PolicyFile, PolicyScope
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Confidence, Severity
 from pipeguard.firewall.policy import Layer, Policy, PolicyTarget, Selector
@@ -38,8 +38,6 @@ SLEPT_SECONDS = 1.0  # at least; the two clocks drift a little while a machine i
 PATIENCE_LOOKS = 3  # after which a file that somebody changes all the time is read all the same
 MOST_COMPARED = 500  # entries and globs; the time rises by their square
 Stamp = tuple[object, ...]
-# An administrator's files first, and by themselves: to read a user's may take seconds.
-_GROUPS = ADMINISTERED, frozenset(PolicyScope) - ADMINISTERED
 CHANGED = "the policy has changed and"  # begins each line about the files
 
 
@@ -62,8 +60,7 @@ class PolicyWatch:
         self._options = options
         self._adjusted: Callable[[Policy], Policy] = lambda policy: policy
         self._files = dict[PolicyScope, PolicyFile]()
-        # Before they are read, so that no change is missed.
-        self._stamps = {scopes: self._look(scopes) for scopes in _GROUPS}
+        self._stamps = self._look()  # before they are read, so that no change is missed
         self._errors = dict[PolicyScope, str]()  # in the files, as they were read last
         self._began = self._files = require_valid(read_sources(options))
         self.policy = combine_sources(self._files)
@@ -82,31 +79,33 @@ class PolicyWatch:
             log: for people.
             is_over: set once the run ends.
         """
-        seen, waited = dict(self._stamps), dict.fromkeys(_GROUPS, 0)
+        seen, waited = dict(self._stamps), dict.fromkeys(self._stamps, 0)
         while not is_over.wait(LOOK_SECONDS):
             slept = time() - monotonic() - self._offset  # seconds that the sessions' clock missed
             if abs(slept) >= SLEPT_SECONDS:
                 # Exceptions end on a clock that stops while the machine sleeps.
                 self._offset += slept
-                self._stamps[_GROUPS[1]] = ()
-            for scopes in _GROUPS:
-                last, seen[scopes] = seen[scopes], self._look(scopes)
-                if seen[scopes] == self._stamps[scopes]:
+                self._stamps[UNADMINISTERED] = ()
+            last, seen = seen, self._look()
+            # An administrator's files by themselves: to read a user's may take seconds.
+            for scopes, stamp in seen.items():
+                if stamp == self._stamps[scopes]:
                     waited[scopes] = 0
                     continue
                 waited[scopes] += 1
                 is_late = waited[scopes] % PATIENCE_LOOKS == 0
-                is_due = is_late or seen[scopes] == last
-                if is_due and self._read_again(scopes, log, seen[scopes], is_still=not is_late):
+                is_due = is_late or stamp == last[scopes]
+                if is_due and self._read_again(scopes, log, stamp, is_still=not is_late):
                     adopt(self.policy)
 
-    def _look(self, scopes: frozenset[PolicyScope]) -> Stamp:
-        """A fingerprint of some sources' files, and of what time makes of them."""
+    def _look(self) -> dict[frozenset[PolicyScope], Stamp]:
+        """Fingerprints of each group's files, and of what time makes of them."""
         bundle = self._files.get(PolicyScope.ORGANISATION, PolicyFile())
-        return (
-            bundle.has_ended(time()),
-            *map(stamp_file, wrap_policy_paths(self._options, scopes)),
-        )
+        has_ended = bundle.has_ended(time())
+        return {
+            scopes: (has_ended, *map(stamp_file, paths))
+            for scopes, paths in wrap_policy_paths(self._options).items()
+        }
 
     def _read_again(
         self, scopes: frozenset[PolicyScope], log: FindingLog, stamp: Stamp, *, is_still: bool
@@ -116,7 +115,7 @@ class PolicyWatch:
         An error in one file does not keep the changes of the others from applying.
         """
         read = read_sources(self._options, scopes)
-        if is_still and self._look(scopes) != stamp:
+        if is_still and self._look()[scopes] != stamp:
             return False
         errors = {scope: str(file) for scope, file in read.items() if isinstance(file, PolicyError)}
         # An administrator's is read until it is right: perhaps no file can be opened now.

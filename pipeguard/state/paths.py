@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from pipeguard.config.atomic_write import FREE_SPACE, is_full
@@ -114,7 +115,7 @@ def note_own_paths(options: WrapOptions) -> None:
     folders = [os.path.join(os.path.realpath(os.path.expanduser(root)), "") for root in roots]
     program = os.path.join(sys.prefix, "bin", "pipeguard")
     own = config_folder(), cache_folder(), _folder_path(), clients_folder(), program
-    for path in (*own, *wrap_policy_paths(options)):
+    for path in chain(own, *wrap_policy_paths(options).values()):
         names = {path, path.replace(os.path.expanduser("~"), "~", 1)}
         names.update(f"\n{path.removeprefix(f)}" for f in folders if path.startswith(f))
         OWN_NAMES.update(names)
