@@ -54,6 +54,7 @@ LAYERS = (
     "detect.shown_call",
     "detect.matched",
     "detect.findings",
+    "detect.contents",
     "detect.plain",
     "detect.detector",
     "secrets_in_use",

@@ -17,6 +17,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, read_object
 from pipeguard.firewall.protocol.message import Message, parse
+from pipeguard.firewall.protocol.peers import announces_list
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import Channel, ChannelClosed
@@ -31,7 +32,6 @@ MOST_PAGES = 200  # of one list
 MOST_FRAMES = 5_000  # from a server that talks but does not answer
 INFO_CHARS = 60
 _METHOD_NOT_FOUND = -32601
-_CAPABILITIES = {"tools/list": "tools", "prompts/list": "prompts"}  # resources for the others
 
 
 class ConversationEnded(Exception):  # noqa: N818  a server that hangs up is not an error of ours
@@ -149,7 +149,7 @@ class Conversation(ServerDialogue):
             self._note_info(opened.get("serverInfo"))
             capabilities = read_object(opened, "capabilities")
             for method in LISTS:
-                if method == "tools/list" or _CAPABILITIES.get(method, "resources") in capabilities:
+                if method == "tools/list" or announces_list(capabilities, method):
                     self._list(method)
         except ConversationEnded as stopped:
             problem = str(stopped)

@@ -128,6 +128,12 @@ class Detection:
             findings += find_leaks(knowledge, context, message)
         return findings
 
+    def read_content(self, context: Context, content: json_values.JsonObject) -> list[Finding]:
+        """Find threats in a file of a skill or a page, besides those of any result."""
+        from pipeguard.detect.contents import read_content  # few servers have any
+
+        return read_content(self.knowledge, context, content)
+
     def replace(self, finding: Finding, words: str, source: str, event: str) -> str:
         """Replace the words of a finding: a passage by a line, a secret by its placeholder."""
         rule, vault = finding.rule, self.knowledge.vault

@@ -345,3 +345,20 @@ def make_warning(rule: str, why: str) -> Finding:
 def make_drop(rule: str, why: str) -> list[Finding]:
     """The one finding about a dropped notification, which does no harm."""
     return [Finding(rule, "envelope", severity=Severity.LOW, action=Action.BLOCK, note=why)]
+
+
+def counted_once(findings: list[Finding], rule: str) -> list[Finding]:
+    """The findings, with one rule's findings, which all say the same, merged into one."""
+    same = [finding for finding in findings if finding.rule == rule]
+    if len(same) < 2:
+        return findings
+    first = same[0]._replace(note=f"{same[0].note} ({len(same)} of them here)")
+    return [first, *(finding for finding in findings if finding.rule != rule)]
+
+
+def blocked_whole(finding: Finding) -> Finding:
+    """A finding in a definition, where nothing is redacted."""
+    partial = (Action.REDACT, Action.CUT)
+    if finding.would in partial:
+        finding = finding._replace(would=Action.BLOCK)
+    return finding._replace(action=Action.BLOCK) if finding.action in partial else finding

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 MOST_DECISIONS = 50  # of one definition's history
 _DECISIONS = ("approve", "reject", "forget", "undo")  # about definitions
 MOST_MEANT = 3  # definitions suggested for a wrong name
-KINDS = ("tool", "prompt", "resource", "template", "server")
+KINDS = ("tool", "prompt", "resource", "template", "skill", "content", "server")
 
 
 class UnknownTargetError(LookupError):

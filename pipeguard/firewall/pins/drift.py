@@ -43,7 +43,7 @@ def classify(approved_json: str, seen_json: str, kind: str) -> tuple[Drift, ...]
     Args:
         approved_json: the JSON text that is trusted.
         seen_json: the JSON text that came.
-        kind: `tool`, `prompt`, `resource`, `template` or `server`.
+        kind: of both (Pin).
 
     Returns:
         Every class that applies, the gravest first; none if the texts are equal.
@@ -133,7 +133,7 @@ def _judge(change: Difference) -> Iterator[_Judged]:
         drift = Drift.NAME_ONLY
     elif top == "annotations" and isinstance(present, bool):
         drift = Drift.ANNOTATION_FLIPPED
-    elif top in {"description", "instructions"}:
+    elif top in {"description", "instructions"} or (top, last) == ("frontmatter", "description"):
         drift = Drift.WORDING
     is_hint = top == "annotations" and len(change.path) > 1
     name = show(".".join(change.path[1:] if is_hint else change.path), VALUE_CHARS)

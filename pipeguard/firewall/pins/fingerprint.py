@@ -4,10 +4,17 @@ Knows JSON. Knows neither tools, nor the storage of pins, nor the meaning of dri
 """
 
 import re
+from base64 import b64decode
+from contextlib import suppress
 
+from pipeguard.errors import Refusal
+from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
     JsonValue,
     Number,
+    as_object,
+    read_object,
     serialise_canonical,
     write_parts,
 )
@@ -18,6 +25,7 @@ EXACT_DIGITS = 15  # a decimal of 15 digits survives a double and back (IEEE 754
 # Reasons of a hold that does not wait: the server offers the trusted version, or a person said no.
 WITHDRAWN = "withdrawn"
 REJECTED = "rejected"
+CONTENT = "content"  # the kind of a pin of a resource's bytes, which it names by their digest
 _TIMES = 7  # the index of the first field that is a time, behind which all tell of the past
 
 
@@ -25,7 +33,7 @@ class Pin(NamedTuple):
     """The trusted version of one definition, and the version waiting for a person.
 
     Attributes:
-        kind: `tool`, `prompt`, `resource`, `template` or `server`.
+        kind: `tool`, `prompt`, `resource`, `template`, `skill`, `content` or `server`.
         name: the definition's own key: name, uri, uriTemplate, or `instructions`.
         approved_definition: the JSON text that is trusted, with its keys in the order in which it
             was judged, or None.
@@ -137,10 +145,15 @@ _MOMENT = (
 
 
 def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
-    """A definition without the values that change with the content: a resource's size and date.
+    """A definition without what may change: a resource's size and date, the order of files.
 
-    Only a size and a date are removed; any other value under these names is part of it.
+    Only a size and a date are removed; any other value under these names is part of it. A content
+    has its digest in place of its bytes.
     """
+    if kind == CONTENT:
+        return _describe_content(as_object(definition))
+    if kind == "skill" and isinstance(files := as_object(definition).get("resources"), list):
+        return {**as_object(definition), "resources": sorted(files, key=_read_address)}
     if kind != "resource" or not isinstance(definition, dict):
         return definition
     size = definition.get("size")
@@ -155,6 +168,48 @@ def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
             if others:  # without the date there may be no annotations at all
                 definition["annotations"] = others
     return definition
+
+
+def _read_address(file: JsonValue) -> str:
+    return str(as_object(file).get("uri"))
+
+
+def _describe_content(content: JsonObject) -> JsonObject:
+    """The part of a content that is pinned; the same object if it is only that."""
+    if "text" not in content and "blob" not in content:
+        return content
+    digest, _, size = measure_content(content).partition(" ")
+    kept: JsonObject = {key: content[key] for key in ("uri", "mimeType") if key in content}
+    meta: JsonObject = {"ui": read_object(read_object(content, "_meta"), "ui")}
+    return {**kept, "_meta": meta, "digest": digest, "size": Number(size)}
+
+
+def measure_content(content: JsonObject) -> str:
+    """The digest of a content's bytes, as a skill's manifest writes it, a blank and their number.
+
+    Raises:
+        Refusal: it has no bytes, or two readings of them.
+    """
+    from hashlib import sha256
+
+    data = read_bytes(content)
+    return f"sha256:{sha256(data).hexdigest()} {len(data)}"
+
+
+def read_bytes(content: JsonObject) -> bytes:
+    """The bytes of a content (MCP 2025-11-25, server/resources, "Resource Contents").
+
+    Raises:
+        Refusal: it has none, or two readings of them.
+    """
+    text, blob = content.get("text"), content.get("blob")
+    if type(text) is str and blob is None:
+        return text.encode("utf-8", "surrogatepass")
+    if type(blob) is str and text is None:
+        with suppress(ValueError):
+            return b64decode(blob, validate=True)
+    why = "the content of a resource is neither a text nor a blob in Base64"
+    raise Refusal("protocol.malformed-content", why, codes.PEER_BROKE_PROTOCOL)
 
 
 def fingerprint(definition: object) -> str:

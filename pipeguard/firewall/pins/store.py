@@ -10,7 +10,8 @@ from enum import Enum
 from threading import Lock
 
 from pipeguard.firewall.budgets import measure_text
-from pipeguard.firewall.pins.fingerprint import WITHDRAWN, Pin
+from pipeguard.firewall.pins.fingerprint import CONTENT, WITHDRAWN, Pin
+from pipeguard.firewall.pins.skills import MOST_STEPS, find_root
 from pipeguard.unicode import display, folding
 
 MAX_PINS_BYTES = 16 * 2**20  # in memory: 6,000 definitions of 2 KB, or 14,000 of a line each
@@ -280,7 +281,8 @@ def as_trusted(pin: Pin, *, needs_review: bool) -> Pin:
         pin = without_hold(pin)
         if pin.is_reviewed or not needs_review:
             return pin._replace(reason=WITHDRAWN)
-    if pin.is_reviewed or pin.approved_definition is None:
+    # The content of an approved definition counts as approved once it was read.
+    if pin.is_reviewed or pin.approved_definition is None or pin.kind == CONTENT:
         return pin
     if not needs_review:
         is_held = pin.held_fingerprint == pin.approved_fingerprint
@@ -309,7 +311,7 @@ def _waits(pin: Pin, stored: Pin | None) -> bool:
 # --- lookalikes -------------------------------------------------------------------------
 # Names of definitions that a person, a model or a lenient server could confuse.
 
-ADDRESSED = frozenset({"resource", "template"})
+ADDRESSED = frozenset({"resource", "template", "skill", CONTENT})
 # Letters that many fonts show alike (Unicode TS 39), in small letters: `read_fiIe`.
 _ALIKE = str.maketrans("i1|0", "lllo")
 
@@ -350,6 +352,7 @@ class Names:
         self.kinds: set[str] = set()  # the kinds that the server has listed
         self._first: dict[tuple[str, str], str] = {}
         self._templates: dict[str, None] = {}
+        self._skills: dict[str, str] = {}  # by their folders
         for pin in sorted(pins, key=lambda pin: pin.approved_definition is None):
             self.learn(pin)
 
@@ -359,10 +362,20 @@ class Names:
         self._first.setdefault((pin.kind, as_seen(pin.kind, pin.name)), pin.name)
         if pin.kind == "template" and pin.approved_definition is not None:
             self._templates[pin.name] = None
+        if pin.kind == "skill":
+            self._skills[find_root(pin.name)] = pin.name
 
     def first(self, kind: str, name: str) -> str | None:
         """The first of the known names that could be taken for this one, or None."""
         return self._first.get((kind, as_seen(kind, name)))
+
+    def skills_around(self, uri: str) -> list[str]:
+        """The skills in whose folders a file or a folder is, the innermost last."""
+        if not self._skills:
+            return []
+        steps = find_root(uri).split("/", MOST_STEPS)
+        roots = ("/".join((*steps[:count], "")) for count in range(1, len(steps) + 1))
+        return [self._skills[root] for root in roots if root in self._skills]
 
     def templates(self) -> list[str]:
         """The approved templates."""

@@ -5,7 +5,7 @@ Keeps only the parts that a later check needs: declarations may be of any length
 
 from __future__ import annotations
 
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, read_object
 
 # The capability that a client declares for each server request (client/*).
 CAPABILITIES = {
@@ -14,8 +14,17 @@ CAPABILITIES = {
     "roots/list": "roots",
 }
 MODES = ("form", "url")  # of elicitation
+SKILLS = "io.modelcontextprotocol/skills"  # an extension (SEP-2640, "Capability Negotiation")
 LISTED = {"tool": "tools", "prompt": "prompts", "resource": "resources"}
 MAX_REVISION_CHARS = 32  # a date has ten
+
+
+def announces_list(capabilities: JsonObject, method: str) -> bool:
+    """True if a server declares that it answers a list request."""
+    if method == "skills/list":
+        return SKILLS in read_object(capabilities, "extensions")
+    name = {"tools/list": "tools", "prompts/list": "prompts"}.get(method, "resources")
+    return name in capabilities
 
 
 class Peers:

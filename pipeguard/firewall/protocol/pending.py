@@ -99,12 +99,13 @@ class PendingRequest:
         call_bytes: bytes of `call` and `call_values`.
         is_method_secret: True if its method holds a secret, so that nothing may repeat it.
         is_tool_secret: True if the tool's name holds one.
+        uri: of the resource that it reads; or empty.
         is_own: True for a request of PipeGuard's own to the client.
     """
 
     progress = float("-inf")
     forwarded = is_method_secret = is_tool_secret = False
-    held_event = held_mark = wait_outcome = ""
+    held_event = held_mark = wait_outcome = uri = ""
     held_policy: object = None
     call: Targets | None = None
     call_values = requested_lists = announced_lists = _NONE
@@ -161,6 +162,10 @@ def pending_request(message: Message, now: float) -> PendingRequest:
             raise Refusal(rule, why, codes.INVALID_REQUEST, message.id_token)
     request = PendingRequest(message.id_token, message.method, tool, now, progress_token)
     request.frame_bytes = len(message.frame)
+    uri = params.get("uri")
+    if message.method == "resources/read" and type(uri) is str:
+        request.uri = uri
+        request.size += measure_text(uri)
     return request
 
 

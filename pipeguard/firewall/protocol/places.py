@@ -3,7 +3,7 @@
 A row is a pattern over the path below `params`, `result` or `error` (`*` is one step, `**` the
 rest) and the name of the place. The first row that matches wins. A text that no row matches is in
 `other` of its part, and is scanned nevertheless. Sources: the MCP schema of the five revisions,
-2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the tasks extension.
+2024-11-05 to 2026-07-28 (schema/<revision>/schema.ts), and the extensions for tasks and skills.
 """
 
 from collections.abc import Sequence
@@ -51,6 +51,12 @@ _DEFINITION: Rows = {
     "_meta/**": "{}.meta",
     "**": "{}.other",
 }
+_SKILL: Rows = {
+    "uri": "{}.name",
+    "frontmatter/name": "{}.name",
+    "frontmatter/description": "{}.description",
+    "**": "{}.other",
+}
 _SAMPLING: Rows = {"systemPrompt": "sampling.system", "**": "sampling.message"}
 _ELICITATION: Rows = {
     "message": "elicitation.message",
@@ -82,8 +88,10 @@ PLACES: dict[str, dict[str, Rows]] = {
             "uri": "resource.uri",
             "inputResponses/**": "answer.elicitation",
         },
+        "resources/directory/read": {"uri": "resource.uri"},
         "resources/subscribe": {"uri": "resource.uri"},
         "resources/unsubscribe": {"uri": "resource.uri"},
+        "skills/get": {"uri": "resource.uri"},
         "completion/complete": {
             "ref/**": "params.other",
             "argument/**": "completion.argument",
@@ -139,6 +147,9 @@ PLACES: dict[str, dict[str, Rows]] = {
         "prompts/list": _under("prompts/*", _DEFINITION, "prompt"),
         "resources/list": _under("resources/*", _DEFINITION, "resource"),
         "resources/templates/list": _under("resourceTemplates/*", _DEFINITION, "template"),
+        "resources/directory/read": _under("resources/*", _DEFINITION, "resource"),
+        "skills/list": _under("skills/*", _SKILL, "skill"),
+        "skills/get": _under("skill", _SKILL, "skill"),
     },
 }
 # The member that has the content of a message, by the message's kind.
@@ -157,7 +168,9 @@ LISTS: dict[str, tuple[str, str, str]] = {
     "prompts/list": ("prompts", "prompt", "name"),
     "resources/list": ("resources", "resource", "uri"),
     "resources/templates/list": ("resourceTemplates", "template", "uriTemplate"),
+    "skills/list": ("skills", "skill", "uri"),
 }
+GET_SKILL = "skills/get"  # its result has one definition
 # Methods whose result is the server's description of itself.
 OPENINGS = frozenset({"initialize", "server/discover"})
 
@@ -169,6 +182,9 @@ def without_definitions(value: JsonObject, method: str | None) -> JsonObject:
     if method in LISTS:
         member = LISTS[method][0]
         kind = list
+    elif method == GET_SKILL:
+        member = "skill"
+        kind = dict
     elif method not in OPENINGS:
         return value
     result = value.get("result")

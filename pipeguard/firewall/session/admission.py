@@ -16,11 +16,12 @@ from pipeguard.firewall.finding import (
     Severity,
     observe_only,
 )
+from pipeguard.firewall.pins.skills import Manifest, has_file, read_manifest
 from pipeguard.firewall.pins.store import is_same
 from pipeguard.firewall.policy import ASKED, Mode, Trust
 from pipeguard.firewall.protocol import codes, places
 from pipeguard.firewall.protocol.answers import INHERITED, NOTABLE, InputRequests
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
 from pipeguard.firewall.session.guard import Context, Guard
@@ -129,7 +130,37 @@ def _check_reference(guard: Guard, kind: str, name: JsonValue) -> Finding | None
     if kind == "tool" and (origin := guard.policy.find_refusal(name)):
         note = f"{origin} does not allow the tool {cut(name, NAME_CHARS)!r} to be called"
         return _hold(guard, name, "policy.tool", note)
+    if kind == "resource" and not is_listed(guard, name):
+        around = guard.pins.names.skills_around(name)
+        held = filter(None, (find_obstacle(guard, "skill", each) for each in around))
+        why = "no skill of the server lists it"
+        return next(held, None) or _not_offered(guard, kind, name, why)
     return find_obstacle(guard, kind, name)
+
+
+def is_listed(guard: Guard, uri: str) -> bool:
+    """True if a file or a folder is in no skill, or if the trusted skills around it list it."""
+    manifests = find_manifests(guard, uri)
+    if not manifests:
+        return not guard.pins.names.skills_around(uri)
+    return all(has_file(manifest, uri) for manifest in manifests)
+
+
+def find_manifests(guard: Guard, uri: str) -> list[Manifest | None]:
+    """The manifests of the trusted skills in whose folders a file or a folder is.
+
+    A skill lists what nested skills have, too. A dynamic one has none of their files.
+    """
+    manifests = []
+    around = guard.pins.names.skills_around(uri)
+    for name in around:
+        pin = guard.pin("skill", name)
+        if pin is None or pin.approved_definition is None or pin.held_definition is not None:
+            continue
+        manifest = read_manifest(pin.approved_definition)
+        if manifest is not None or name == around[-1]:
+            manifests.append(manifest)
+    return manifests
 
 
 def _check_unpinned(guard: Guard, kind: str, name: str) -> Finding | None:
@@ -161,6 +192,14 @@ def _check_unpinned(guard: Guard, kind: str, name: str) -> Finding | None:
 
 
 def _is_covered(guard: Guard, uri: str) -> bool:
+    """True if an approved template or skill has an address, or a tool as its page."""
+    page = serialise({"resourceUri": uri}).decode()[1:-1]
+    if find_manifests(guard, uri) or any(
+        page in (pin.approved_definition or "")
+        for pin in guard.pins.all().values()
+        if pin.kind == "tool" and pin.held_definition is None
+    ):
+        return True
     from pipeguard.firewall.protocol.uris import covers  # 2 ms, and only under review
 
     for template in guard.pins.names.templates():
@@ -193,6 +232,7 @@ _NAMED = {
     "tools/call": ("tool", "name"),
     "prompts/get": ("prompt", "name"),
     "resources/read": ("resource", "uri"),
+    "resources/directory/read": ("resource", "uri"),
     "resources/subscribe": ("resource", "uri"),
 }
 _REFERENCE = {"name": "prompt", "uri": "template"}  # members of completion/complete's `ref`

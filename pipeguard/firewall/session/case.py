@@ -34,6 +34,7 @@ class Case:
         obstacles: that the server has met by now; None for most servers.
         is_plain: True for an ordinary call that policy and pins allow, or an ordinary result.
         sees_nothing: True if the look showed that `Detector.read_message` finds nothing.
+        keeps_bytes: True for a result of which nothing may be taken out: it has a digest.
         kind: of the message.
         method: of the message; None for an answer.
         request: the one sent or answered; None for a notification.
@@ -45,7 +46,7 @@ class Case:
         pins: definitions to remember.
     """
 
-    is_member = is_plain = sees_nothing = is_closed = is_late = False
+    is_member = is_plain = sees_nothing = is_closed = is_late = keeps_bytes = False
     budgets: Budgets | None = None
     waiting_room: WaitingRoom | None = None
     waiting_call: PendingRequest | None = None

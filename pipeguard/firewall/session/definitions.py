@@ -22,6 +22,8 @@ from pipeguard.firewall.finding import (
     Finding,
     PinChange,
     Severity,
+    blocked_whole,
+    counted_once,
     enforced_action,
     greatest,
     have_private,
@@ -29,7 +31,15 @@ from pipeguard.firewall.finding import (
     observe_only,
     worst,
 )
-from pipeguard.firewall.pins.fingerprint import REJECTED, WITHDRAWN, Pin, canonical, lasting_part
+from pipeguard.firewall.pins.fingerprint import (
+    CONTENT,
+    REJECTED,
+    WITHDRAWN,
+    Pin,
+    canonical,
+    lasting_part,
+)
+from pipeguard.firewall.pins.skills import read_entry
 from pipeguard.firewall.pins.store import REVIEW
 from pipeguard.firewall.policy import Mode, Trust
 from pipeguard.firewall.protocol import codes
@@ -54,7 +64,6 @@ BLOCKED = "policy.tool"
 TOGETHER = 256  # definitions that are looked at before the first of them is judged
 FULL = "trust.full"
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
-
 Findings = tuple[Finding, ...]
 
 
@@ -65,20 +74,20 @@ class ReviewedResult(NamedTuple):
         result: the result to forward; the object that came if nothing changed.
         pins: definitions to remember.
         stopped: True if the result as a whole must not be forwarded.
+        keeps_bytes: True if nothing may be taken out of it: it has a digest.
     """
 
     result: JsonObject
     findings: tuple[Finding, ...]
     pins: tuple[PinChange, ...]
     stopped: bool = False
+    keeps_bytes: bool = False
 
 
 def review(
-    guard: Guard, method: str, result: JsonObject, now: float, budgets: Budgets | None = None
+    guard: Guard, method: str, result: JsonObject, now: float, budgets: Budgets
 ) -> ReviewedResult:
-    """Review the definitions in the answer to a list request, or in a server's opening.
-
-    Any other result has none, and is returned as it is.
+    """Review the definitions in the answer to a list request or in an opening; others have none.
 
     Args:
         guard: whose rules, policy and pins apply; it learns what is pinned here.
@@ -90,7 +99,6 @@ def review(
     Raises:
         Refusal: it could not be judged.
     """
-    budgets = budgets or Budgets()
     if method in OPENINGS:
         path = ("result",)
         scope = DefinitionScope(guard, method, path, "server", "instructions", now, budgets)
@@ -115,7 +123,7 @@ def review(
         changed["ttlMs"] = Number("0")  # so that no cache keeps an old verdict
     findings = [finding for each in reviewed for finding in each.findings]
     pins = tuple(each.pin for each in reviewed if each.pin is not None)
-    findings = _counted_once(_counted_once(findings, FULL), BLOCKED)
+    findings = counted_once(counted_once(findings, FULL), BLOCKED)
     return ReviewedResult(changed, tuple(findings), pins)
 
 
@@ -146,6 +154,13 @@ def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> Re
             "protocol.duplicate-name", note, scope.show_name(name), Action.BLOCK
         )
         return ReviewedDefinition(ABSENT, (finding,))
+    if kind == "skill":
+        try:
+            read_entry(item)
+        except ValueError as why:
+            note = f"a skill was left out of the list: {why}"
+            finding = scope.finding("protocol.malformed-skill", note, None, Action.BLOCK)
+            return ReviewedDefinition(ABSENT, (finding,))
     names.add(name)
     first = scope.guard.pins.names.first(kind, name)  # of the known names, also from this list
     reviewed = review_definition(scope, name, item, None if first == name else first)
@@ -156,15 +171,6 @@ def _review_item(scope: DefinitionScope, item: JsonValue, names: set[str]) -> Re
         finding = finding._replace(severity=Severity.LOW)  # each list has it
         return reviewed._replace(shown=ABSENT, findings=(*reviewed.findings, finding))
     return reviewed
-
-
-def _counted_once(findings: list[Finding], rule: str) -> list[Finding]:
-    """The findings, with one rule's findings, which all say the same, merged into one."""
-    same = [finding for finding in findings if finding.rule == rule]
-    if len(same) < 2:
-        return findings
-    first = same[0]._replace(note=f"{same[0].note} ({len(same)} of them here)")
-    return [first, *(finding for finding in findings if finding.rule != rule)]
 
 
 def _review_opening(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
@@ -246,7 +252,10 @@ class DefinitionScope(NamedTuple):
     def scan(self, value: JsonValue, name: str | None) -> Findings:
         """The findings of the rules for definitions; they block if others would redact."""
         context = self.context(name)
-        findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
+        if self.kind == CONTENT:
+            findings = self.guard.detector.read_content(context, as_object(value))
+        else:
+            findings = self.guard.detector.read(context, Surface.DEFINITIONS, value)
         if (
             name is not None
             and have_private(findings)
@@ -254,7 +263,7 @@ class DefinitionScope(NamedTuple):
             and (name_is_secret(findings) or self.show_name(name) is None)
         ):
             findings = [finding._replace(tool=None) for finding in findings]
-        return tuple(map(_blocked_whole, findings))
+        return tuple(map(blocked_whole, findings))
 
     def show_name(self, name: str) -> str | None:
         """The name, as a log may have it; None if it has a secret."""
@@ -324,7 +333,8 @@ def review_definition(
         return _review_rejected(scope, pin, seen)
     if approved is not None:
         return _review_drifted(scope, pin, approved, seen)
-    needs_review = scope.guard.policy.trust is Trust.REVIEW or pin.rejected
+    is_new = scope.guard.policy.trust is Trust.REVIEW and scope.kind != CONTENT
+    needs_review = is_new or pin.rejected
     if seen.is_poisoned or look_alike is not None or needs_review:
         return _review_unapproved(scope, pin, seen, look_alike)
     return _review_first(scope, pin, seen)
@@ -348,13 +358,6 @@ def _review_approved(scope: DefinitionScope, pin: Pin, seen: _Seen) -> ReviewedD
         return _beyond_room(scope, seen)
     reviewed = _review_unchanged(scope, learned, seen.text, seen.definition, seen.findings)
     return reviewed._replace(pin=change)
-
-
-def _blocked_whole(finding: Finding) -> Finding:
-    """A finding in a definition, where nothing is redacted."""
-    if finding.would is Action.REDACT:
-        finding = finding._replace(would=Action.BLOCK)
-    return finding._replace(action=Action.BLOCK) if finding.action is Action.REDACT else finding
 
 
 class _Seen(NamedTuple):
@@ -386,7 +389,9 @@ def _review_unchanged(
     stopping = [f for f in findings if enforced_action(f) > Action.WARN]
     if not stopping:
         return ReviewedDefinition(definition, findings, change)
-    approved: JsonValue = _LENIENT.decode(approved_text)
+    approved: JsonValue = definition  # which has the same digest
+    if scope.kind != CONTENT:
+        approved = _LENIENT.decode(approved_text)
     approved_matches = Counter((f.rule, f.place) for f in scope.scan(approved, pin.name))
     new_matches = Counter((f.rule, f.place) for f in stopping) - approved_matches
     reported = tuple(

@@ -232,6 +232,9 @@ class Detector(Protocol):
             Refusal: it could not be judged.
         """
 
+    def read_content(self, context: Context, content: JsonObject) -> list[Finding]:
+        """Find threats in a file of a skill or a page, besides those of any result."""
+
     def replace(self, finding: Finding, words: str, source: str, event: str) -> str:
         """Replace the words of a finding in a message to the client.
 

@@ -26,7 +26,7 @@ from pipeguard.firewall.protocol.message import (
     with_id,
 )
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
-from pipeguard.firewall.session import definitions, look, refuse, replies, waiting
+from pipeguard.firewall.session import contents, look, refuse, replies, waiting
 from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
 from pipeguard.firewall.session.guard import PreparedMessage
@@ -224,13 +224,14 @@ def _judge_contents(case: Case, message: Message, request: PendingRequest) -> Ve
         case.extra = (make_warning("protocol.forged-mark", why),)
     result = honest.get("result")
     if case.direction is TO_CLIENT and isinstance(result, dict):
-        reviewed = definitions.review(case.guard, request.method, result, case.now, case.budgets)
+        reviewed = contents.review(case, request, message.frame, result)
+        case.pins = reviewed.pins
+        case.keeps_bytes = reviewed.keeps_bytes
         if reviewed.stopped:
             findings = [*case.extra, *reviewed.findings]
             case.extra = ()
             return settle(case, message, findings)
         case.extra += reviewed.findings
-        case.pins = reviewed.pins
         if reviewed.result is not result:
             value: JsonObject = {**message.value, "result": reviewed.result}
             message = rewritten(message, value)

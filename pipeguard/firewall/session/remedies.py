@@ -54,6 +54,7 @@ _RULES = {
         LOST,
         "trust.not-offered",
         "trust.full",
+        "trust.wrong-digest",
         "egress.",
         "egress.failed",
         "audit.",

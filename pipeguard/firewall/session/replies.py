@@ -40,6 +40,7 @@ _SELF_EXPLAINING = (
     "trust.left-out",
     "trust.not-offered",
     "trust.full",
+    "trust.wrong-digest",
     "policy.tool",
     FOREIGN_PLACEHOLDER,
 )

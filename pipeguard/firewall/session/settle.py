@@ -22,6 +22,7 @@ from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.memory import ReturnedResult, SentCall
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
+WHOLE = "nothing can be taken out of it, because clients compare its bytes"
 _NOTHING_LEFT = "what remained after the cut could not pass either"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 
@@ -37,6 +38,8 @@ def settle(case: Case, message: Message, findings: list[Finding]) -> Verdict:
         shown = case.guard.detector.show(case.guard, None, message, [first, *rest])
         findings = [each._replace(**shown) if each is first else each for each in findings]
     if action in (Action.REDACT, Action.CUT):
+        if case.keeps_bytes:
+            return _block(case, rewrite.block_cuts(findings, WHOLE))
         return _redact(case, message, findings)
     if action is not Action.BLOCK:
         return make_verdict(case, findings, message.frame)

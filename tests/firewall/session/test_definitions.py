@@ -7,6 +7,7 @@ import pytest
 from pipeguard import Action, Guard
 from pipeguard.detect.detector import get_detection
 from pipeguard.errors import Refusal
+from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.pins.fingerprint import Pin, fingerprint
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
@@ -33,7 +34,7 @@ def listed(
 ) -> ReviewedResult:
     member = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
     result = as_object({member[method]: list(items), **more})
-    reviewed = review(made, method, result, 0.0)
+    reviewed = review(made, method, result, 0.0, Budgets())
     same = json.dumps(reviewed.result) == json.dumps(result)
     assert (reviewed.result is result) == same, "a needless copy"
     return reviewed
@@ -254,14 +255,14 @@ def test_what_was_approved_and_changed_back_lets_no_other_case_of_it_in() -> Non
 @pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
 def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
     with pytest.raises(Refusal, match="is not a list"):
-        review(guard(), "tools/list", as_object({"tools": value}), 0.0)
+        review(guard(), "tools/list", as_object({"tools": value}), 0.0, Budgets())
 
 
 # --- openings ------------------------------------------------------------------------------
 
 
 def opening(made: Guard, **result: object) -> ReviewedResult:
-    return review(made, "initialize", as_object(result), 0.0)
+    return review(made, "initialize", as_object(result), 0.0, Budgets())
 
 
 @pytest.mark.parametrize("value", [["xyzzy"], {"text": "xyzzy"}])

@@ -1,0 +1,64 @@
+"""Reads the content of a skill's file: a text for a model, or a script.
+
+A text is judged as definitions are, but that it gives orders is its purpose. A script is judged by
+what it runs, as if a call ran it.
+"""
+
+from pipeguard.detect.findings import read_value
+from pipeguard.detect.knowledge import Knowledge
+from pipeguard.firewall.finding import Action, Finding
+from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.pins.fingerprint import read_bytes
+from pipeguard.firewall.protocol.json_values import JsonObject
+from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.session.guard import Context
+
+_BYTES = frozenset({"text", "blob"})
+_SHELL = lazy_regex(r"(?i).*\.(?:sh|bash|zsh|ps1|bat|cmd)")
+_PROGRAM = lazy_regex(r"(?i).*\.(?:py|[cm]?[jt]s|rb|pl|php|lua)")
+# Honest scripts that set up a machine do this, too.
+_TOLD = lazy_regex(r"commands\.(?:persistence|scheduled-job|destroy-tree|client-servers|own-guard)")
+
+
+def read_content(knowledge: Knowledge, context: Context, content: JsonObject) -> list[Finding]:
+    """Find threats in a file of a skill or a page, besides those of any result.
+
+    Args:
+        knowledge: of the server.
+        context: where the content is.
+        content: of a resource; only its name is read if it has no bytes.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    about: JsonObject = {key: item for key, item in content.items() if key not in _BYTES}
+    findings = read_value(knowledge, context, Surface.DEFINITIONS, about)
+    if _BYTES.isdisjoint(content):
+        return findings
+    text = read_bytes(content).decode("utf-8", "replace")
+    name = str(content.get("uri"))
+    if _SHELL.fullmatch(name) or text.startswith("#!"):
+        return findings + _read_script(knowledge, context, {"command": text})
+    if _PROGRAM.fullmatch(name):
+        return findings + _read_script(knowledge, context, {"code": text})
+    # It is a text for a model, and judged as a result is; orders are its purpose.
+    told = read_value(knowledge, context, Surface.DEFINITIONS, {"text": text})
+    return findings + [_only_told(finding) for finding in told]
+
+
+def _read_script(knowledge: Knowledge, context: Context, script: JsonObject) -> list[Finding]:
+    """Find threats in a script, by the commands that it runs and the files that it opens."""
+    call: JsonObject = {"params": {"name": "run", "arguments": script}}
+    as_call = context._replace(part="params", method="tools/call", tool="run", prefix=())
+    return [
+        _only_told(moved) if _TOLD.fullmatch(moved.rule) else moved
+        for moved in (
+            finding._replace(place=context.place(("text",)), pointer="", start=0, end=0, tool=None)
+            for finding in read_value(knowledge, as_call, Surface.TO_SERVER, call)
+            if finding.rule.startswith("commands.") and not finding.excerpt.startswith("CODE ")
+        )
+    ]
+
+
+def _only_told(finding: Finding) -> Finding:
+    return finding._replace(action=min(finding.action, Action.WARN))

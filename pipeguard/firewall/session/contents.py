@@ -1,0 +1,160 @@
+"""Checks what is read of a skill's files, and of the pages of apps, against what is pinned.
+
+A file of a skill has the digest of the approved manifest. A file of a dynamic skill, and a page,
+are pinned when they are first read, without their bytes. Sources: SEP-2640, "Integrity and
+Verification"; MCP Apps 2026-01-26, "UI Resource Format".
+"""
+
+from __future__ import annotations
+
+from pipeguard.firewall.budgets import Budgets
+from pipeguard.firewall.finding import Action, greatest
+from pipeguard.firewall.pins.fingerprint import CONTENT, measure_content
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    as_object,
+    read_object,
+    walk_values,
+)
+from pipeguard.firewall.protocol.pending import PendingRequest
+from pipeguard.firewall.protocol.places import GET_SKILL, get_value
+from pipeguard.firewall.protocol.spelling import check_spelling, spellings
+from pipeguard.firewall.protocol.strict_json import parse_json
+from pipeguard.firewall.protocol.uris import normal
+from pipeguard.firewall.session import definitions
+from pipeguard.firewall.session.admission import NOT_OFFERED, find_manifests, is_listed
+from pipeguard.firewall.session.case import Case
+from pipeguard.firewall.session.definitions import (
+    DefinitionScope,
+    Findings,
+    ReviewedDefinition,
+    ReviewedResult,
+)
+from pipeguard.firewall.session.guard import Guard
+
+READ = "resources/read"
+EMBEDDING = frozenset({READ, "tools/call", "tasks/get", "tasks/result", "prompts/get"})
+WRONG_DIGEST = "trust.wrong-digest"
+_MEMBERS = spellings(("uri", "text", "blob", "resources"))
+
+
+def may_embed(frame: bytes) -> bool:
+    """True if a result may have the content of a resource; letters of the word may be escaped."""
+    return b'resource"' in frame or b"\\u00" in frame
+
+
+def review(case: Case, request: PendingRequest, frame: bytes, result: JsonObject) -> ReviewedResult:
+    """Review the definitions in an answer, or the contents of resources.
+
+    Args:
+        case: of the answer.
+        request: that it answers.
+        frame: the answer.
+        result: its result.
+
+    Raises:
+        Refusal: it could not be judged.
+    """
+    method = request.method
+    budgets = case.budgets or Budgets()
+    scope = DefinitionScope(case.guard, method, (), CONTENT, "uri", case.now, budgets)
+    if method == "resources/directory/read":
+        return _review_directory(scope, result)
+    if method in EMBEDDING and (request.uri or may_embed(frame)):
+        return _review_contents(scope, request.uri, result)
+    if method != GET_SKILL:
+        return definitions.review(case.guard, method, result, case.now, budgets)
+    check_spelling(result, spellings(("skill",)), "the result")
+    listed: JsonObject = {**result, "skills": [result.get("skill")]}
+    reviewed = definitions.review(case.guard, "skills/list", listed, case.now, budgets)
+    if reviewed.result["skills"] == listed["skills"]:
+        return reviewed._replace(result=result)
+    return reviewed._replace(findings=_stop(reviewed.findings), stopped=True)
+
+
+def _stop(findings: Findings) -> Findings:
+    """The findings for which no definition is shown, so that they stop the answer."""
+    return tuple(finding._replace(action=Action.BLOCK) for finding in findings)
+
+
+def _review_directory(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
+    """Leave out of a folder what no approved manifest of its skill lists."""
+    listed = result.get("resources")
+    items = listed if isinstance(listed, list) else []
+    for each in (result, *map(as_object, items)):
+        check_spelling(each, _MEMBERS, "the result")
+    shown = [item for item in items if is_listed(scope.guard, str(as_object(item).get("uri")))]
+    if len(shown) == len(items):
+        return ReviewedResult(result, (), ())
+    note = "a file that no approved skill lists was left out of its folder"
+    finding = scope.finding(NOT_OFFERED, note, None, Action.WARN)
+    return ReviewedResult({**result, "resources": shown}, (finding,), ())
+
+
+# --- bytes ------------------------------------------------------------------------------
+
+
+def _review_contents(scope: DefinitionScope, requested: str, result: JsonObject) -> ReviewedResult:
+    """Review the contents of resources, wherever they are in a result.
+
+    Args:
+        scope: of contents.
+        requested: the address that the client read: it takes any content for this one's; or empty.
+        result: the result.
+    """
+    names = scope.guard.pins.names
+    reviewed: list[ReviewedDefinition] = []
+    for path, item in walk_values(result, ("result",)):
+        if type(item) is not dict or {"text", "blob"}.isdisjoint(map(str.casefold, item)):
+            continue
+        uris = [str(item[key]) for key in item if key.casefold() == "uri"]
+        for uri in dict.fromkeys((requested, *uris)):
+            if is_page := normal(uri).startswith("ui:"):
+                _fill_csp(scope.guard, uri, item)
+            if is_page or names.skills_around(uri):
+                at = scope._replace(path=path)
+                reviewed.append(_review_content(at, uri, item, is_page=is_page))
+    if not reviewed:
+        return ReviewedResult(result, (), ())
+    findings = tuple(finding for each in reviewed for finding in each.findings)
+    pins = tuple(each.pin for each in reviewed if each.pin is not None)
+    stops = greatest(findings) is Action.BLOCK
+    copy = {**result}  # in which a page may have a CSP now
+    return ReviewedResult(copy, findings, pins, stops, keeps_bytes=True)
+
+
+def _review_content(
+    scope: DefinitionScope, uri: str, item: JsonObject, *, is_page: bool
+) -> ReviewedDefinition:
+    """Compare a content with the manifest of its skill, or with its own pin."""
+    check_spelling(item, _MEMBERS, "a content")
+    guard = scope.guard
+    name = guard.pins.names.first(CONTENT, uri) or uri
+    content: JsonObject = {**item, "uri": name}
+    manifests = find_manifests(guard, uri)
+    listed = [each.digests.get(normal(uri), "") for each in manifests if each is not None]
+    if not listed and (is_page or manifests):
+        if scope.method == READ or guard.pin(CONTENT, name) is not None:
+            reviewed = definitions.review_definition(scope, name, content)
+            is_shown = reviewed.shown is content
+            findings = reviewed.findings if is_shown else _stop(reviewed.findings)
+            return reviewed._replace(findings=findings)
+    elif measure_content(item) not in listed:
+        note = f"{scope.describe(name)} is not as an approved skill of the server lists it"
+        finding = scope.finding(WRONG_DIGEST, note, scope.show_name(name), Action.BLOCK)
+        return ReviewedDefinition(item, (finding,))
+    return ReviewedDefinition(item, scope.scan(content, name))
+
+
+def _fill_csp(guard: Guard, uri: str, page: JsonObject) -> None:
+    """Give a page without a CSP that of its listing, or that of its own origin only.
+
+    As clients do, it takes the listing's only if the page says nothing of its own.
+    """
+    meta = read_object(page, "_meta")
+    own = read_object(meta, "ui")
+    pin = guard.pin("resource", guard.pins.names.first("resource", uri) or uri)
+    if not own and pin is not None and pin.approved_definition is not None:
+        listing = parse_json(pin.approved_definition.encode("utf-8"))
+        own = as_object(get_value(listing, ("_meta", "ui")))
+    page["_meta"] = {**meta, "ui": {**own, "csp": read_object(own, "csp")}}
