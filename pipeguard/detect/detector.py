@@ -172,7 +172,8 @@ class Detection:
         flows, tools = knowledge.flows, knowledge.tools
         if isinstance(event, SentCall):
             tool = tools.label(guard, event.tool)
-            if not event.is_granted:  # an order from a text does not count as the client's word
+            # An order from a text or a page does not count as the client's word.
+            if not event.is_granted and not text_values.is_posted(event.frame):
                 flows.record_request(event.frame, tool)
             is_private = bool(event.findings) and have_private(event.findings)
             flows.record_passed(tool, b"" if is_private else event.frame)

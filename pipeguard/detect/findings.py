@@ -241,6 +241,8 @@ def find_leaks(knowledge: Knowledge, context: Context, message: Message) -> list
     strings = text_values.list_named_strings(arguments)
     flows = knowledge.flows
     leaks = leak_search.find_leaks(flows, tool, arguments, context.now, context.event)
+    if tool.acts & leak_search.BEYOND_PAGES and text_values.is_posted(message.frame):
+        leaks += leak_search.find_posted(flows, tool, arguments)
     leaks += _cut_keys(knowledge, context, strings[:MOST_STRINGS])
     if not leaks:
         return findings

@@ -7,7 +7,7 @@ frame is judged in full.
 from pipeguard.detect.clean_texts import name_frame
 from pipeguard.detect.flows.leak_search import is_concerned
 from pipeguard.detect.flows.secret_values import find_begun_key
-from pipeguard.detect.flows.text_values import NAME_READERS, names_obeyed_file
+from pipeguard.detect.flows.text_values import NAME_READERS, is_posted, names_obeyed_file
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.matching.confirm import EXPRESSIONS
 from pipeguard.detect.text.windowing import BLOCK_BYTES
@@ -93,7 +93,8 @@ def look_at_frame(knowledge: Knowledge, direction: Direction, frame: bytes) -> O
     outline, vault = _make(PlainOutline, fields), knowledge.vault
     if is_call:
         may_restore = may_hold_placeholder(frame) or _CUT_SIGN in outline.data
-        needs_value = may_restore or vault.find_secrets(outline.data.decode()) != []
+        has_secret = vault.find_secrets(outline.data.decode()) != []
+        needs_value = may_restore or has_secret or is_posted(frame)
     else:
         may_mask = may_hold_name(frame) or knowledge.known_secrets.may_occur(frame)
         needs_value = may_mask or vault.sent_secrets() != {}

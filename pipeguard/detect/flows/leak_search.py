@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from operator import attrgetter
 
 from pipeguard.detect.flows import overlap, secret_egress, secret_values
-from pipeguard.detect.flows.leak import PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
+from pipeguard.detect.flows.leak import ORDERED, PRIVATE_OUT, SECRET_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.outgoing_call import (
     ORDERED_NAMES,
@@ -40,7 +40,7 @@ from pipeguard.detect.flows.text_values import (
     names_obeyed_file,
     without_credentials,
 )
-from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool
+from pipeguard.detect.flows.tool_labels import ACTS, CHANGES, Label, Tool, ToolAct
 from pipeguard.detect.flows.tool_results import ToolResult, join_request
 from pipeguard.detect.words import tools as lists
 from pipeguard.firewall.finding import Confidence, Severity
@@ -226,6 +226,28 @@ def _find_order(flows: Flows, tool: Tool, arguments: JsonValue) -> list[Leak]:
         order = call.find_part(carried)
     flows.bound_derived()
     return [] if order is None else [order.leak()]
+
+
+# Acts for which a page needs the client's word: not to write files and to visit addresses.
+BEYOND_PAGES = ~(ToolAct.WRITE | ToolAct.VISIT)
+
+
+def find_posted(flows: Flows, tool: Tool, arguments: JsonValue) -> list[Leak]:
+    """Report a call that a page of its server posted, if the client had not named its values.
+
+    Of a mere change, PipeGuard cannot tell whether it is of the server's own data.
+    """
+    from pipeguard.detect.flows.orders import ActingCall  # for calls that act
+
+    call = ActingCall(tool.acts, arguments, flows.read_words)
+    new = [value.is_strong for value in call.values if not call.is_named(value)]
+    is_sure = any(new) and tool.acts & BEYOND_PAGES is not ToolAct.CHANGE
+    confidence = Confidence.HIGH if is_sure else Confidence.MEDIUM
+    note = (
+        "a page of the server posted this call, and the client had not named its values. Ask the"
+        " user whether to do it"
+    )
+    return [Leak(ORDERED, Severity.HIGH, confidence, tool.name, note)] if new else []
 
 
 # --- rating ---------------------------------------------------------------------------------

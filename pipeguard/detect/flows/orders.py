@@ -449,9 +449,9 @@ class ActingCall:
 
     def _new_values(self, result: ToolResult) -> list[Value]:
         """The values in a result that the client had not named before it came."""
-        return [v for v in self._held_values(result) if not self._is_named(v, result.number)]
+        return [v for v in self._held_values(result) if not self.is_named(v, result.number)]
 
-    def _is_named(self, value: Value, before: float = inf) -> bool:
+    def is_named(self, value: Value, before: float = inf) -> bool:
         """True if the client named a value before the request or result with this number."""
         said = (each for each in self._said() if each.number < before)
         return any(value.occurs(each.small, each.letters) for each in said)
@@ -471,7 +471,7 @@ class ActingCall:
             passage = SearchedText(each.passage)
             if any(next(value.find(passage), None) for value in new):
                 return each
-            unnamed = [value for value in new if not self._is_named(value)]
+            unnamed = [value for value in new if not self.is_named(value)]
             is_new = not each.acts & acts and acts & ~_OFTEN and each.acts & ~_OFTEN
             if is_new and (unnamed or not self.values):
                 return each

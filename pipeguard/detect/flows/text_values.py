@@ -19,10 +19,11 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
+    as_object,
     walk_strings,
     walk_values,
 )
-from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS
+from pipeguard.firewall.protocol.places import FIXED_VALUE_KEYS, get_value
 from pipeguard.unicode.name_words import name_words
 
 NamedStrings = Sequence[tuple[str, str]]  # each with the nearest name
@@ -186,6 +187,21 @@ def find_addresses(value: JsonValue) -> list[str]:
 def find_digests(text: str) -> list[str]:
     """The digests in a text, of the usual lengths: a tool that verifies one repeats it."""
     return [match[0] for match in find_signed(_DIGEST, "[0-9a-f]{32}", text)]
+
+
+PAGE_MARK = lazy_regex(rb'"(?:io\.modelcontextprotocol/)?ui["/]')
+
+
+def is_posted(frame: bytes) -> bool:
+    """True if a client marks a call as posted by a page of the server (MCP Apps).
+
+    The specification has no such mark: `io.modelcontextprotocol/ui` or `ui`, alone or before a
+    slash, is a key of the `_meta` of the call.
+    """
+    if not PAGE_MARK.search(frame):
+        return False
+    meta = get_value(strict_json.parse_json(frame), ("params", "_meta"))
+    return any(PAGE_MARK.match(f'"{key}"'.encode()) for key in as_object(meta))
 
 
 def list_short_values(value: JsonValue) -> frozenset[str]:
