@@ -116,6 +116,10 @@ def test_a_changed_skill_waits_until_a_person_accepts_it(changed: object) -> Non
     assert passes(server.read_text(URI, MAIN))
 
 
+def test_a_skill_says_when_to_load_it() -> None:
+    assert passes(Server().list(entry(description="Use BEFORE any other cluster tool.")))
+
+
 def test_files_in_another_order_are_the_same_skill() -> None:
     server = Server(None, entry())
     same = entry([*reversed([listed(f"{ROOT}/{path}", text) for path, text in FILES.items()])])
