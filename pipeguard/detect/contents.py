@@ -1,7 +1,8 @@
 """Reads the content of a skill's file: a text for a model, or a script.
 
 A text is judged as definitions are, but that it gives orders is its purpose. A script is judged by
-what it runs, as if a call ran it.
+what it runs, as if a call ran it. YAML and JSON may be either: manifests, workflows and hooks have
+commands.
 """
 
 from pipeguard.detect.findings import read_value
@@ -14,7 +15,8 @@ from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.guard import Context
 
 _BYTES = frozenset({"text", "blob"})
-_SHELL = lazy_regex(r"(?i).*\.(?:sh|bash|zsh|ps1|bat|cmd)")
+_SHELL = lazy_regex(r"(?i).*(?:\.(?:sh|bash|zsh|ps1|bat|cmd)|/(?:Make|Just)file)")
+_MANIFEST = lazy_regex(r"(?i).*\.(?:ya?ml|json)")
 _PROGRAM = lazy_regex(r"(?i).*\.(?:py|[cm]?[jt]s|rb|pl|php|lua)")
 # Honest scripts that set up a machine do this, too.
 _TOLD = lazy_regex(r"commands\.(?:persistence|scheduled-job|destroy-tree|client-servers|own-guard)")
@@ -37,25 +39,37 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
         return findings
     text = read_bytes(content).decode("utf-8", "replace")
     name = str(content.get("uri"))
-    if _SHELL.fullmatch(name) or text.startswith("#!"):
-        return findings + _read_script(knowledge, context, {"command": text})
     if _PROGRAM.fullmatch(name):
-        return findings + _read_script(knowledge, context, {"code": text})
+        return findings + _read_script(knowledge, context, name, {"code": text})
+    if _SHELL.fullmatch(name) or _MANIFEST.fullmatch(name) or text.startswith("#!"):
+        findings += _read_script(knowledge, context, name, {"command": text})
+        if not _MANIFEST.fullmatch(name):
+            return findings
     # It is a text for a model, and judged as a result is; orders are its purpose.
     told = read_value(knowledge, context, Surface.DEFINITIONS, {"text": text})
     return findings + [_only_told(finding) for finding in told]
 
 
-def _read_script(knowledge: Knowledge, context: Context, script: JsonObject) -> list[Finding]:
-    """Find threats in a script, by the commands that it runs and the files that it opens."""
+def _read_script(
+    knowledge: Knowledge, context: Context, name: str, script: JsonObject
+) -> list[Finding]:
+    """Find threats in a script, by the commands that it runs and the files that it opens.
+
+    A finding about a whole program is wrong for one honest script in twenty, unless the program
+    also names files of secrets; or decodes and runs something in Python, where `exec` means that.
+    """
     call: JsonObject = {"params": {"name": "run", "arguments": script}}
     as_call = context._replace(part="params", method="tools/call", tool="run", prefix=())
+    found = read_value(knowledge, as_call, Surface.TO_SERVER, call)
+    is_sure = any(finding.rule.startswith("paths.") for finding in found)
+    decodes = "commands.decode-and-run" if name.endswith(".py") else ""
     return [
         _only_told(moved) if _TOLD.fullmatch(moved.rule) else moved
         for moved in (
             finding._replace(place=context.place(("text",)), pointer="", start=0, end=0, tool=None)
-            for finding in read_value(knowledge, as_call, Surface.TO_SERVER, call)
-            if finding.rule.startswith("commands.") and not finding.excerpt.startswith("CODE ")
+            for finding in found
+            if finding.rule.startswith("commands.")
+            if is_sure or finding.rule == decodes or not finding.excerpt.startswith("CODE ")
         )
     ]
 
