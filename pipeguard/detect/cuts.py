@@ -11,7 +11,6 @@ from pipeguard.detect.scanning.scan_budget import MAX_CUTS, StringSpan
 from pipeguard.detect.scanning.surroundings import EXCERPT_CHARS, shown_words
 from pipeguard.firewall.finding import Action, Finding, observe_only, tells_private
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol.json_values import JsonValue, Path, walk_strings, walk_texts
 from pipeguard.firewall.protocol.places import Surface, pointer
 from pipeguard.firewall.session.guard import Context
@@ -172,7 +171,7 @@ def forged_lines(context: Context, value: JsonValue, sign: Sign) -> list[Finding
                     note="a notice that PipeGuard did not write here was removed",
                 )
                 findings.append(finding)
-    if context.guard.policy.mode is Mode.OBSERVE:
+    if context.guard.policy.observes:
         return [observe_only(finding) for finding in findings]
     if len(findings) > MAX_CUTS:
         return [findings[0]._replace(action=Action.BLOCK)]

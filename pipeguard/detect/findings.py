@@ -25,7 +25,6 @@ from pipeguard.firewall.finding import (
     have_private,
     make_block,
 )
-from pipeguard.firewall.policy import Mode
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonValue, walk_texts
 from pipeguard.firewall.protocol.message import Message
@@ -184,7 +183,7 @@ def read_message(
             forged = [finding._replace(excerpt="") for finding in forged]
         findings += forged
     sent = vault.sent_secrets()
-    if sent and context.guard.policy.mode is not Mode.OBSERVE:
+    if sent and not context.guard.policy.observes:
         findings += echoes(sent, frame, context, value)
     return findings
 

@@ -37,6 +37,9 @@ class Action(IntEnum):
     BLOCK = 5
 
 
+PARTIAL = (Action.REDACT, Action.CUT)  # take something out of a message
+
+
 class Severity(IntEnum):
     """The damage that a true finding means."""
 
@@ -358,7 +361,6 @@ def counted_once(findings: list[Finding], rule: str) -> list[Finding]:
 
 def blocked_whole(finding: Finding) -> Finding:
     """A finding in a definition, where nothing is redacted."""
-    partial = (Action.REDACT, Action.CUT)
-    if finding.would in partial:
+    if finding.would in PARTIAL:
         finding = finding._replace(would=Action.BLOCK)
-    return finding._replace(action=Action.BLOCK) if finding.action in partial else finding
+    return finding._replace(action=Action.BLOCK) if finding.action in PARTIAL else finding

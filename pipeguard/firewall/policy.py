@@ -247,13 +247,18 @@ class Policy(NamedTuple):
     follows_client: bool = True  # through all its servers, or else through each alone
     approved: frozenset[str] = frozenset()
 
+    @property
+    def observes(self) -> bool:
+        """True if no rule stops anything."""
+        return self.mode is Mode.OBSERVE
+
     def action(self, target: PolicyTarget, now: float) -> Action:
         """The action for a finding; in `observe` at most WARN."""
         return self.limit(self.decide(target, now)[0])
 
     def limit(self, enforced: Action) -> Action:
         """The action that is taken where the policy asks for one."""
-        return min(enforced, Action.WARN) if self.mode is Mode.OBSERVE else enforced
+        return min(enforced, Action.WARN) if self.observes else enforced
 
     def decide(self, target: PolicyTarget, now: float) -> tuple[Action, str]:
         """The greatest action that any layer asks for, and why.
@@ -291,12 +296,12 @@ class Policy(NamedTuple):
     @property
     def called_tools(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
         """The globs of allowed and of blocked tools of each layer, if they apply."""
-        layers = () if self.mode is Mode.OBSERVE else self.layers
+        layers = () if self.observes else self.layers
         return [(layer.tools_allow, layer.tools_block) for layer in layers]
 
     def hides(self, tool: str) -> bool:
         """True if a tool is left out of lists because each call of it would be refused."""
-        return self.mode is not Mode.OBSERVE and not self.calls(tool)
+        return not (self.observes or self.calls(tool))
 
     def calls(self, tool: str) -> bool:
         """True if every layer allows calls of a tool."""

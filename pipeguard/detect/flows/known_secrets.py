@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable
 
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity, observe_only
-from pipeguard.firewall.policy import Mode, Policy
+from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.message import Message, rewritten
 
@@ -105,7 +105,7 @@ def without_known_secrets(
         action=Action.REDACT,
         note="a secret that PipeGuard sent to the server, or read for it, was taken out",
     )
-    if policy.mode is Mode.OBSERVE:
+    if policy.observes:
         return message, observe_only(finding)
     return rewritten(message, value), finding
 

@@ -30,11 +30,6 @@ class Manifest(NamedTuple):
     addresses: list[str]
 
 
-def find_root(uri: str) -> str:
-    """The folder of a skill's main file, with a slash at its end, in normal form."""
-    return normal(uri).removesuffix(MAIN_FILE)
-
-
 def read_entry(entry: JsonValue) -> Manifest | None:
     """The manifest of a skill's entry; None for a dynamic skill.
 
@@ -42,9 +37,9 @@ def read_entry(entry: JsonValue) -> Manifest | None:
         ValueError: a client must not load it, or clients may read it differently.
     """
     members = as_object(entry)
-    uri, listed = str(members.get("uri")), members.get("resources")
+    main, listed = normal(str(members.get("uri"))), members.get("resources")
     name = read_object(members, "frontmatter").get("name")
-    steps = normal(uri).split("/")
+    steps = main.split("/")
     if not name or steps[-2:] != [name, MAIN_FILE] or len(steps) > MOST_STEPS:
         raise ValueError("its name is not that of its folder")
     if listed == "dynamic":
@@ -53,11 +48,10 @@ def read_entry(entry: JsonValue) -> Manifest | None:
     digests = {
         normal(str(file.get("uri"))): f"{file.get('digest')} {file.get('size')}" for file in files
     }
-    root = find_root(uri)
     if (
-        root + MAIN_FILE not in digests
+        main not in digests
         or len(digests) < len(files)
-        or not all(file.startswith(root) for file in digests)
+        or not all(file.startswith(main.removesuffix(MAIN_FILE)) for file in digests)
         or not all(map(_MEASURED.fullmatch, digests.values()))
     ):
         raise ValueError("its manifest does not have each of its files once, with digest and size")

@@ -11,7 +11,8 @@ from threading import Lock
 
 from pipeguard.firewall.budgets import measure_text
 from pipeguard.firewall.pins.fingerprint import CONTENT, WITHDRAWN, Pin
-from pipeguard.firewall.pins.skills import MOST_STEPS, find_root
+from pipeguard.firewall.pins.skills import MAIN_FILE, MOST_STEPS
+from pipeguard.firewall.protocol.uris import hides, normal
 from pipeguard.unicode import display, folding
 
 MAX_PINS_BYTES = 16 * 2**20  # in memory: 6,000 definitions of 2 KB, or 14,000 of a line each
@@ -44,6 +45,7 @@ class Pins:
 
     Attributes:
         names: the names of the pins, by how they look.
+        full: the kinds of which there was no room for a definition.
     """
 
     def __init__(self, pins: Mapping[PinKey, Pin]) -> None:
@@ -57,7 +59,7 @@ class Pins:
         self._unstored: set[PinKey] = set()
         self._restored: set[PinKey] = set()  # stored since the trusted version changed
         self._bytes = sum(map(_size, pins.values()))
-        self._full: frozenset[str] = frozenset()
+        self.full: frozenset[str] = frozenset()
         self._shown: Mapping[PinKey, Pin] | None = None
 
     def of(self, kind: str, name: str) -> Pin | None:
@@ -70,10 +72,6 @@ class Pins:
             if self._shown is None:
                 self._shown = dict(self._now)
             return self._shown
-
-    def are_full(self, kind: str) -> bool:
-        """True once there was no room for a definition of a kind."""
-        return kind in self._full
 
     def learn(self, pin: Pin, *, is_decided: bool = False) -> Pin | None:
         """Remember a definition until the store has it.
@@ -93,7 +91,7 @@ class Pins:
             current = self._now.get(key)
             pin = pin if is_decided else _merge(pin, current)
             if not self._has_room(pin, current):
-                self._full |= {pin.kind}
+                self.full |= {pin.kind}
                 if current is None or pin.approved_definition is None:
                     return None
                 pin = pin._replace(held_definition=NOT_KEPT, held_fingerprint=_NOT_KEPT_FINGERPRINT)
@@ -319,8 +317,6 @@ _ALIKE = str.maketrans("i1|0", "lllo")
 def as_seen(kind: str, name: str) -> str:
     """The normal form of all names that could be taken for this one."""
     if kind in ADDRESSED:
-        from pipeguard.firewall.protocol.uris import normal  # 1 ms; most servers have only tools
-
         return normal(name)
     small = name.casefold()
     if not (name.isascii() and name.isprintable() and " " not in name):
@@ -335,24 +331,23 @@ def _fold(name: str) -> str:
 
 def is_same(kind: str, name: str) -> bool:
     """True if names that could be taken for this one are the same address, spelt otherwise."""
-    if kind not in ADDRESSED:
-        return False
-    from pipeguard.firewall.protocol.uris import hides
-
-    return not hides(name)
+    return kind in ADDRESSED and not hides(name)
 
 
 class Names:
     """The first of each group of names that could be mistaken for each other.
 
     Approved definitions come before waiting ones. Any thread may call any method.
+
+    Attributes:
+        kinds: that the server has listed.
+        templates: those that are approved.
     """
 
     def __init__(self, pins: Iterable[Pin] = ()) -> None:
-        self.kinds: set[str] = set()  # the kinds that the server has listed
+        self.kinds: set[str] = set()
         self._first: dict[tuple[str, str], str] = {}
-        self._templates: dict[str, None] = {}
-        self._skills: dict[str, str] = {}  # by their folders
+        self.templates: dict[str, None] = {}
         for pin in sorted(pins, key=lambda pin: pin.approved_definition is None):
             self.learn(pin)
 
@@ -361,9 +356,7 @@ class Names:
         self.kinds.add(pin.kind)
         self._first.setdefault((pin.kind, as_seen(pin.kind, pin.name)), pin.name)
         if pin.kind == "template" and pin.approved_definition is not None:
-            self._templates[pin.name] = None
-        if pin.kind == "skill":
-            self._skills[find_root(pin.name)] = pin.name
+            self.templates[pin.name] = None
 
     def first(self, kind: str, name: str) -> str | None:
         """The first of the known names that could be taken for this one, or None."""
@@ -371,12 +364,8 @@ class Names:
 
     def skills_around(self, uri: str) -> list[str]:
         """The skills in whose folders a file or a folder is, the innermost last."""
-        if not self._skills:
+        if "skill" not in self.kinds:
             return []
-        steps = find_root(uri).split("/", MOST_STEPS)
-        roots = ("/".join((*steps[:count], "")) for count in range(1, len(steps) + 1))
-        return [self._skills[root] for root in roots if root in self._skills]
-
-    def templates(self) -> list[str]:
-        """The approved templates."""
-        return list(self._templates)
+        steps = normal(uri).split("/", MOST_STEPS)
+        mains = ("/".join((*steps[:at], MAIN_FILE)) for at in range(1, len(steps) + 1))
+        return [self._first["skill", main] for main in mains if ("skill", main) in self._first]

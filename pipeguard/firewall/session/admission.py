@@ -18,12 +18,13 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.pins.skills import Manifest, has_file, read_manifest
 from pipeguard.firewall.pins.store import is_same
-from pipeguard.firewall.policy import ASKED, Mode, Trust
+from pipeguard.firewall.policy import ASKED, Trust
 from pipeguard.firewall.protocol import codes, places
 from pipeguard.firewall.protocol.answers import INHERITED, NOTABLE, InputRequests
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
+from pipeguard.firewall.protocol.uris import covers
 from pipeguard.firewall.session.guard import Context, Guard
 from pipeguard.unicode.display import NAME_CHARS, cut, quote
 
@@ -165,7 +166,7 @@ def find_manifests(guard: Guard, uri: str) -> list[Manifest | None]:
 
 def _check_unpinned(guard: Guard, kind: str, name: str) -> Finding | None:
     """The finding that stops the use of a name without a known definition, or None."""
-    if guard.pins.are_full(kind):
+    if kind in guard.pins.full:
         return _hold(guard, name, "trust.full", f"PipeGuard holds the {kind}: {NO_ROOM}")
     first = guard.pins.names.first(kind, name)
     if first is not None and first != name:
@@ -182,7 +183,7 @@ def _check_unpinned(guard: Guard, kind: str, name: str) -> Finding | None:
         is_covered = kind == "resource" and _is_covered(guard, name)
         return None if is_covered else _not_offered(guard, kind, name, why)
     # An unlisted resource may be one of a template, or of a link. Who observes pins not all.
-    others = guard.pins.names.kinds if guard.policy.mode is Mode.ENFORCE else ()
+    others = () if guard.policy.observes else guard.pins.names.kinds
     is_unlisted = kind != "resource" and kind in others
     note = f"no list that the server sent has this {kind}: nothing judged or pinned it"
     warning = _hold(guard, name, NOT_OFFERED, note)._replace(
@@ -200,9 +201,7 @@ def _is_covered(guard: Guard, uri: str) -> bool:
         if pin.kind == "tool" and pin.held_definition is None
     ):
         return True
-    from pipeguard.firewall.protocol.uris import covers  # 2 ms, and only under review
-
-    for template in guard.pins.names.templates():
+    for template in [*guard.pins.names.templates]:
         pin = guard.pin("template", template)
         if pin is not None and pin.held_definition is None and covers(template, uri):
             return True
@@ -217,7 +216,7 @@ def _not_offered(guard: Guard, kind: str, name: str, why: str) -> Finding:
 
 def _hold(guard: Guard, name: str, rule: str, note: str, excerpt: str = "") -> Finding:
     finding = Finding(rule, "call.name", "/params/name", note=note, excerpt=excerpt, tool=name)
-    return observe_only(finding) if guard.policy.mode is Mode.OBSERVE else finding
+    return observe_only(finding) if guard.policy.observes else finding
 
 
 # --- references -------------------------------------------------------------------------

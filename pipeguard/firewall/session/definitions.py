@@ -41,7 +41,7 @@ from pipeguard.firewall.pins.fingerprint import (
 )
 from pipeguard.firewall.pins.skills import read_entry
 from pipeguard.firewall.pins.store import REVIEW
-from pipeguard.firewall.policy import Mode, Trust
+from pipeguard.firewall.policy import Trust
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import (
     ABSENT,
@@ -236,9 +236,9 @@ class DefinitionScope(NamedTuple):
     budgets: Budgets
     group: DefinitionGroup | None = None
 
-    def context(self, name: str | None) -> Context:
-        """The place of the definition in the message, for a tool of this name."""
-        return Context(
+    def scan(self, value: JsonValue, name: str | None) -> Findings:
+        """The findings of the rules for definitions; they block if others would redact."""
+        context = Context(
             self.guard,
             "result",
             self.method,
@@ -248,10 +248,6 @@ class DefinitionScope(NamedTuple):
             budgets=self.budgets,
             group=self.group,
         )
-
-    def scan(self, value: JsonValue, name: str | None) -> Findings:
-        """The findings of the rules for definitions; they block if others would redact."""
-        context = self.context(name)
         if self.kind == CONTENT:
             findings = self.guard.detector.read_content(context, as_object(value))
         else:
@@ -298,7 +294,7 @@ class DefinitionScope(NamedTuple):
             excerpt=show_command(self.guard.name, name) if name and is_waiting else "",
             tool=name,
         )
-        return observe_only(finding) if self.guard.policy.mode is Mode.OBSERVE else finding
+        return observe_only(finding) if self.guard.policy.observes else finding
 
 
 def review_definition(
@@ -329,7 +325,7 @@ def review_definition(
     is_approved = f"{scope.guard.launched} {fingerprint}" in scope.guard.policy.approved
     if is_approved and fingerprint not in pin.rejected:
         return _review_approved(scope, pin, seen)
-    if fingerprint in pin.rejected and scope.guard.policy.mode is Mode.ENFORCE:
+    if fingerprint in pin.rejected and not scope.guard.policy.observes:
         return _review_rejected(scope, pin, seen)
     if approved is not None:
         return _review_drifted(scope, pin, approved, seen)
@@ -400,7 +396,7 @@ def _review_unchanged(
         else f._replace(action=min(f.action, Action.WARN), would=None)
         for f in findings
     )
-    is_replaced = new_matches and scope.guard.policy.mode is Mode.ENFORCE
+    is_replaced = new_matches and not scope.guard.policy.observes
     return ReviewedDefinition(approved if is_replaced else definition, reported, change)
 
 
@@ -431,7 +427,7 @@ def _review_unapproved(
     else:
         reason = REVIEW
     hidden = _hide(scope, seen, reason)
-    if scope.guard.policy.mode is Mode.OBSERVE:
+    if scope.guard.policy.observes:
         return ReviewedDefinition(seen.definition, hidden.findings)
     return _held_again(scope, pin, seen, reason)
 
@@ -446,7 +442,7 @@ def _review_drifted(
     reason = "drift: " + ", ".join(drift.value for drift in classes)
     note = f"{scope.describe(seen.shown_name)} changed since it was {pin.origin} ({reason})"
     is_allowed = not seen.is_poisoned and frozenset(classes) <= scope.guard.policy.drift_allow
-    if scope.guard.policy.mode is Mode.OBSERVE or is_allowed:
+    if scope.guard.policy.observes or is_allowed:
         action = Action.WARN if is_allowed else Action.BLOCK
         finding = scope.finding("trust.drifted", note, seen.shown_name, action)
         change_back = _end_of_hold(scope, pin)
@@ -496,5 +492,5 @@ def _beyond_room(scope: DefinitionScope, seen: _Seen) -> ReviewedDefinition:
     """Hide a definition because there is no room to remember it."""
     note = f"a {scope.kind} was left out of the list: {NO_ROOM}"
     finding = scope.finding(FULL, note, None, Action.BLOCK)
-    is_shown = scope.guard.policy.mode is Mode.OBSERVE
+    is_shown = scope.guard.policy.observes
     return ReviewedDefinition(seen.definition if is_shown else ABSENT, (*seen.findings, finding))

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
-from pipeguard.firewall.finding import Action, Finding
+from pipeguard.firewall.finding import PARTIAL, Action, Finding
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
@@ -95,7 +95,7 @@ def redact(
     """
     spans: dict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
-        if finding.action in (Action.REDACT, Action.CUT):
+        if finding.action in PARTIAL:
             spans[finding.pointer].append(finding)
     redaction = _Redaction(spans, replace)
     copied = redaction.copy(value, "")
@@ -231,7 +231,7 @@ def block_cuts(findings: Iterable[Finding], why: str) -> list[Finding]:
     """The findings, with what would be taken out turned into blocks."""
     return [
         finding._replace(action=Action.BLOCK, note=why, steps=(*finding.steps, f"block: {why}"))
-        if finding.action in (Action.CUT, Action.REDACT)
+        if finding.action in PARTIAL
         else finding
         for finding in findings
     ]

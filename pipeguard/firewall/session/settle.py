@@ -3,6 +3,7 @@
 from functools import partial
 
 from pipeguard.firewall.finding import (
+    PARTIAL,
     TO_CLIENT,
     Action,
     Finding,
@@ -37,7 +38,7 @@ def settle(case: Case, message: Message, findings: list[Finding]) -> Verdict:
         rest = (finding for finding in findings if finding is not first)
         shown = case.guard.detector.show(case.guard, None, message, [first, *rest])
         findings = [each._replace(**shown) if each is first else each for each in findings]
-    if action in (Action.REDACT, Action.CUT):
+    if action in PARTIAL:
         if case.keeps_bytes:
             return _block(case, rewrite.block_cuts(findings, WHOLE))
         return _redact(case, message, findings)

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from pipeguard.firewall.finding import (
+    PARTIAL,
     TO_SERVER,
     Action,
     Finding,
@@ -32,7 +33,7 @@ def use_grant(
     guard = case.guard
     stopped = [f for f in worst_first(findings) if f.action >= Action.ASK]
     others = [f for f in findings if f.action < Action.ASK]
-    is_changed = any(f.action in (Action.REDACT, Action.CUT) for f in findings)
+    is_changed = any(f.action in PARTIAL for f in findings)
     is_final = any(find_way(f.rule) is not Way.EXCEPTION for f in stopped)
     if not (case.is_member or is_changed or is_final):
         mark = guard.mark_call(tool, message.params, stopped)

@@ -65,7 +65,7 @@ def test_the_first_is_known_and_what_is_approved_before_what_waits() -> None:
 def test_the_approved_templates_are_known() -> None:
     names = Names([pin("file:///{a}", "template"), pin("db://{b}", "template", None)])
     names.learn(pin("x://{c}", "template"))
-    assert names.templates() == ["file:///{a}", "x://{c}"]
+    assert [*names.templates] == ["file:///{a}", "x://{c}"]
 
 
 @pytest.mark.parametrize("name", ["read_fiIe", "read_fi1e", "reɑd_fiIe", "READ_FlLE", "read_flle"])

@@ -105,8 +105,8 @@ def test_room_is_given_back_with_what_is_forgotten() -> None:
     pins = Pins({})
     while pins.learn(waits(tool(), "review", name=f"tool_{len(pins.all())}")) is not None:
         pass
-    assert pins.are_full("tool")
-    assert not pins.are_full("prompt")
+    assert "tool" in pins.full
+    assert "prompt" not in pins.full
     many = len(pins.all())
     assert many > 10
     pins.replace({key: pinned(tool(), name=key[1]) for key in pins.all()})
