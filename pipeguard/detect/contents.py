@@ -39,12 +39,12 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
         return findings
     text = read_bytes(content).decode("utf-8", "replace")
     name = str(content.get("uri"))
-    if _PROGRAM.fullmatch(name):
-        return findings + _read_script(knowledge, context, name, {"code": text})
-    if _SHELL.fullmatch(name) or _MANIFEST.fullmatch(name) or text.startswith("#!"):
-        findings += _read_script(knowledge, context, name, {"command": text})
-        if not _MANIFEST.fullmatch(name):
-            return findings
+    key = "code" if _PROGRAM.fullmatch(name) else "command"
+    is_script = key == "code" or _SHELL.fullmatch(name) or text.startswith("#!")
+    if is_script or _MANIFEST.fullmatch(name):
+        findings += _read_script(knowledge, context, name, {key: text})
+    if is_script:
+        return findings
     # It is a text for a model, and judged as a result is; orders are its purpose.
     told = read_value(knowledge, context, Surface.DEFINITIONS, {"text": text})
     return findings + [_only_told(finding) for finding in told]

@@ -317,10 +317,9 @@ def _is_text(side: Side) -> bool:
 
 
 def _show_value(side: Side) -> str:
-    value = None if side is ABSENT else side
-    if isinstance(value, str) and not isinstance(value, Number):
-        return _quote(value, 2 * VALUE_CHARS)
-    return show(serialise(value).decode("utf-8"), VALUE_CHARS)
+    if _is_text(side):
+        return _quote(str(side), 2 * VALUE_CHARS)
+    return show(serialise(None if side is ABSENT else side).decode("utf-8"), VALUE_CHARS)
 
 
 def _quote(text: str, limit_chars: int) -> str:

@@ -43,13 +43,12 @@ def may_embed(frame: bytes) -> bool:
     return b'resource"' in frame or b"\\u00" in frame
 
 
-def review(case: Case, request: PendingRequest, frame: bytes, result: JsonObject) -> ReviewedResult:
+def review(case: Case, request: PendingRequest, result: JsonObject) -> ReviewedResult:
     """Review the definitions in an answer, or the contents of resources.
 
     Args:
         case: of the answer.
         request: that it answers.
-        frame: the answer.
         result: its result.
 
     Raises:
@@ -60,13 +59,13 @@ def review(case: Case, request: PendingRequest, frame: bytes, result: JsonObject
     scope = DefinitionScope(case.guard, method, (), CONTENT, "uri", case.now, budgets)
     if method == "resources/directory/read":
         return _review_directory(scope, result)
-    if method in EMBEDDING and (request.uri or may_embed(frame)):
+    if method in EMBEDDING and (request.uri or may_embed(case.frame)):
         return _review_contents(scope, request.uri, result)
     if method != GET_SKILL:
-        return definitions.review(case.guard, method, result, case.now, budgets)
+        return definitions.review(scope, result)
     check_spelling(result, spellings(("skill",)), "the result")
     listed: JsonObject = {**result, "skills": [result.get("skill")]}
-    reviewed = definitions.review(case.guard, "skills/list", listed, case.now, budgets)
+    reviewed = definitions.review(scope._replace(method="skills/list"), listed)
     if reviewed.result["skills"] == listed["skills"]:
         return reviewed._replace(result=result)
     return reviewed._replace(findings=_stop(reviewed.findings), stopped=True)

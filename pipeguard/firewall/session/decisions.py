@@ -136,9 +136,7 @@ class WaitEnded(NamedTuple):
         reply = None
         if request is not None:
             request.wait_outcome = self.outcome
-            answer = refuse.answer_request(
-                case, request, codes.BLOCKED, findings, replaces_answer=False
-            )
+            answer = refuse.answer_request(case, request, codes.BLOCKED, findings)
             reply = answer if session.state.drop(request) else None
         return verdict._replace(
             action=Action.BLOCK, findings=tuple(findings), event=case.event, reply=reply

@@ -84,28 +84,23 @@ class ReviewedResult(NamedTuple):
     keeps_bytes: bool = False
 
 
-def review(
-    guard: Guard, method: str, result: JsonObject, now: float, budgets: Budgets
-) -> ReviewedResult:
+def review(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
     """Review the definitions in the answer to a list request or in an opening; others have none.
 
     Args:
-        guard: whose rules, policy and pins apply; it learns what is pinned here.
-        method: of the request.
-        result: its result.
-        now: seconds on the session's clock.
-        budgets: the cost that judging the message may still have, shared by all definitions.
+        scope: of any kind of definition. Its guard learns what is pinned here; its budgets are
+            shared by all definitions.
+        result: of the request.
 
     Raises:
         Refusal: it could not be judged.
     """
-    if method in OPENINGS:
-        path = ("result",)
-        scope = DefinitionScope(guard, method, path, "server", "instructions", now, budgets)
-        return _review_opening(scope, result)
-    if method not in LISTS:
+    if scope.method in OPENINGS:
+        opening = scope._replace(path=("result",), kind="server", key="instructions")
+        return _review_opening(opening, result)
+    if scope.method not in LISTS:
         return ReviewedResult(result, (), ())
-    member, kind, key = LISTS[method]
+    member, kind, key = LISTS[scope.method]
     check_spelling(result, spellings((member,)), "the result")
     items = result.get(member)
     if items is None:
@@ -113,8 +108,8 @@ def review(
     if not isinstance(items, list):
         why = f"{member} of the result is not a list"
         raise Refusal("protocol.not-a-list", why, codes.PEER_BROKE_PROTOCOL)
-    budgets.grow_by_definitions(len(items))
-    listed = DefinitionScope(guard, method, ("result", member), kind, key, now, budgets)
+    scope.budgets.grow_by_definitions(len(items))
+    listed = scope._replace(path=("result", member), kind=kind, key=key)
     reviewed = [*_review_items(listed, items)]
     shown = [each.shown for each in reviewed if each.shown is not ABSENT]
     is_same = len(shown) == len(items) and all(map(is_, shown, items))

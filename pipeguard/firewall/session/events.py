@@ -79,7 +79,7 @@ class HiddenTool(NamedTuple):
             return verdict
         call = pending.PendingRequest(self.id_token, CALL, None, self.now)
         findings = [*verdict.findings]
-        reply = answer_request(case, call, codes.BLOCKED, findings, replaces_answer=False)
+        reply = answer_request(case, call, codes.BLOCKED, findings)
         return verdict._replace(reply=reply, kind=MessageKind.REQUEST, method=CALL)
 
 

@@ -233,7 +233,7 @@ class Detector(Protocol):
         """
 
     def read_content(self, context: Context, content: JsonObject) -> list[Finding]:
-        """Find threats in a file of a skill or a page, besides those of any result."""
+        """Find threats in a file of a skill or a page, besides those of any result; as `read`."""
 
     def replace(self, finding: Finding, words: str, source: str, event: str) -> str:
         """Replace the words of a finding in a message to the client.

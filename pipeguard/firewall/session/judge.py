@@ -224,7 +224,7 @@ def _judge_contents(case: Case, message: Message, request: PendingRequest) -> Ve
         case.extra = (make_warning("protocol.forged-mark", why),)
     result = honest.get("result")
     if case.direction is TO_CLIENT and isinstance(result, dict):
-        reviewed = contents.review(case, request, message.frame, result)
+        reviewed = contents.review(case, request, result)
         case.pins = reviewed.pins
         case.keeps_bytes = reviewed.keeps_bytes
         if reviewed.stopped:

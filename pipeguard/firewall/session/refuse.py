@@ -96,7 +96,7 @@ def answer_request(
     code: int,
     findings: list[Finding],
     *,
-    replaces_answer: bool,
+    replaces_answer: bool = False,
 ) -> bytes:
     """Answer the sender of a refused request.
 
@@ -185,4 +185,4 @@ def _blocking(
 def _to_sender(case: Case, id_token: str, code: int, findings: list[Finding]) -> bytes:
     """The answer to a request that could not be read. Its id is used only for this."""
     request = PendingRequest(id_token, "", None, 0.0)
-    return answer_request(case, request, code, findings, replaces_answer=False)
+    return answer_request(case, request, code, findings)

@@ -14,7 +14,12 @@ from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.admission import find_obstacle
-from pipeguard.firewall.session.definitions import TOGETHER, ReviewedResult, review
+from pipeguard.firewall.session.definitions import (
+    TOGETHER,
+    DefinitionScope,
+    ReviewedResult,
+    review,
+)
 from pipeguard.firewall.session.guard import APPROVED
 from tests.firewall.session.talk import OBSERVE, PACK, REVIEW, guard, made_of, pinned, tool, waits
 
@@ -29,12 +34,16 @@ def as_object(value: object) -> JsonObject:
     return read
 
 
+def scope(made: Guard, method: str) -> DefinitionScope:
+    return DefinitionScope(made, method, (), "tool", "name", 0.0, Budgets())
+
+
 def listed(
     made: Guard, *items: object, method: str = "tools/list", **more: object
 ) -> ReviewedResult:
     member = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
     result = as_object({member[method]: list(items), **more})
-    reviewed = review(made, method, result, 0.0, Budgets())
+    reviewed = review(scope(made, method), result)
     same = json.dumps(reviewed.result) == json.dumps(result)
     assert (reviewed.result is result) == same, "a needless copy"
     return reviewed
@@ -255,14 +264,14 @@ def test_what_was_approved_and_changed_back_lets_no_other_case_of_it_in() -> Non
 @pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
 def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
     with pytest.raises(Refusal, match="is not a list"):
-        review(guard(), "tools/list", as_object({"tools": value}), 0.0, Budgets())
+        review(scope(guard(), "tools/list"), as_object({"tools": value}))
 
 
 # --- openings ------------------------------------------------------------------------------
 
 
 def opening(made: Guard, **result: object) -> ReviewedResult:
-    return review(made, "initialize", as_object(result), 0.0, Budgets())
+    return review(scope(made, "initialize"), as_object(result))
 
 
 @pytest.mark.parametrize("value", [["xyzzy"], {"text": "xyzzy"}])
