@@ -157,6 +157,7 @@ class Finding(NamedTuple):
     match: int = 0
 
 
+Findings = tuple[Finding, ...]
 # The fields of a finding for the person who decides, which the audit keeps whole.
 SHOWN = (
     *("arguments", "targets", "unseen", "lengths", "differs"),
@@ -244,7 +245,7 @@ class Verdict(NamedTuple):  # a tuple, because there is one for each frame: it i
     action: Action
     forward: bytes | None
     reply: bytes | None
-    findings: tuple[Finding, ...] = ()
+    findings: Findings = ()
     event: str = ""
     kind: MessageKind | None = None
     method: str | None = None

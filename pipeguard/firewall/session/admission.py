@@ -12,6 +12,7 @@ from pipeguard.firewall.finding import (
     Confidence,
     Direction,
     Finding,
+    Findings,
     MessageKind,
     Severity,
     observe_only,
@@ -283,9 +284,7 @@ def _subscription_references(wanted: JsonValue) -> list[Reference]:
 # --- odd messages ----------------------------------------------------------------------
 
 
-def find_oddities(
-    direction: Direction, message: Message, requested: InputRequests
-) -> tuple[Finding, ...]:
+def find_oddities(direction: Direction, message: Message, requested: InputRequests) -> Findings:
     """Find oddities of a message that may be forwarded.
 
     Args:

@@ -6,7 +6,7 @@ A Session makes a case of each frame. `look` passes what one look shows to be pl
 """
 
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Direction, Finding, MessageKind, PinChange
+from pipeguard.firewall.finding import Direction, Findings, MessageKind, PinChange
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.session.guard import Guard, Obstacles
 from pipeguard.firewall.session.lifecycle import ConversationState, WaitingRoom
@@ -55,8 +55,8 @@ class Case:
     kind = MessageKind.REQUEST
     method: str | None = None
     request: PendingRequest | None = None
-    removed: tuple[Finding, ...] = ()
-    extra: tuple[Finding, ...] = ()
+    removed: Findings = ()
+    extra: Findings = ()
     pins: tuple[PinChange, ...] = ()
 
     def __init__(

@@ -8,7 +8,7 @@ Verification"; MCP Apps 2026-01-26, "UI Resource Format".
 from __future__ import annotations
 
 from pipeguard.firewall.budgets import Budgets
-from pipeguard.firewall.finding import Action, greatest
+from pipeguard.firewall.finding import Action, Findings, greatest
 from pipeguard.firewall.pins.fingerprint import CONTENT, measure_content
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
@@ -21,14 +21,14 @@ from pipeguard.firewall.protocol.places import GET_SKILL, get_value
 from pipeguard.firewall.protocol.spelling import check_spelling, spellings
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.protocol.uris import normal
-from pipeguard.firewall.session import definitions
 from pipeguard.firewall.session.admission import NOT_OFFERED, find_manifests, is_listed
 from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.definitions import (
     DefinitionScope,
-    Findings,
     ReviewedDefinition,
     ReviewedResult,
+    review_definition,
+    review_definitions,
 )
 from pipeguard.firewall.session.guard import Guard
 
@@ -62,10 +62,10 @@ def review(case: Case, request: PendingRequest, result: JsonObject) -> ReviewedR
     if method in EMBEDDING and (request.uri or may_embed(case.frame)):
         return _review_contents(scope, request.uri, result)
     if method != GET_SKILL:
-        return definitions.review(scope, result)
+        return review_definitions(scope, result)
     check_spelling(result, spellings(("skill",)), "the result")
     listed: JsonObject = {**result, "skills": [result.get("skill")]}
-    reviewed = definitions.review(scope._replace(method="skills/list"), listed)
+    reviewed = review_definitions(scope._replace(method="skills/list"), listed)
     if reviewed.result["skills"] == listed["skills"]:
         return reviewed._replace(result=result)
     return reviewed._replace(findings=_stop(reviewed.findings), stopped=True)
@@ -134,7 +134,7 @@ def _review_content(
     listed = [each.digests.get(normal(uri), "") for each in manifests if each is not None]
     if not listed and (is_page or manifests):
         if scope.method == READ or guard.pin(CONTENT, name) is not None:
-            reviewed = definitions.review_definition(scope, name, content)
+            reviewed = review_definition(scope, name, content)
             is_shown = reviewed.shown is content
             findings = reviewed.findings if is_shown else _stop(reviewed.findings)
             return reviewed._replace(findings=findings)

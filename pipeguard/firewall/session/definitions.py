@@ -20,6 +20,7 @@ from pipeguard.firewall.finding import (
     Action,
     Confidence,
     Finding,
+    Findings,
     PinChange,
     Severity,
     blocked_whole,
@@ -64,7 +65,6 @@ BLOCKED = "policy.tool"
 TOGETHER = 256  # definitions that are looked at before the first of them is judged
 FULL = "trust.full"
 _LENIENT = json.JSONDecoder(parse_int=Number, parse_float=Number)
-Findings = tuple[Finding, ...]
 
 
 class ReviewedResult(NamedTuple):
@@ -78,13 +78,13 @@ class ReviewedResult(NamedTuple):
     """
 
     result: JsonObject
-    findings: tuple[Finding, ...]
+    findings: Findings
     pins: tuple[PinChange, ...]
     stopped: bool = False
     keeps_bytes: bool = False
 
 
-def review(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
+def review_definitions(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
     """Review the definitions in the answer to a list request or in an opening; others have none.
 
     Args:

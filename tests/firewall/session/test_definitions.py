@@ -18,7 +18,7 @@ from pipeguard.firewall.session.definitions import (
     TOGETHER,
     DefinitionScope,
     ReviewedResult,
-    review,
+    review_definitions,
 )
 from pipeguard.firewall.session.guard import APPROVED
 from tests.firewall.session.talk import OBSERVE, PACK, REVIEW, guard, made_of, pinned, tool, waits
@@ -43,7 +43,7 @@ def listed(
 ) -> ReviewedResult:
     member = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
     result = as_object({member[method]: list(items), **more})
-    reviewed = review(scope(made, method), result)
+    reviewed = review_definitions(scope(made, method), result)
     same = json.dumps(reviewed.result) == json.dumps(result)
     assert (reviewed.result is result) == same, "a needless copy"
     return reviewed
@@ -264,14 +264,14 @@ def test_what_was_approved_and_changed_back_lets_no_other_case_of_it_in() -> Non
 @pytest.mark.parametrize("value", [{"0": {"name": "a"}}, "a", 7, True])
 def test_definitions_in_anything_but_a_list_are_refused(value: object) -> None:
     with pytest.raises(Refusal, match="is not a list"):
-        review(scope(guard(), "tools/list"), as_object({"tools": value}))
+        review_definitions(scope(guard(), "tools/list"), as_object({"tools": value}))
 
 
 # --- openings ------------------------------------------------------------------------------
 
 
 def opening(made: Guard, **result: object) -> ReviewedResult:
-    return review(scope(made, "initialize"), as_object(result))
+    return review_definitions(scope(made, "initialize"), as_object(result))
 
 
 @pytest.mark.parametrize("value", [["xyzzy"], {"text": "xyzzy"}])
