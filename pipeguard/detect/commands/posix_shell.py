@@ -149,9 +149,9 @@ class WordReader:
 
     def _until(self, quote: str) -> str:
         end = self.text.find(quote, self.at + 1)
-        return self._read_to(len(self.text) if end < 0 else end)
+        return self._take_inner(len(self.text) if end < 0 else end)
 
-    def _read_to(self, end: int) -> str:
+    def _take_inner(self, end: int) -> str:
         inner = self.text[self.at + 1 : end]
         self.at = end + 1
         return inner
@@ -210,7 +210,7 @@ class WordReader:
         return "" if following and following in "@*123456789" else "$"
 
     def _substitution(self) -> str:
-        return self._substitute(self._read_to(_closing(self.text, self.at, "(", ")")))
+        return self._substitute(self._take_inner(_closing(self.text, self.at, "(", ")")))
 
 
 def _closing(text: str, start: int, opening: str, closing: str) -> int:
