@@ -63,8 +63,9 @@ class StoredDefinition(NamedTuple):
     @property
     def since(self) -> str:
         """The origin and day of its trusted version; empty if it has none."""
-        is_trusted = self.pin.approved_definition is not None
-        return f"{self.pin.origin} on {self.pin.approved_at[:10]}" if is_trusted else ""
+        if self.pin.approved_definition is None:
+            return ""
+        return f"{self.pin.origin} on {self.pin.approved_at[:10]}"
 
     @property
     def waits(self) -> bool:
