@@ -15,6 +15,7 @@ from pipeguard.firewall.protocol.json_values import (
     as_object,
     read_object,
     walk_values,
+    with_strings,
 )
 from pipeguard.firewall.protocol.pending import PendingRequest
 from pipeguard.firewall.protocol.places import GET_SKILL, get_value
@@ -103,7 +104,8 @@ def _review_contents(scope: DefinitionScope, requested: str, result: JsonObject)
     """
     names = scope.guard.pins.names
     reviewed: list[ReviewedDefinition] = []
-    for path, item in walk_values(result, ("result",)):
+    copied = as_object(with_strings(result, str))  # in which a page gets a CSP
+    for path, item in walk_values(copied, ("result",)):
         if type(item) is not dict or {"text", "blob"}.isdisjoint(map(str.casefold, item)):
             continue
         uris = [str(item[key]) for key in item if key.casefold() == "uri"]
@@ -118,8 +120,7 @@ def _review_contents(scope: DefinitionScope, requested: str, result: JsonObject)
     findings = tuple(finding for each in reviewed for finding in each.findings)
     pins = tuple(each.pin for each in reviewed if each.pin is not None)
     stops = greatest(findings) is Action.BLOCK
-    copy = {**result}  # in which a page may have a CSP now
-    return ReviewedResult(copy, findings, pins, stops, keeps_bytes=True)
+    return ReviewedResult(copied, findings, pins, stops, keeps_bytes=True)
 
 
 def _review_content(

@@ -165,7 +165,14 @@ def _judge_notification(case: Case, message: Message) -> Verdict:
     reasons = case.state.admit_notification(case.direction, message, case.now)
     if reasons is not None:
         return make_verdict(case, reasons, None)
-    verdict = settle(case, message, find_in_message(case, message))
+    findings = find_in_message(case, message)
+    if message.method == methods.TASK_STATUS and case.inspects:
+        # It may have the result of its task, as the answer to `tasks/get` has.
+        task = PendingRequest("", "tasks/get", None, case.now)
+        reviewed = contents.review(case, task, message.params)
+        case.pins = reviewed.pins
+        findings += reviewed.findings
+    verdict = settle(case, message, findings)
     if verdict.forward is None and message.method in methods.ESSENTIAL:
         bare = rewritten(message, methods.without_free_text(message.value))
         is_clean = not find_in_message(case, bare)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from pipeguard import Action, Policy, Session, Verdict, make_guard
 from pipeguard.firewall.pins.fingerprint import REJECTED, Pin
-from pipeguard.firewall.pins.store import PinKey
 from pipeguard.firewall.session.contents import WRONG_DIGEST
 from tests.each import each
 from tests.firewall.session import talk
@@ -74,7 +73,7 @@ class Server:
 
     def decide(self, decision: str, kind: str = "skill", name: str = URI) -> None:
         """Store a person's decision on what waits."""
-        pins: dict[PinKey, Pin] = {**self.guard.pins.all()}
+        pins = {**self.guard.pins.all()}
         pin = pins.pop((kind, name))
         if decision == "approve":
             text, digest = pin.held_definition, pin.held_fingerprint
@@ -108,7 +107,6 @@ def test_a_changed_skill_waits_until_a_person_accepts_it(changed: object) -> Non
     assert passes(server.read_text(URI, MAIN))
     shown = server.list(changed)
     assert member(shown.forward, "result", "skills") == [entry()], "the approved one"
-    assert "trust.drifted" in rules(shown)
     assert rules(server.read_text(URI, MAIN)) == ["trust.drifted"], "its files wait, too"
     assert not passes(server.fetch(changed))
     server.decide("approve")
@@ -182,8 +180,13 @@ def embed(method: str) -> Ask:
     return lambda server, content: server.ask(method, {"name": "t"}, {"a": {"resource": content}})
 
 
+def notify(server: Server, content: object) -> Verdict:
+    task = {"taskId": "1", "status": "completed", "result": {"a": {"resource": content}}}
+    return talk.to_client(server.session, talk.frame(method="notifications/tasks", params=task))
+
+
 @each("uri", [URI, f"{ROOT}/./x/../SKILL.md", f"{ROOT}/SKILL%2Emd", "SKILL" + URI[5:]])
-@each("ask", [embed("tools/call"), embed("prompts/get"), lambda made, it: made.read(URI, it)])
+@each("ask", [embed("tools/call"), embed("prompts/get"), notify, lambda it, c: it.read(URI, c)])
 def test_only_the_listed_bytes_reach_the_client(ask: Ask, uri: str) -> None:
     server = Server(None, entry())
     for key, encode in (("text", str), ("blob", blob)):
@@ -196,7 +199,6 @@ def test_only_the_listed_bytes_reach_the_client(ask: Ask, uri: str) -> None:
     "contents",
     {
         "other address": [{"uri": "file:///a.md", "text": DIFFERENT}],
-        "no address": [{"text": DIFFERENT}],
         "second": [{"uri": URI, "text": MAIN}, {"uri": URI, "text": DIFFERENT}],
         "both": [{"uri": URI, "text": MAIN, "blob": blob(DIFFERENT)}],
         "neither": [{"uri": URI, "text": None}],
