@@ -9,9 +9,8 @@ from pipeguard.firewall.finding import (
     Verdict,
 )
 from pipeguard.firewall.protocol import codes, json_values, pending
-from pipeguard.firewall.session import refuse, replies, waiting
+from pipeguard.firewall.session import guard, refuse, replies, waiting
 from pipeguard.firewall.session.case import Case
-from pipeguard.firewall.session.guard import RepeatedCall
 from pipeguard.firewall.session.session import Session
 from pipeguard.records import NamedTuple
 
@@ -62,7 +61,7 @@ class Repeated(NamedTuple):
 
     verdict: Verdict
     now: float
-    call: RepeatedCall
+    call: guard.RepeatedCall
 
     def happen(self, session: Session) -> Verdict:
         """Let the call wait again, if nobody has decided, as long as the first one would have."""

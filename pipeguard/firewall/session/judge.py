@@ -26,11 +26,10 @@ from pipeguard.firewall.protocol.message import (
     with_id,
 )
 from pipeguard.firewall.protocol.pending import PendingRequest, pending_request
-from pipeguard.firewall.session import contents, look, refuse, replies, waiting
+from pipeguard.firewall.session import contents, look, memory, refuse, replies, waiting
 from pipeguard.firewall.session.case import Case
 from pipeguard.firewall.session.find import find_in_message, find_in_request
 from pipeguard.firewall.session.guard import PreparedMessage
-from pipeguard.firewall.session.memory import SettledCall
 from pipeguard.firewall.session.settle import make_verdict, record_call, record_result, settle
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -123,7 +122,7 @@ def _judge_request(case: Case, prepared: PreparedMessage) -> Verdict:
         verdict = _settle_request(case, message, request, findings, wait_event)
         is_sent = verdict.forward is not None
     finally:
-        case.guard.detector.remember(case.guard, SettledCall(case.event, is_sent))
+        case.guard.detector.remember(case.guard, memory.SettledCall(case.event, is_sent))
         if not request.forwarded:
             case.state.drop(request)
     return waiting.name_wait(verdict, wait_event)

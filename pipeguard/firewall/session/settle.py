@@ -18,9 +18,8 @@ from pipeguard.firewall.finding import (
 )
 from pipeguard.firewall.protocol import codes, pending
 from pipeguard.firewall.protocol.message import Message, rewritten
-from pipeguard.firewall.session import find, refuse, replies, rewrite
+from pipeguard.firewall.session import find, memory, refuse, replies, rewrite
 from pipeguard.firewall.session.case import Case
-from pipeguard.firewall.session.memory import ReturnedResult, SentCall
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
 WHOLE = "nothing can be taken out of it, because clients compare its bytes"
@@ -89,13 +88,13 @@ def record_call(case: Case, request: pending.PendingRequest, verdict: Verdict) -
     tool = request.tool
     if tool is None or case.direction is TO_CLIENT or not case.inspects:
         return
-    call = SentCall(tool, case.frame, verdict.findings, bool(verdict.grant))
+    call = memory.SentCall(tool, case.frame, verdict.findings, bool(verdict.grant))
     guard.detector.remember(guard, call)
 
 
 def record_result(case: Case, request: pending.PendingRequest, frame: bytes) -> None:
     """Remember the result of a request, as it would be read: even if it was blocked."""
-    case.guard.detector.remember(case.guard, ReturnedResult(request, frame, case.now))
+    case.guard.detector.remember(case.guard, memory.ReturnedResult(request, frame, case.now))
 
 
 def _block(case: Case, findings: list[Finding]) -> Verdict:
