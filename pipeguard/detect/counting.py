@@ -13,14 +13,13 @@ from functools import cached_property
 
 from pipeguard.detect.checks.credential_names import is_credential_name
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
-from pipeguard.detect.flows import secret_egress, secret_values, text_values
+from pipeguard.detect.flows import leak_search, secret_egress, secret_values, text_values
 from pipeguard.detect.flows.key_files import (
     is_key_file,
     is_same_folder,
     is_seen_by_others,
     written_files,
 )
-from pipeguard.detect.flows.leak_search import rate_severity
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
@@ -120,7 +119,11 @@ class LocatedMatch:
     def is_typed(self) -> bool:
         """True if it is all that a tool types into a field, perhaps where its user logs in."""
         is_all = self._is_named and self._span == (0, len(self.text))
-        return is_all and self.way < WayOut.REQUESTED and rate_severity(self.tool) is Severity.HIGH
+        return (
+            is_all
+            and self.way < WayOut.REQUESTED
+            and leak_search.rate_severity(self.tool) is Severity.HIGH
+        )
 
     @cached_property
     def is_kept_here(self) -> bool:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from pipeguard.detect.clean_texts import NAMELESS, TextName, name_message, name_value
 from pipeguard.detect.commands.argument_roles import ArgumentRole, role
-from pipeguard.detect.flows import leak_search, secret_egress, text_values
+from pipeguard.detect.flows import leak_search, secret_egress, text_values, tool_labels
 from pipeguard.detect.flows.leak import SECRET_OUT, Leak
-from pipeguard.detect.flows.tool_labels import Tool
 from pipeguard.detect.flows.vault import RESTORED
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.restoring import FOREIGN_NOTE, echoes
@@ -251,7 +250,7 @@ def find_leaks(knowledge: Knowledge, context: Context, message: Message) -> list
 
 
 def _secret_leaks(
-    knowledge: Knowledge, context: Context, message: Message, tool: Tool
+    knowledge: Knowledge, context: Context, message: Message, tool: tool_labels.Tool
 ) -> list[Finding]:
     """A secret of the server's that would leave with a request that gets secrets back."""
     vault = knowledge.vault

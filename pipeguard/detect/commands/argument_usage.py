@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from functools import cached_property
 from operator import itemgetter
 
-from pipeguard.detect.commands import notations
+from pipeguard.detect.commands import notations, sql
 from pipeguard.detect.commands.argument_roles import (
     IDLE,
     ArgumentRole,
@@ -17,7 +17,6 @@ from pipeguard.detect.commands.argument_roles import (
     takes_requests,
     writes_file,
 )
-from pipeguard.detect.commands.sql import is_statement
 from pipeguard.detect.text.document import MessageText
 from pipeguard.firewall.protocol.json_values import Path
 from pipeguard.records import NamedTuple
@@ -90,7 +89,7 @@ class Uses:
     def role_of_value(self, path: Path, value: str) -> ArgumentRole:
         """Find the role of a string, also by its value: a query may be a statement."""
         role_by_names = self.role(path)
-        if role_by_names is ArgumentRole.STATEMENT and not is_statement(value):
+        if role_by_names is ArgumentRole.STATEMENT and not sql.is_statement(value):
             return ArgumentRole.VALUE
         return role_by_names
 

@@ -11,8 +11,7 @@ from contextlib import suppress
 from functools import lru_cache
 from itertools import islice
 
-from pipeguard.detect.checks import credential_names, placeholders
-from pipeguard.detect.checks.randomness import encodes_words
+from pipeguard.detect.checks import credential_names, placeholders, randomness
 from pipeguard.detect.flows.overlap import squeeze
 from pipeguard.detect.flows.text_values import TOKEN_CHARS, decode_percent, find_tokens, unescape
 from pipeguard.detect.matching.confirm import as_ascii, cached_finder, find_signed, occurs
@@ -52,7 +51,7 @@ def is_secret(token: str) -> bool:
     parts = _PARTS.findall(token)
     if len(parts) > 1 and all(part.isdigit() or _PLAIN_WORD.match(part) for part in parts):
         return False  # words and numbers, as in `production-eu-west-1`
-    if token.isdigit() or encodes_words(token.encode()):
+    if token.isdigit() or randomness.encodes_words(token.encode()):
         return False
     return placeholders.entropy(token.encode()) >= SECRET_ENTROPY
 

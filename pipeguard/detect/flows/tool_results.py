@@ -11,8 +11,7 @@ from functools import wraps
 from math import inf
 from typing import TypeVar, cast
 
-from pipeguard.detect.flows import overlap, people_rows, secret_values
-from pipeguard.detect.flows.key_files import is_key_file
+from pipeguard.detect.flows import key_files, overlap, people_rows, secret_values
 from pipeguard.detect.flows.leak import PRIVATE_OUT, UNTRUSTED_ACTS, Leak
 from pipeguard.detect.flows.text_values import (
     NAME_READERS,
@@ -242,7 +241,7 @@ class ToolResult:
         is_public = labels & Label.OUTSIDE
         if self.is_marked() or (not is_public and tells_of_people(self.text())):
             labels |= Label.READS_PRIVATE | Label.READS_PERSONAL
-        if any(map(is_key_file, self.about)):
+        if any(map(key_files.is_key_file, self.about)):
             labels |= Label.READS_SECRET
         return labels
 
