@@ -7,7 +7,7 @@ commands.
 
 from pipeguard.detect.findings import read_value
 from pipeguard.detect.knowledge import Knowledge
-from pipeguard.firewall.finding import Action, Finding
+from pipeguard.firewall.finding import Action, Finding, Severity
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.pins.fingerprint import read_bytes
 from pipeguard.firewall.protocol.json_values import JsonObject
@@ -18,6 +18,7 @@ _BYTES = frozenset({"text", "blob"})
 _SHELL = lazy_regex(r"(?i).*(?:\.(?:sh|bash|zsh|ps1|bat|cmd)|/(?:Make|Just)file)")
 _MANIFEST = lazy_regex(r"(?i).*\.(?:ya?ml|json)")
 _PROGRAM = lazy_regex(r"(?i).*\.(?:py|[cm]?[jt]s|rb|pl|php|lua)")
+_OVERRIDE = "poisoning.override-in-definition"  # manuals quote it
 # Honest scripts that set up a machine do this, too.
 _TOLD = lazy_regex(r"commands\.(?:persistence|scheduled-job|destroy-tree|client-servers|own-guard)")
 
@@ -46,8 +47,15 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
     if is_script:
         return findings
     # It is a text for a model, and judged as a result is; orders are its purpose.
-    told = read_value(knowledge, context, Surface.DEFINITIONS, {"text": text})
-    return findings + [_only_told(finding) for finding in told]
+    found = read_value(
+        knowledge, context._replace(tool=None), Surface.DEFINITIONS, {"uri": name, "text": text}
+    )
+    return findings + [
+        finding
+        if finding.severity is Severity.CRITICAL and finding.rule != _OVERRIDE
+        else _only_told(finding)
+        for finding in found
+    ]
 
 
 def _read_script(
