@@ -19,6 +19,10 @@ _SHELL = lazy_regex(r"(?i).*(?:\.(?:sh|bash|zsh|ps1|bat|cmd)|/(?:Make|Just)file)
 _MANIFEST = lazy_regex(r"(?i).*\.(?:ya?ml|json)")
 _PROGRAM = lazy_regex(r"(?i).*\.(?:py|[cm]?[jt]s|rb|pl|php|lua)")
 _OVERRIDE = "poisoning.override-in-definition"  # manuals quote it
+# One expression that decodes and runs: `exec(zlib.decompress(base64.b64decode(`.
+_RUNS_DECODED = lazy_regex(
+    r"\b(?:exec|eval|Function)\((?:[\w.]+\()*[\w.]*(?:decod|decomp|atob|hex)"
+)
 # Honest scripts that set up a machine do this, too.
 _TOLD = lazy_regex(r"commands\.(?:persistence|scheduled-job|destroy-tree|client-servers|own-guard)")
 
@@ -43,7 +47,7 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
     key = "code" if _PROGRAM.fullmatch(name) else "command"
     is_script = key == "code" or _SHELL.fullmatch(name) or text.startswith("#!")
     if is_script or _MANIFEST.fullmatch(name):
-        findings += _read_script(knowledge, context, name, {key: text})
+        findings += _read_script(knowledge, context, key, text)
     if is_script:
         return findings
     # It is a text for a model, and judged as a result is; orders are its purpose.
@@ -58,26 +62,23 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
     ]
 
 
-def _read_script(
-    knowledge: Knowledge, context: Context, name: str, script: JsonObject
-) -> list[Finding]:
+def _read_script(knowledge: Knowledge, context: Context, key: str, text: str) -> list[Finding]:
     """Find threats in a script, by the commands that it runs and the files that it opens.
 
     A finding about a whole program is wrong for one honest script in twenty, unless the program
-    also names files of secrets; or decodes and runs something in Python, where `exec` means that.
+    also names files of secrets, or runs what it decodes in one expression.
     """
-    call: JsonObject = {"params": {"name": "run", "arguments": script}}
+    call: JsonObject = {"params": {"name": "run", "arguments": {key: text}}}
     as_call = context._replace(part="params", method="tools/call", tool="run", prefix=())
     found = read_value(knowledge, as_call, Surface.TO_SERVER, call)
-    is_sure = any(finding.rule.startswith("paths.") for finding in found)
-    decodes = "commands.decode-and-run" if name.endswith(".py") else ""
+    is_sure = _RUNS_DECODED.search(text) or any(f.rule.startswith("paths.") for f in found)
     return [
         _only_told(moved) if _TOLD.fullmatch(moved.rule) else moved
         for moved in (
             finding._replace(place=context.place(("text",)), pointer="", start=0, end=0, tool=None)
             for finding in found
             if finding.rule.startswith("commands.")
-            if is_sure or finding.rule == decodes or not finding.excerpt.startswith("CODE ")
+            if is_sure or not finding.excerpt.startswith("CODE ")
         )
     ]
 
