@@ -6,6 +6,7 @@ Knows JSON. Knows neither tools, nor the storage of pins, nor the meaning of dri
 import re
 from base64 import b64decode
 from contextlib import suppress
+from hashlib import sha256
 
 from pipeguard.errors import Refusal
 from pipeguard.firewall.protocol import codes
@@ -190,8 +191,6 @@ def measure_content(content: JsonObject) -> str:
     Raises:
         Refusal: it has no bytes, or two readings of them.
     """
-    from hashlib import sha256
-
     data = read_bytes(content)
     return f"sha256:{sha256(data).hexdigest()} {len(data)}"
 
@@ -214,8 +213,6 @@ def read_bytes(content: JsonObject) -> bytes:
 
 def fingerprint(definition: object) -> str:
     """SHA-256 of the canonical form, 64 hex digits."""
-    from hashlib import sha256
-
     return sha256(canonical(definition)).hexdigest()
 
 

@@ -52,10 +52,9 @@ _DEFINITION: Rows = {
     "**": "{}.other",
 }
 _SKILL: Rows = {
-    "uri": "{}.name",
     "frontmatter/name": "{}.name",
     "frontmatter/description": "{}.description",
-    "**": "{}.other",
+    **_DEFINITION,
 }
 _SAMPLING: Rows = {"systemPrompt": "sampling.system", "**": "sampling.message"}
 _ELICITATION: Rows = {
