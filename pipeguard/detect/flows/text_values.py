@@ -189,7 +189,7 @@ def find_digests(text: str) -> list[str]:
     return [match[0] for match in find_signed(_DIGEST, "[0-9a-f]{32}", text)]
 
 
-PAGE_MARK = lazy_regex(rb'"(?:io\.modelcontextprotocol/)?ui["/]')
+_MARK = lazy_regex(rb'ui["/]')
 
 
 def is_posted(frame: bytes) -> bool:
@@ -198,10 +198,11 @@ def is_posted(frame: bytes) -> bool:
     The specification has no such mark: `io.modelcontextprotocol/ui` or `ui`, alone or before a
     slash, is a key of the `_meta` of the call.
     """
-    if not PAGE_MARK.search(frame):
+    if not _MARK.search(frame):
         return False
     meta = get_value(strict_json.parse_json(frame), ("params", "_meta"))
-    return any(PAGE_MARK.match(f'"{key}"'.encode()) for key in as_object(meta))
+    keys = (key.removeprefix("io.modelcontextprotocol/") for key in as_object(meta))
+    return any(key.partition("/")[0] == "ui" for key in keys)
 
 
 def list_short_values(value: JsonValue) -> frozenset[str]:
