@@ -214,10 +214,6 @@ class Layer(NamedTuple):
         """True if this layer allows calls of a tool."""
         return passes(tool, self.tools_allow, self.tools_block)
 
-    def starts(self, thing: str) -> bool:
-        """True if this layer allows servers that launch this."""
-        return passes(thing, self.servers_allow, self.servers_block)
-
 
 def fits_any(name: str, globs: Iterable[str]) -> bool:
     """True if a name fits one of several globs."""
@@ -319,7 +315,7 @@ class Policy(NamedTuple):
         """
         for layer in reversed(self.layers):  # the user's, which may have any number of globs, last
             for thing in launched or ("code",):
-                if not layer.starts(thing):
+                if not passes(thing, layer.servers_allow, layer.servers_block):
                     return (
                         f"{show(thing, NAME_CHARS)} may not run: {layer.origin} does not allow it"
                     )
