@@ -33,7 +33,7 @@ from pipeguard.firewall.session.guard import PreparedMessage
 from pipeguard.firewall.session.settle import make_verdict, record_call, record_result, settle
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-READING = frozenset({"resources/read", "tasks/result"})  # as tools do
+READING = frozenset({"resources/read", "tasks/get", "tasks/result"})  # as tools do
 
 
 def parse_frame(case: Case) -> Message | list[JsonValue]:
