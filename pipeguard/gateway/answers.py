@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from secrets import token_hex
 
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient, show_task_ids
@@ -26,6 +26,7 @@ from pipeguard.gateway.eras import (
     write_message,
 )
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.hub import LISTS
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.merged import Merged, with_task
@@ -51,7 +52,6 @@ _WITH_HANDSHAKE = {
     "tasks/cancel",
     "tasks/list",
 }
-_LISTED = ("tools", "prompts", "resources")
 # Methods that need no server, or wait for the servers they need.
 _WAITING_THEMSELVES = {"server/discover", "tools/list", "tools/call"}
 _CAPABILITIES = {  # of servers, each with a method that needs it
@@ -221,8 +221,8 @@ class _AnsweredClient(GatewayClient):
         params = request.params
         wanted = params.get("protocolVersion")
         revision = wanted if type(wanted) is str and wanted in REVISIONS else REVISIONS[0]
-        info = as_object(params.get("clientInfo")) or UNKNOWN
-        self.opening = Opening(as_object(params.get("capabilities")), info, revision)
+        info = read_object(params, "clientInfo") or UNKNOWN
+        self.opening = Opening(read_object(params, "capabilities"), info, revision)
         self._knows_of_handshake = True
         self.gateway.join(self)
         return self._describe(
@@ -258,7 +258,7 @@ class _AnsweredClient(GatewayClient):
             for name, method in _CAPABILITIES.items():
                 detail = declared.get(name)
                 if isinstance(detail, dict) and self.access.may_use(server, method):
-                    base = as_object(together.get(name))
+                    base = read_object(together, name)
                     given = {key: each for key, each in detail.items() if each not in (None, False)}
                     together[name] = {**base, **given}
         return together
@@ -281,7 +281,7 @@ def _announcing(capabilities: JsonObject) -> JsonObject:
     """Capabilities for `server/discover`: lists change when servers come and go."""
     return {
         name: {**detail, "listChanged": True}
-        if name in _LISTED and isinstance(detail, dict)
+        if name in LISTS and isinstance(detail, dict)
         else detail
         for name, detail in capabilities.items()
         if name != "tasks"  # of an extension now, which is another one

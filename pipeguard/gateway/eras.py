@@ -76,7 +76,7 @@ class Opening:
             return False
         detail = self.capabilities[name]
         mode = as_object(params).get("mode")
-        return mode != "url" or (isinstance(detail, dict) and mode in detail)
+        return mode != "url" or mode in as_object(detail)
 
     def params(self) -> JsonObject:
         """The params of `initialize` (MCP 2025-11-25, basic/lifecycle)."""

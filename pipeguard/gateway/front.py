@@ -13,7 +13,13 @@ from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, 
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_object,
+    read_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.events import HiddenTool
 from pipeguard.firewall.session.guard import Guard
@@ -193,7 +199,7 @@ class ShownJudge(Judge):
 
     def _with_own_name(self, message: JsonValue) -> JsonValue:
         call = as_object(message)
-        params = as_object(call.get("params"))
+        params = read_object(call, "params")
         name = params.get("name")
         if call.get("method") != "tools/call" or type(name) is not str:
             return message
@@ -213,7 +219,7 @@ class ShownJudge(Judge):
 
     def _show_member(self, message: JsonValue) -> JsonValue:
         answer = as_object(message)
-        result = as_object(answer.get("result"))
+        result = read_object(answer, "result")
         tools = result.get("tools")
         if not isinstance(tools, list):
             return message

@@ -10,7 +10,7 @@ from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import MARKS, may_be_tool, short_name
 from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.eras import Opening
-from pipeguard.gateway.hub import ClientConversation, Hub
+from pipeguard.gateway.hub import LISTS, ClientConversation, Hub
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.gateway.life import MOST_REASON_CHARS, UP, State, definitions_wait
 from pipeguard.gateway.member import GatewayServer
@@ -94,7 +94,7 @@ class Gateway(Hub):
             super().note_restart(name)
         dropped = (*removed, *changed)
         if [self.catalog.drop(name) for name in dropped]:
-            self.announce_lists(frozenset({"tools", "prompts", "resources"}), *dropped)
+            self.announce_lists(LISTS, *dropped)
         failed = {}
         for name, settings in wanted.items():
             try:
@@ -223,7 +223,7 @@ class Gateway(Hub):
         """Announce servers that are ready, once no list waits for the others."""
         await self.settle()
         ready, self._ready = self._ready, []
-        self.announce_lists(frozenset({"tools", "prompts", "resources"}), *ready)
+        self.announce_lists(LISTS, *ready)
 
     def capabilities(self, server: str) -> JsonObject:
         """The capabilities of a server; for one that has not answered yet, all possible ones."""

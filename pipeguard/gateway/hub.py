@@ -17,6 +17,7 @@ from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.telemetry import NO_TELEMETRY
 
+LISTS = frozenset(("tools", "prompts", "resources"))  # whose changes are announced
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
 

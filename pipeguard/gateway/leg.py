@@ -20,6 +20,8 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
+    as_list,
+    as_object,
     read_object,
     serialise,
 )
@@ -161,7 +163,7 @@ class Leg:
         """True if the server declared a capability, as `offers("resources", "subscribe")`."""
         value: JsonValue = self.described.get("capabilities")
         for step in path:
-            value = value.get(step) if isinstance(value, dict) else None
+            value = as_object(value).get(step)
         return value is not None and value is not False
 
     @property
@@ -271,8 +273,7 @@ class Leg:
         try:
             async with asyncio.timeout(LISTING_SECONDS):
                 async for result in self.read_list("tools/list", MOST_PAGES, MOST_LISTED_BYTES):
-                    tools = result.get("tools")
-                    definitions += tools if isinstance(tools, list) else []
+                    definitions += as_list(result.get("tools"))
                     before, after = after, _next_cursor(result)
         except TimeoutError:
             return ListedTools(definitions, is_whole=False, is_late=True)

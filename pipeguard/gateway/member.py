@@ -23,7 +23,7 @@ from pipeguard.firewall.protocol.peers import Peers
 from pipeguard.firewall.session.session import Session
 from pipeguard.gateway.client_request import Refused, ServedClient, Unavailable
 from pipeguard.gateway.eras import REVISIONS, Opening
-from pipeguard.gateway.hub import ClientConversation, Hub
+from pipeguard.gateway.hub import LISTS, ClientConversation, Hub
 from pipeguard.gateway.leg import Leg, LegListener, ListedTools
 from pipeguard.gateway.life import ServerLife, State
 from pipeguard.gateway.menu import OURS
@@ -467,7 +467,7 @@ class GatewayServer(ServerLife):
         """Load its offer again after an approval or revocation while it is not running."""
         with suppress(Unavailable):
             await self._recall()
-        self._hub.announce_lists(frozenset({"tools", "prompts", "resources"}), self.name)
+        self._hub.announce_lists(LISTS, self.name)
 
     def _record(self, verdict: Verdict) -> None:
         """Record a verdict.

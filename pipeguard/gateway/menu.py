@@ -15,6 +15,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
+    as_list,
     read_object,
     serialise,
 )
@@ -56,6 +57,16 @@ class MenuLimits(NamedTuple):
     top_k: int = 5
     tools_limit: int = 20
     response_chars: int = 20_000  # about 5,000 tokens
+
+    def read_most(self, value: JsonValue) -> int | None:
+        """The number of tools that a search may find; None if the value is invalid."""
+        if value is None:
+            return self.top_k
+        try:
+            most = int(str(value))
+        except ValueError:
+            return None
+        return min(most, self.tools_limit) if most > 0 else None
 
 
 DEFAULT_LIMITS = MenuLimits()
@@ -148,8 +159,7 @@ def signature(definition: JsonObject) -> str:
     """Parameters and their types in one line, the required first: `path: string, head?: number`."""
     schema = read_object(definition, "inputSchema")
     properties = read_object(schema, "properties")
-    required = schema.get("required")
-    needed = [name for name in required if type(name) is str] if isinstance(required, list) else []
+    needed = [name for name in as_list(schema.get("required")) if type(name) is str]
     names = [name for name in needed if name in properties]
     names += [name for name in properties if name not in needed]
     shown = [
@@ -178,10 +188,8 @@ def _types(schema: JsonValue, depth: int = 0) -> Iterator[str]:
         elif type(name) is str and name != "null":
             yield name
     for key in ("anyOf", "oneOf"):
-        branches = schema.get(key)
-        if isinstance(branches, list):
-            for branch in branches:
-                yield from _types(branch, depth + 1)
+        for branch in as_list(schema.get(key)):
+            yield from _types(branch, depth + 1)
 
 
 def first_sentences(text: str, most: int) -> str:
@@ -206,10 +214,9 @@ def failure(text: str) -> JsonObject:
 
 def result_text(result: JsonObject) -> str:
     """The text of a tool's result; for blocks without text, their types."""
-    blocks = result.get("content")
     texts = [
         str(block.get("text", f"[{block.get('type')}]"))
-        for block in (blocks if isinstance(blocks, list) else [])
+        for block in as_list(result.get("content"))
         if isinstance(block, dict)
     ]
     return "\n".join(texts)

@@ -71,7 +71,7 @@ class Merged:
         }
 
     async def send_level(self, leg: Leg) -> None:
-        """Send a new server the client's log level, which the others already have."""
+        """Send a server the client's log level; one that does not answer must not delay others."""
         is_logging = leg.offers("logging") and self._access.may_use(leg.server, "logging/setLevel")
         if self._level is not None and is_logging and not leg.is_stateless:
             with suppress(TimeoutError):
@@ -141,15 +141,7 @@ class Merged:
     async def set_level(self, request: ClientRequest) -> JsonObject:
         """`logging/setLevel`, for all servers, including those opened later."""
         self._level = self._client.opening.log_level = request.params.get("level")
-        allowed = self._access.servers(request.method)
-        asking = (
-            self._client.ask(leg, ClientRequest.like(request), request.params)
-            for leg in self._client.open_legs()
-            if leg.offers("logging") and leg.server in allowed and not leg.is_stateless
-        )
-        with suppress(TimeoutError):  # one that does not answer must not delay others
-            async with asyncio.timeout(LEVEL_SECONDS):
-                await asyncio.gather(*asking)
+        await asyncio.gather(*map(self.send_level, self._client.open_legs()))
         return {"result": {}}
 
     async def task(self, request: ClientRequest) -> JsonObject:

@@ -3,12 +3,12 @@
 Reads entries as the file of servers is read, with the same errors. Starts nothing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 
 from pipeguard.errors import InputError, PolicyError
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise, walk_texts
 from pipeguard.gateway.access import RateLimit
 from pipeguard.gateway.servers_file import ServerSettings, parse_server, runs_gateway
 from pipeguard.log import say
@@ -41,7 +41,7 @@ def checked_entry(name: str, fields: Mapping[str, JsonValue]) -> str:
     text = serialise(entry).decode()
     if len(text) > MOST_BYTES:  # before any of it is read
         raise InputError(f"a proposal has at most {MOST_BYTES} bytes.")
-    for word in _texts(entry):
+    for word in walk_texts(entry):
         if "${" in word or "keyring:" in word.lower():
             raise PolicyError(
                 f"{_SOURCE} may use neither variables nor stored secrets (`${{…}}`, `keyring:`)."
@@ -98,19 +98,6 @@ def _read_settings(name: str, definition: str) -> ServerSettings:
     if settings is None:
         raise PolicyError(f"{_SOURCE} is switched off.")
     return settings
-
-
-def _texts(value: JsonValue) -> Iterator[str]:
-    """All strings in a value, keys included."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield key
-            yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
-    elif isinstance(value, str):
-        yield value
 
 
 class ServerManagement:

@@ -16,7 +16,13 @@ from typing import NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_object,
+    read_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
@@ -242,7 +248,7 @@ class InputCalls:
         number, call.request = call.request.number, request
         if number is not None:
             self._client.begin_call(request, call.leg, number)
-        for key, response in as_object(request.params.get("inputResponses")).items():
+        for key, response in read_object(request.params, "inputResponses").items():
             question = call.questions.get(key)
             if question is not None and isinstance(response, dict):
                 del call.questions[key]
@@ -431,7 +437,7 @@ class Router(NamedTuple):
             if not isinstance(result, dict) or result.get("resultType") != "input_required":
                 return answer
             responses: JsonObject = {}
-            for key, question in as_object(result.get("inputRequests")).items():
+            for key, question in read_object(result, "inputRequests").items():
                 response = await self._response(leg, question)
                 if response is None:
                     return refusal(

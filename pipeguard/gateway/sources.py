@@ -24,7 +24,13 @@ from pipeguard.clients.guarding import split_guarded
 from pipeguard.clients.machine import ConfigFile, Machine, find
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError, PipeGuardError, PolicyError, StateError
-from pipeguard.firewall.protocol.json_values import JsonObject, as_object, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    as_list,
+    as_object,
+    read_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.catalog import Catalog
@@ -307,10 +313,9 @@ class Inspector:
         opening = Opening({}, {"name": "pipeguard", "version": VERSION})
         await self._request("initialize", opening.params())
         await self._write({"method": "notifications/initialized"})
-        tools = as_object((await self._request("tools/list", {})).get("result")).get("tools")
-        listed = tools if isinstance(tools, list) else []
+        listed = as_list(read_object(await self._request("tools/list", {}), "result").get("tools"))
         params: JsonObject = {"name": tool.public, "arguments": arguments}
-        if any(isinstance(each, dict) and each.get("name") == RETRIEVE for each in listed):
+        if any(as_object(each).get("name") == RETRIEVE for each in listed):
             params = {"name": CALL_OF[tool.effect], "arguments": params}
         return await self._request("tools/call", params)
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, as_object, read_object
+from pipeguard.firewall.protocol.json_values import JsonObject, as_list, as_object, read_object
 from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.eras import STATELESS, Opening, find_opening
 from pipeguard.gateway.leg import Leg, LegListener
@@ -148,8 +148,7 @@ async def discover(leg: Leg, opening: Opening) -> bool:
     error = read_object(answer, "error")
     if error and not is_refusal(answer):
         raise Unavailable(str(error.get("message")))
-    versions = read_object(answer, "result").get("supportedVersions")
-    return isinstance(versions, list) and STATELESS in versions
+    return STATELESS in as_list(read_object(answer, "result").get("supportedVersions"))
 
 
 def is_refusal(answer: JsonObject) -> bool:

@@ -14,7 +14,13 @@ from typing import NamedTuple
 
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.ids import read_id, write_id
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, read_object
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    Number,
+    as_list,
+    read_object,
+)
 from pipeguard.firewall.protocol.message import Message
 from pipeguard.firewall.protocol.methods import ACKNOWLEDGED, SUBSCRIPTION_META
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
@@ -125,10 +131,8 @@ class Subscriptions:
         if not isinstance(wanted, dict):
             raise Declined(INVALID_PARAMS, "subscriptions/listen has no notifications")
         flags = frozenset(name for name in _KINDS if wanted.get(name) is True)
-        listed = wanted.get("resourceSubscriptions")
         addresses: dict[str, tuple[str, str]] = {}
-        uris = listed[:MOST_URIS] if isinstance(listed, list) else []
-        for uri in uris:
+        for uri in as_list(wanted.get("resourceSubscriptions"))[:MOST_URIS]:
             if type(uri) is str:
                 with suppress(Declined):
                     addresses[uri] = await self._addresses.find_home(request, uri)

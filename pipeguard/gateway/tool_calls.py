@@ -11,7 +11,14 @@ from secrets import token_hex
 from time import monotonic
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object, serialise
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_list,
+    as_object,
+    read_object,
+    serialise,
+)
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.replies import is_refusal
 from pipeguard.gateway.catalog import may_be_tool, tools_of_server
@@ -27,7 +34,6 @@ from pipeguard.gateway.menu import (
     ORDER,
     OURS,
     RETRIEVE,
-    MenuLimits,
     ToolMode,
     ask_again,
     content,
@@ -154,8 +160,7 @@ class ToolCalls:
 
     async def _call(self, request: ClientRequest, name: str, arguments: JsonValue) -> JsonObject:
         if self._management.has(name):
-            given = arguments if isinstance(arguments, dict) else {}
-            return {"result": await self._management.call(name, given)}
+            return {"result": await self._management.call(name, as_object(arguments))}
         if self._is_direct():
             tool = self._tool(name)
             if tool is None:
@@ -287,7 +292,7 @@ class ToolCalls:
     async def _retrieve(self, arguments: JsonObject) -> JsonObject:
         await self._gateway.settle()
         limits = self._gateway.limits
-        query, most = arguments.get("query"), _read_limit(arguments.get("limit"), limits)
+        query, most = arguments.get("query"), limits.read_most(arguments.get("limit"))
         if type(query) is not str or not query.strip():
             raise _NothingCalledError(
                 f"There is no query: what should be done?\n{own_usage(RETRIEVE)}"
@@ -363,13 +368,12 @@ class ToolCalls:
 
     def _cut(self, result: JsonObject) -> JsonObject:
         """A result cut to the text that an agent reads at once."""
-        blocks = result.get("content")
-        if not isinstance(blocks, list) or self._is_direct():
+        if self._is_direct():
             return result
         left, rest = self._gateway.limits.response_chars, list[str]()
         shown: list[JsonValue] = []
-        for block in blocks:
-            text = block.get("text") if isinstance(block, dict) else None
+        for block in as_list(result.get("content")):
+            text = as_object(block).get("text")
             if not isinstance(block, dict) or type(text) is not str:
                 shown.append(block)
                 continue
@@ -394,7 +398,7 @@ class ToolCalls:
         those get none.
         """
         result, error = answer.get("result"), answer.get("error")
-        is_wrong = isinstance(result, dict) and result.get("isError") is True
+        is_wrong = as_object(result).get("isError") is True
         if not is_wrong and not isinstance(error, dict):
             return answer
         if not isinstance(result, dict):
@@ -403,20 +407,8 @@ class ToolCalls:
         if is_refusal(result) or result_text(result).startswith(OURS):
             return {"result": result}
         usage = f"Usage: {tool.public}({signature(tool.definition)})"
-        blocks = result.get("content")
-        said = blocks if isinstance(blocks, list) else []
+        said = as_list(result.get("content"))
         return {"result": {**result, "content": [*said, {"type": "text", "text": usage}]}}
-
-
-def _read_limit(value: JsonValue, limits: MenuLimits) -> int | None:
-    """The number of tools that a search may find; None if the value is invalid."""
-    if value is None:
-        return limits.top_k
-    try:
-        most = int(str(value))
-    except ValueError:
-        return None
-    return min(most, limits.tools_limit) if most > 0 else None
 
 
 # --- call arguments ---------------------------------------------------------------------

@@ -6,7 +6,13 @@ from hashlib import sha256
 from typing import Any, NamedTuple, Self
 
 from pipeguard.firewall.policy import passes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_list,
+    as_object,
+    read_object,
+)
 
 HASH_CHARS = 6  # of a name that ends in a part of a hash
 MOST_SCHEMA_WORDS = 400  # of a schema that are indexed; the largest real ones have 150
@@ -167,7 +173,7 @@ class ShownTools:
         return [self._show(definition, names) for definition in definitions]
 
     def _show(self, definition: JsonValue, names: Mapping[str, str]) -> JsonValue:
-        own = definition.get("name") if isinstance(definition, dict) else None
+        own = as_object(definition).get("name")
         if not isinstance(definition, dict) or type(own) is not str:
             return definition
         if not passes(own, self._allow, self._block):
@@ -198,15 +204,11 @@ def schema_words(definition: JsonObject) -> Iterator[str]:
             if isinstance(text, str):
                 count += 1
                 yield text
-        values = value.get("enum")
-        if isinstance(values, list):
-            yield from (text for text in values if type(text) is str)
-            count += len(values)
-        properties = value.get("properties")
-        if isinstance(properties, dict):
-            count += len(properties)
-            yield from properties
-            stack += [(inner, depth + 1) for inner in reversed(properties.values())]
+        values, properties = as_list(value.get("enum")), read_object(value, "properties")
+        yield from (text for text in values if type(text) is str)
+        count += len(values) + len(properties)
+        yield from properties
+        stack += [(inner, depth + 1) for inner in reversed(properties.values())]
         stack.append((value.get("items"), depth + 1))
 
 

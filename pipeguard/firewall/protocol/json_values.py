@@ -34,6 +34,11 @@ def as_object(value: JsonValue) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 
+def as_list(value: JsonValue) -> list[JsonValue]:
+    """A value if it is a list, else an empty list."""
+    return value if isinstance(value, list) else []
+
+
 def read_object(value: JsonObject, name: str) -> JsonObject:
     """The member of an object; an empty object if it is none, or not there."""
     return as_object(value.get(name))
