@@ -17,6 +17,7 @@ from pipeguard.gateway.client_request import ClientRequest
 from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.merged import Merged
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.tool_calls import ToolCalls
 from pipeguard.state.tokens import TokenScope
@@ -65,10 +66,9 @@ def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str
     access = ScopedAccess(catalog, lambda: definitions, TokenScope)
     gateway = Gateway(cast(Engines, None))  # nothing is judged
     gateway.catalog = catalog
-    client = SimpleNamespace(gateway=gateway, access=access, token="")
-    calls = ToolCalls(
-        cast(GatewayClient, client), cast(Router, None)
-    )  # nothing is called on a server
+    client = cast(GatewayClient, SimpleNamespace(gateway=gateway, access=access, token=""))
+    router = cast(Router, None)  # nothing is called on a server
+    calls = ToolCalls(client, router, Merged(client, router))
     return _json(calls.list_tools()), [asyncio.run(_answer(calls, ask)) for ask in asks]
 
 

@@ -11,6 +11,7 @@ from secrets import token_hex
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
 from pipeguard.firewall.protocol.message import Message
+from pipeguard.firewall.protocol.peers import SKILLS
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient, show_task_ids
 from pipeguard.gateway.eras import (
@@ -54,12 +55,13 @@ _WITH_HANDSHAKE = {
 }
 # Methods that need no server, or wait for the servers they need.
 _WAITING_THEMSELVES = {"server/discover", "tools/list", "tools/call"}
-_CAPABILITIES = {  # of servers, each with a method that needs it
+_CAPABILITIES = {  # of servers, and extensions, each with a method that needs it
     "prompts": "prompts/list",
     "resources": "resources/list",
     "completions": "completion/complete",
     "logging": "logging/setLevel",
     "tasks": "tasks/list",
+    SKILLS: "skills/list",
 }
 _UNASKED = {  # unsolicited notifications, and the list to read again
     "notifications/prompts/list_changed",
@@ -87,8 +89,8 @@ class _AnsweredClient(GatewayClient):
         self._input_calls = InputCalls(self, self._hear_unasked)
         self._leg_subscriptions = LegSubscriptions(self)
         router = Router(self, self._input_calls, self._leg_subscriptions)
-        self._calls = ToolCalls(self, router)
         self._merged = Merged(self, router)
+        self._calls = ToolCalls(self, router, self._merged)
         self._subscriptions = Subscriptions(self, self._servers, self._merged)
         self._traced_as = token_hex(8)  # in traces: a session's own id would let others in
         self._knows_of_handshake = self._has_settled = False
@@ -186,7 +188,7 @@ class _AnsweredClient(GatewayClient):
         """
         if opening.is_stateless:
             # Not for a single call, so that nothing can be asked on it.
-            unasked = Opening({}, opening.client_info, opening.revision)
+            unasked = Opening(opening.extensions, opening.client_info, opening.revision)
             return await self.open_leg(server, unasked, self._subscriptions)
         leg = await self.open_leg(server, opening, self)
         if leg.is_stateless:
@@ -255,12 +257,15 @@ class _AnsweredClient(GatewayClient):
         together: JsonObject = {"tools": {"listChanged": True}}
         for server in self.gateway.members:
             declared = self.gateway.capabilities(server)
+            declared = {**declared, **read_object(declared, "extensions")}
             for name, method in _CAPABILITIES.items():
                 detail = declared.get(name)
                 if isinstance(detail, dict) and self.access.may_use(server, method):
                     base = read_object(together, name)
                     given = {key: each for key, each in detail.items() if each not in (None, False)}
                     together[name] = {**base, **given}
+        if SKILLS in together:
+            together["extensions"] = {SKILLS: together.pop(SKILLS)}
         return together
 
     async def _listen(self, request: ClientRequest) -> JsonObject:

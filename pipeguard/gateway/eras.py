@@ -28,6 +28,7 @@ CAPABILITIES = f"{PREFIX}clientCapabilities"
 CLIENT = f"{PREFIX}clientInfo"
 LOG_LEVEL = f"{PREFIX}logLevel"
 SERVER = f"{PREFIX}serverInfo"
+APPS = f"{PREFIX}ui"  # an extension (MCP Apps 2026-01-26)
 # Results that a client may cache, for a time that the server must give.
 CACHED = {
     "server/discover",
@@ -36,9 +37,10 @@ CACHED = {
     "resources/list",
     "resources/templates/list",
     "resources/read",
+    "skills/list",
+    "skills/get",
 }
 _WITHOUT_HANDSHAKE = {"server/discover", "subscriptions/listen"}
-_ASKED = frozenset(peers.CAPABILITIES.values())  # capabilities needed for questions
 UNKNOWN: JsonObject = {"name": "unknown", "version": "0"}
 _OF_RESULTS = ("resultType", "ttlMs", "cacheScope")
 _OF_RETRIES = ("inputResponses", "requestState")
@@ -64,6 +66,12 @@ class Opening:
     def is_stateless(self) -> bool:
         """True if it makes no handshake."""
         return self.revision == STATELESS
+
+    @property
+    def extensions(self) -> JsonObject:
+        """Its capabilities without those that are needed for questions."""
+        declared = read_object(self.capabilities, "extensions")
+        return {"extensions": declared} if declared else {}
 
     def answers(self, method: str, params: JsonValue) -> bool:
         """True if the client declared that it answers such a request of a server.
@@ -163,9 +171,7 @@ def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
     said: JsonObject = {
         VERSION: STATELESS,
         CLIENT: opening.client_info,
-        CAPABILITIES: {
-            name: detail for name, detail in opening.capabilities.items() if name in _ASKED
-        },
+        CAPABILITIES: opening.capabilities,
     }
     if opening.log_level is not None:
         said[LOG_LEVEL] = opening.log_level

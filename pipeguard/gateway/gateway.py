@@ -18,7 +18,7 @@ from pipeguard.gateway.menu import DEFAULT_LIMITS, MenuLimits, ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.gateway.telemetry import CallSpan
-from pipeguard.gateway.tool_offer import remembered_capabilities
+from pipeguard.gateway.tool_offer import SKILLS_OFFERED, remembered_capabilities
 from pipeguard.gateway.tools import CatalogTool, Effect, Override
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
@@ -34,6 +34,7 @@ _MAY_HAVE: JsonObject = {
     "completions": {},
     "logging": {},
     "tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}},
+    "extensions": SKILLS_OFFERED,
 }
 
 
@@ -236,7 +237,7 @@ class Gateway(Hub):
         return {
             name: detail
             for name, detail in _MAY_HAVE.items()
-            if not kinds or name in kinds or name not in ("prompts", "resources")
+            if not kinds or name in kinds or name not in ("prompts", "resources", "extensions")
         }
 
     def why_silent(self, server: str, method: str) -> str:

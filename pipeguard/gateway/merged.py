@@ -1,9 +1,10 @@
-"""Prompts, resources, completion, subscriptions and tasks of many servers, as those of one.
+"""Prompts, resources, skills, completion, subscriptions and tasks of many servers, as those of one.
 
 A prompt is called `server__prompt`. A resource keeps its address, unless another server has the
-same: then it is shown as `server+address`. Lists are read page by page, under cursors of ours.
-Source: MCP 2025-11-25, server/prompts, server/resources, server/utilities/completion,
-basic/utilities/tasks.
+same: then it is shown as `server+address`, and a page as `ui://server+address`. All files of a
+skill are shown alike, and an address in its folder is its server's. Lists are read page by page,
+under cursors of ours. Source: MCP 2025-11-25, server/prompts, server/resources,
+server/utilities/completion, basic/utilities/tasks; SEP-2640; MCP Apps 2026-01-26.
 """
 
 import asyncio
@@ -12,8 +13,16 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from pipeguard.firewall.pins.skills import MAIN_FILE
 from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_list,
+    as_object,
+    read_object,
+    with_strings,
+)
 from pipeguard.gateway.catalog import hashed_name, public_name, short_hash
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import (
@@ -22,18 +31,31 @@ from pipeguard.gateway.conversation import (
     show_task_id,
     show_task_ids,
 )
-from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined
+from pipeguard.gateway.eras import INVALID_PARAMS, RESOURCE_NOT_FOUND, Declined, find_meta
 from pipeguard.gateway.leg import Leg
-from pipeguard.gateway.pages import PROMPTS, RESOURCES, TASKS, TEMPLATES, ListKind, Pages
+from pipeguard.gateway.pages import (
+    PROMPTS,
+    RESOURCES,
+    SKILLS,
+    TASKS,
+    TEMPLATES,
+    ListKind,
+    Pages,
+)
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.telemetry import TRACED
+from pipeguard.gateway.tools import CatalogTool, to_text
 
 MOST_REMEMBERED = 20_000  # items of one server and kind, for one client
 LEVEL_SECONDS = 8.0  # for servers to take a level of logging
+_GET = "skills/get"
+MOST_FOLDER_CHARS = 2048  # of an address, in which the folder of a skill is looked for
+_MAIN = f"/{MAIN_FILE}"
+_PAGE = "ui://"  # begins the address of a page: clients draw no other (MCP Apps)
 _EXPRESSION = re.compile(r"\{[^{}]*\}")
 
 
-LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES, TASKS)}
+LISTS = {kind.method: kind for kind in (PROMPTS, RESOURCES, TEMPLATES, SKILLS, TASKS)}
 
 _Home = tuple[str, str]  # a server, and the name or address of an item there
 
@@ -50,10 +72,9 @@ class Merged:
         self._client, self._gateway, self._access = client, client.gateway, client.access
         self._router = router
         self._public_name = self._gateway.catalog.public_name
-        self._pages = Pages(client, self._show_all)
+        self._pages = Pages(client, self.show)
         self._prompts: dict[str, _Home] = {}  # server and name, by the public name
-        self._homes: dict[str, _Home] = {}  # server and address, by the address shown
-        self._templates: dict[str, _Home] = {}
+        self._homes: dict[str, _Home] = {}  # server and address or template, by the one shown
         self._remembered: Counter[tuple[str, str]] = Counter()  # by key and server
         self._level: JsonValue = None
 
@@ -65,6 +86,8 @@ class Merged:
             "resources/read": self.resource,
             "resources/subscribe": self.resource,
             "resources/unsubscribe": self.resource,
+            "resources/directory/read": self.resource,
+            _GET: self.resource,
             "completion/complete": self.completion,
             "logging/setLevel": self.set_level,
             **dict.fromkeys(("tasks/get", "tasks/result", "tasks/cancel"), self.task),
@@ -84,25 +107,53 @@ class Merged:
         """A page of all servers' items, in the order of the servers."""
         return {"result": await self._pages.result(request, LISTS[request.method])}
 
-    def _show_all(self, kind: ListKind, server: str, item: JsonObject) -> JsonObject:
-        """An item under its name in the gateway."""
+    def show(self, kind: ListKind, server: str, item: JsonObject) -> JsonObject:
+        """An item under its name in the gateway, by which the client may use it from now on."""
         if kind is TASKS:
             return _task_shown(server, item)
         name = item.get(kind.key)
         if type(name) is not str:
             return item
-        table = {"name": self._prompts, "uri": self._homes}.get(kind.key, self._templates)
-        if kind.key == "name":
+        home, shown, table = (server, name), {**item}, self._homes
+        if kind is PROMPTS:
+            table = self._prompts
             names = [self._public_name(server, name), public_name(server, name)]
             last = hashed_name(server, name)
+            public = next((each for each in names if table.get(each, home) == home), last)
         else:
-            *names, last = _addresses(server, name)
-        home = (server, name)
-        public = next((each for each in names if table.get(each, home) == home), last)
+            files = [*map(as_object, as_list(item.get("resources")))]  # of a skill
+            uris = [name, *(to_text(file.get("uri")) for file in files)]
+            public, *others = self._find_free(server, uris)
+            if files:
+                pairs = zip(files, others, strict=True)
+                shown["resources"] = [{**file, "uri": uri} for file, uri in pairs]
         if public not in table and self._remembered[kind.key, server] < MOST_REMEMBERED:
             self._remembered[kind.key, server] += 1
             table[public] = home
-        return item if public == name else {**item, kind.key: public}
+        return item if public == name else {**shown, kind.key: public}
+
+    def _find_free(self, server: str, uris: list[str]) -> list[str]:
+        """A server's addresses, with the first prefix with which none is another item's."""
+        shown = uris
+        for prefix in _prefixes(server):
+            shown = [_add_prefix(prefix, uri) for uri in uris]
+            homes = zip(map(self._locate, shown), uris, strict=True)
+            if all(home in (None, (server, uri)) for home, uri in homes):
+                break
+        return shown
+
+    def uri_shown(self, server: str, uri: JsonValue) -> JsonValue:
+        """The address under which a client knows a resource of a server from now on."""
+        return self.show(RESOURCES, server, {"uri": uri})["uri"]
+
+    def show_found(self, tool: CatalogTool) -> CatalogTool:
+        """A tool with the address of its page for this client."""
+
+        def show(text: str) -> str:
+            return str(self.uri_shown(tool.server, text)) if text.startswith(_PAGE) else text
+
+        meta = with_strings(find_meta(tool.definition), show)
+        return tool._replace(definition={**tool.definition, "_meta": meta}) if meta else tool
 
     # --- single ones ------------------------------------------------------------------------
 
@@ -113,19 +164,25 @@ class Merged:
         return await self._send(server, request, {**request.params, "name": own})
 
     async def resource(self, request: ClientRequest) -> JsonObject:
-        """`resources/read`, `subscribe` and `unsubscribe`, by the address shown to the client."""
+        """A request for a resource, a folder or a skill, by the address shown to the client."""
         shown = request.params.get("uri")
         server, own = await self.find_home(request, shown)
         answer = await self._send(server, request, {**request.params, "uri": own})
         result = read_object(answer, "result")
-        contents = result.get("contents")
-        if own == shown or not isinstance(contents, list):
-            return answer
-        renamed: list[JsonValue] = [
-            {**item, "uri": shown} if isinstance(item, dict) and item.get("uri") == own else item
-            for item in contents
-        ]
-        return {"result": {**result, "contents": renamed}}
+        contents, children, skill = map(result.get, ("contents", "resources", "skill"))
+        changed = {**result}
+        if isinstance(contents, list):
+            changed["contents"] = [
+                {**item, "uri": shown}
+                if isinstance(item, dict) and item.get("uri") == own
+                else item
+                for item in contents
+            ]
+        if isinstance(children, list):
+            changed["resources"] = self._pages.show_all(RESOURCES, server, children)
+        if isinstance(skill, dict):
+            changed["skill"] = self.show(SKILLS, server, skill)
+        return answer if changed == result else {"result": changed}
 
     async def completion(self, request: ClientRequest) -> JsonObject:
         """`completion/complete`, for a prompt or a template."""
@@ -153,13 +210,6 @@ class Merged:
         answer = await self._send(server, request, {**request.params, "taskId": own})
         return with_task(server, answer)
 
-    def uri_shown(self, server: str, uri: JsonValue) -> JsonValue:
-        """The address under which a client knows a resource of a server."""
-        if type(uri) is not str:
-            return uri
-        shown = _addresses(server, uri)
-        return next((each for each in shown if self._homes.get(each) == (server, uri)), uri)
-
     async def _find_prompt(self, request: ClientRequest, public: JsonValue) -> _Home:
         if type(public) is str:
             if public not in self._prompts:
@@ -169,35 +219,47 @@ class Merged:
         raise Declined(INVALID_PARAMS, "there is no such prompt")
 
     async def find_home(self, request: ClientRequest, shown: JsonValue) -> _Home:
-        """The server of a resource, and its address there: by earlier listings, or a template.
+        """The server of a resource, and its address there.
+
+        It is listed, or in the folder of a skill, or fits a template, or a tool names it as its
+        page. A skill that no list has is asked for.
 
         Raises:
             Declined: there is no such resource.
         """
         if type(shown) is str:
-            found = self._home_by_table(shown)
+            found = self._find_known(shown)
             if found is None:
-                await self._pages.search(
-                    request, [RESOURCES, TEMPLATES], lambda: shown in self._homes
-                )
-                found = self._home_by_table(shown)
+                for tool in self._access.filter_tools(self._gateway.catalog):
+                    self.show_found(tool)
+                kinds = [RESOURCES, SKILLS, TEMPLATES]
+                if shown.endswith(_MAIN):
+                    asked: JsonObject = {"uri": shown}
+                    kinds.append(SKILLS._replace(method=_GET, member="skill", params=asked))
+                await self._pages.search(request, kinds, lambda: bool(self._locate(shown)))
+                found = self._find_known(shown)
             if found is not None:
                 return found
         raise Declined(RESOURCE_NOT_FOUND, "there is no such resource")
 
-    def _home_by_table(self, shown: str) -> _Home | None:
-        if shown in self._homes:
-            return self._homes[shown]
-        if shown in self._templates:  # completion names the template itself
-            return self._templates[shown]
-        template = max(
-            (template for template in self._templates if _fits(template, shown)),
-            key=lambda template: len(_EXPRESSION.sub("", template)),  # the most specific
-            default=None,
-        )
-        if template is None:
+    def _locate(self, shown: str) -> _Home | None:
+        """The home of an address as it was listed, or of the skill in whose folder it is."""
+        found, folder = self._homes.get(shown), shown[:MOST_FOLDER_CHARS]
+        while folder and not found:
+            if main := self._homes.get(folder + _MAIN):
+                found = main[0], main[1].removesuffix(_MAIN) + shown[len(folder) :]
+            folder = folder.rpartition("/")[0]
+        return found
+
+    def _find_known(self, shown: str) -> _Home | None:
+        """The home of an address, or of the most specific template that it fits."""
+        if found := self._locate(shown):
+            return found
+        fitting = [each for each in self._homes if "{" in each and _fits(each, shown)]
+        if not fitting:
             return None
-        server, own = self._templates[template]
+        template = max(fitting, key=lambda each: len(_EXPRESSION.sub("", each)))
+        server, own = self._homes[template]
         prefix = template.removesuffix(own) if template.endswith(own) else ""
         return server, shown.removeprefix(prefix)
 
@@ -233,14 +295,20 @@ def _task_shown(server: str, task: JsonObject) -> JsonObject:
     return {**task, "taskId": show_task_id(server, own)} if type(own) is str else task
 
 
-def _addresses(server: str, uri: str) -> tuple[str, str, str]:
-    """The addresses under which a resource may be shown: its own, unless another server has it.
+def _prefixes(server: str) -> tuple[str, str, str]:
+    """The prefixes with which a resource may be shown: none, unless another server has it.
 
     The others begin with the server's name as a URI's scheme (RFC 3986, section 3.1).
     """
     clean = re.sub(r"[^a-z0-9.-]", "-", server.casefold())
     scheme = clean if clean[:1].isalpha() else f"s-{clean}"
-    return uri, f"{scheme}+{uri}", f"{scheme}-{short_hash(server, uri)}+{uri}"
+    return "", f"{scheme}+", f"{scheme}-{short_hash(server, '')}+"
+
+
+def _add_prefix(prefix: str, uri: str) -> str:
+    """An address with a prefix; that of a page still begins as one."""
+    start = _PAGE if uri.startswith(_PAGE) else ""
+    return f"{start}{prefix}{uri.removeprefix(start)}"
 
 
 def _fits(template: str, uri: str) -> bool:

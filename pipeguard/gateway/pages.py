@@ -8,8 +8,14 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, read_object, serialise
+from pipeguard.firewall.protocol import codes, peers
+from pipeguard.firewall.protocol.json_values import (
+    JsonObject,
+    JsonValue,
+    as_list,
+    read_object,
+    serialise,
+)
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
 from pipeguard.gateway.conversation import GatewayClient
 from pipeguard.gateway.eras import INVALID_PARAMS, Declined
@@ -29,21 +35,24 @@ class ListKind(NamedTuple):
 
     Attributes:
         method: the request for it.
-        capability: the one that a server declares for it.
-        member: of the result that has the items.
+        capability: the path of the one that a server declares for it.
+        member: of the result that has the items, or the only one.
         key: of an item that names it.
+        params: of the request.
     """
 
     method: str
-    capability: str
+    capability: tuple[str, ...]
     member: str
     key: str
+    params: JsonObject = {}  # noqa: RUF012  nothing changes it
 
 
-PROMPTS = ListKind("prompts/list", "prompts", "prompts", "name")
-RESOURCES = ListKind("resources/list", "resources", "resources", "uri")
-TEMPLATES = ListKind("resources/templates/list", "resources", "resourceTemplates", "uriTemplate")
-TASKS = ListKind("tasks/list", "tasks", "tasks", "taskId")
+PROMPTS = ListKind("prompts/list", ("prompts",), "prompts", "name")
+RESOURCES = ListKind("resources/list", ("resources",), "resources", "uri")
+TEMPLATES = ListKind("resources/templates/list", ("resources",), "resourceTemplates", "uriTemplate")
+SKILLS = ListKind("skills/list", ("extensions", peers.SKILLS), "skills", "uri")
+TASKS = ListKind("tasks/list", ("tasks",), "tasks", "taskId")
 
 
 class _Page(NamedTuple):
@@ -110,14 +119,14 @@ class Pages:
             if merged.is_full:
                 return _cursor(server, None)
             page = await reading
-            merged.add(server, page, self._under_public_names(kind, server, page.items))
+            merged.add(server, page, self.show_all(kind, server, page.items))
             while page.cursor is not None:
                 cursor = page.cursor
                 if not merged.is_full:
                     page = await self._page(request, kind, server, deadline, cursor)
                 if page.cursor == cursor or page.why:  # not read, for want of room or time
                     return _cursor(server, cursor)
-                merged.add(server, page, self._under_public_names(kind, server, page.items))
+                merged.add(server, page, self.show_all(kind, server, page.items))
         return None
 
     async def search(
@@ -132,7 +141,7 @@ class Pages:
         ]
         try:
             for kind, server, walk in walks:
-                self._under_public_names(kind, server, await walk)
+                self.show_all(kind, server, await walk)
                 if is_found():
                     return
         finally:
@@ -153,9 +162,8 @@ class Pages:
                 break
         return named
 
-    def _under_public_names(
-        self, kind: ListKind, server: str, items: Iterable[JsonValue]
-    ) -> list[JsonValue]:
+    def show_all(self, kind: ListKind, server: str, items: Iterable[JsonValue]) -> list[JsonValue]:
+        """A server's items under their names for the client."""
         return [
             self._shown(kind, server, item) if isinstance(item, dict) else item for item in items
         ]
@@ -195,17 +203,19 @@ class Pages:
     async def _read_page(
         self, leg: Leg, request: ClientRequest, kind: ListKind, cursor: str | None
     ) -> _Page:
-        if not leg.offers(kind.capability):
+        if not leg.offers(*kind.capability):
             return _Page([])
-        params = request.params if cursor is None else {**request.params, "cursor": cursor}
+        params = {**request.params, **kind.params}
+        if cursor is not None:
+            params["cursor"] = cursor
         answer = await self._client.ask(leg, request, params, kind.method)
         if why := _find_failure(answer):
             return _Page([], why=why)
         result = read_object(answer, "result")
-        items, after = result.get(kind.member), result.get("nextCursor")
+        found, after = result.get(kind.member), result.get("nextCursor")
         if type(after) is not str or after == cursor:
             after = None
-        return _Page(items if isinstance(items, list) else [], after)
+        return _Page([found] if isinstance(found, dict) else as_list(found), after)
 
 
 class _MergedPage:

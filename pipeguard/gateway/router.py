@@ -198,7 +198,7 @@ class InputCalls:
             if call.leg.is_open:
                 return call
         call = _CallLeg(key, declared, self._heard)
-        said = Opening(declared, opening.client_info)
+        said = Opening({**declared, **opening.extensions}, opening.client_info)
         call.leg = await self._client.open_leg(server, said, call)
         call.leg.asks_in_results = True
         return call

@@ -15,7 +15,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol import codes
 from pipeguard.firewall.protocol.json_values import JsonObject, as_list, as_object, read_object
 from pipeguard.gateway.client_request import ServedClient, Unavailable
-from pipeguard.gateway.eras import STATELESS, Opening, find_opening
+from pipeguard.gateway.eras import APPS, STATELESS, Opening, find_opening
 from pipeguard.gateway.leg import Leg, LegListener
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
@@ -27,7 +27,12 @@ ANSWER_SECONDS = 10.0  # for `server/discover`; some servers never answer unknow
 PAUSE_SECONDS = 60.0  # between two attempts if the server could not be asked
 # Capabilities that some client of the gateway may have.
 OUR_OPENING = Opening(
-    {"roots": {"listChanged": True}, "sampling": {}, "elicitation": {"form": {}, "url": {}}},
+    {
+        "roots": {"listChanged": True},
+        "sampling": {},
+        "elicitation": {"form": {}, "url": {}},
+        "extensions": {APPS: {"mimeTypes": ["text/html;profile=mcp-app"]}},
+    },
     {"name": "pipeguard", "version": VERSION},
 )
 

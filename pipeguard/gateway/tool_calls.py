@@ -49,7 +49,7 @@ from pipeguard.gateway.menu import (
     unknown_tool,
     wrong_variant,
 )
-from pipeguard.gateway.merged import with_task
+from pipeguard.gateway.merged import Merged, with_task
 from pipeguard.gateway.router import Router
 from pipeguard.gateway.tools import CatalogTool, Filter
 
@@ -89,9 +89,11 @@ class ToolCalls:
     Args:
         client: the client.
         router: sends requests to servers.
+        merged: knows the addresses of pages.
     """
 
-    def __init__(self, client: GatewayClient, router: Router) -> None:
+    def __init__(self, client: GatewayClient, router: Router, merged: Merged) -> None:
+        self._merged = merged
         self._client, self._gateway, self._access = client, client.gateway, client.access
         self._management = ClientManagement(client)
         self._catalog = self._gateway.catalog
@@ -109,7 +111,8 @@ class ToolCalls:
         if self._is_direct():
             allowed = self._access.filter_tools(self._catalog)
             tools = (tool for tool in allowed if not self._management.has(tool.public))
-            self._listed = [*({**tool.definition, "name": tool.public} for tool in tools), *own]
+            shown = map(self._merged.show_found, tools)
+            self._listed = [*({**tool.definition, "name": tool.public} for tool in shown), *own]
         else:
             self._listed = [*definitions(self._access.effects(), self._gateway.limits), *own]
         return self._listed

@@ -1,7 +1,8 @@
 """The offer of one server, as its Session lets it pass, and as its pins remember it.
 
-Prompts and resources are listed when a server starts, so that a person can decide on all at once:
-the Session pins each listed definition, or holds it for approval. Clients list them themselves.
+Prompts, resources and skills are listed when a server starts, so that a person can decide on all at
+once: the Session pins each listed definition, or holds it for approval. Clients list them
+themselves.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from pipeguard.firewall.protocol.json_values import (
     read_object,
     serialise,
 )
+from pipeguard.firewall.protocol.peers import SKILLS, announces_list
 from pipeguard.firewall.protocol.places import LISTS
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.guard import Guard
@@ -35,11 +37,6 @@ from pipeguard.runtime.run import Run
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.tasks import Tasks
 
-_AT_START = (  # the capability, and the method
-    ("prompts", "prompts/list"),
-    ("resources", "resources/list"),
-    ("resources", "resources/templates/list"),
-)
 MOST_NOTICES = 100  # of stuffed descriptions: the server chooses how many tools it has
 MOST_PAGES = 20  # of each list
 MOST_BYTES = 8 * 2**20  # of its pages; a definition that a person reads has some 500
@@ -161,7 +158,7 @@ def has_tool(guard: Guard, name: str) -> bool:
 
 
 async def list_at_start(leg: Leg, tasks: Tasks, when_listed: Callable[[], None]) -> None:
-    """List a server's prompts and resources; let a slow server continue while it is used.
+    """List its prompts, resources and skills; let a slow server continue while it is used.
 
     Args:
         leg: the gateway's own conversation with it.
@@ -175,7 +172,9 @@ async def list_at_start(leg: Leg, tasks: Tasks, when_listed: Callable[[], None])
 async def _list_all(leg: Leg, when_listed: Callable[[], None]) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(MOST_SECONDS):
-            for method in [method for capability, method in _AT_START if leg.offers(capability)]:
+            capabilities = read_object(leg.described, "capabilities")
+            methods = [method for method in LISTS if method != "tools/list"]
+            for method in filter(partial(announces_list, capabilities), methods):
                 await _see_all(leg, method)
     when_listed()
 
@@ -186,17 +185,19 @@ async def _see_all(leg: Leg, method: str) -> None:
 
 
 PAGE_BYTES = 2**20
+SKILLS_OFFERED: JsonObject = {SKILLS: {"directoryRead": True}}
 _CAPABILITIES = {
-    "tool": "tools",
-    "prompt": "prompts",
-    "resource": "resources",
-    "template": "resources",
+    "tool": ("tools",),
+    "prompt": ("prompts",),
+    "resource": ("resources",),
+    "template": ("resources",),
+    "skill": ("resources", "extensions"),
 }
 
 
 def remembered_capabilities(pins: Iterable[Pin]) -> set[str]:
     """The capabilities that the pins of a server show."""
-    return {_CAPABILITIES[pin.kind] for pin in pins if pin.kind in _CAPABILITIES}
+    return {name for pin in pins for name in _CAPABILITIES.get(pin.kind, ())}
 
 
 class RememberedServer:
@@ -253,9 +254,9 @@ class RememberedServer:
 
     def _describe(self, params: JsonObject) -> JsonObject:
         capabilities: JsonObject = {
-            capability: {}
-            for kind, capability in _CAPABILITIES.items()
-            if kind in self._definitions
+            name: SKILLS_OFFERED if name == "extensions" else {}
+            for kind in self._definitions
+            for name in _CAPABILITIES[kind]
         }
         return {
             "protocolVersion": params.get("protocolVersion"),
