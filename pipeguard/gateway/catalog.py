@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import sha256
+from itertools import chain, count
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.detect.flows.tool_labels import NOUNS, SINKS, Label, Tool, ToolAct
@@ -69,7 +70,8 @@ class Catalog:
         self._by_key: dict[int, CatalogTool] = {}
         self._unprefixed: set[str] = set()  # servers whose tools keep their names
         self._keys: dict[str, dict[str, int]] = {}  # of tools, by server and its own names
-        self._count = 0
+        self._numbers = count()
+        self._skills: dict[str, list[CatalogTool]] = {}  # by server
         self._is_published = self._is_indexed = True
 
     @cached_property
@@ -115,11 +117,33 @@ class Catalog:
     def drop(self, server: str) -> bool:
         """Remove a server for good; True if it had tools."""
         self._keys.pop(server, None)
+        self.put_skills(server, {})
         self._unprefixed.discard(server)
         if not self._tools.pop(server, ()):
             return False
         self._notify()
         return True
+
+    def put_skills(self, server: str, skills: Mapping[str, JsonObject]) -> None:
+        """Replace a server's skills, which are found next to its tools.
+
+        Args:
+            server: its name.
+            skills: their front matter, by address.
+        """
+        self._skills[server] = [
+            CatalogTool(
+                next(self._numbers),
+                uri,
+                server,
+                str(words.get("name")),
+                words,
+                Effect.READ,
+                kind="skill",
+            )
+            for uri, words in skills.items()
+        ]
+        self._is_indexed = False
 
     def of(self, server: str) -> tuple[CatalogTool, ...]:
         """The tools of one server."""
@@ -134,10 +158,11 @@ class Catalog:
     ) -> list[tuple[CatalogTool, SearchHit]]:
         """The tools that a query is about, the best first (`ToolIndex.search`)."""
         if not self._is_indexed:
-            self._index.replace(tool for tool in self if not tool.is_held)
+            tools = (tool for tool in self if tool.is_for_models and not tool.is_held)
+            self._index.replace(chain(tools, *self._skills.values()))
             self._is_indexed = True
         found = self._index.search(query, limit, only)
-        return [(self._by_key[hit.tool.key], hit) for hit in found]
+        return [(self._by_key.get(hit.tool.key, hit.tool), hit) for hit in found]
 
     def _choose(self, listing: Listing, known_as: Callable[[str], Tool]) -> Iterator[CatalogTool]:
         seen: set[str] = set()
@@ -161,9 +186,7 @@ class Catalog:
     def _key(self, server: str, name: str) -> int:
         """The number of a tool: its present one, or a new one."""
         key = self._keys.get(server, {}).get(name)
-        if key is None:
-            key, self._count = self._count, self._count + 1
-        return key
+        return next(self._numbers) if key is None else key
 
     def public_name(self, server: str, name: str) -> str:
         """The name under which agents know a prompt of a server.

@@ -126,12 +126,12 @@ def _result(tool: CatalogTool, hit: SearchHit) -> str:
         matched.setdefault(match.field, {})[word] = None
     shown = "; ".join(f"{', '.join(words)} in {field}" for field, words in matched.items())
     why = f"  matched: {shown}" if shown else ""
-    parts = [
-        f"{tool.public}({signature(tool.definition)})",
-        f"  {first_sentences(tool.description or tool.title, MOST_DESCRIPTION_CHARS)}",
-        f"  call with: {CALL_OF[tool.effect]}",
-        why,
-    ]
+    name, use = f"{tool.public}({signature(tool.definition)})", f"call with: {CALL_OF[tool.effect]}"
+    if tool.kind == "skill":
+        name = f"{tool.name}: a skill of the server {tool.server}"
+        use = f"read the resource: {tool.public}"
+    text = first_sentences(tool.description or tool.title, MOST_DESCRIPTION_CHARS)
+    parts = [name, f"  {text}", f"  {use}", why]
     return "\n".join(part for part in parts if part.strip())
 
 

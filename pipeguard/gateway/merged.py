@@ -147,11 +147,13 @@ class Merged:
         return self.show(RESOURCES, server, {"uri": uri})["uri"]
 
     def show_found(self, tool: CatalogTool) -> CatalogTool:
-        """A tool with the address of its page for this client."""
+        """A tool with the address of its page, or a skill with its own, for this client."""
 
         def show(text: str) -> str:
             return str(self.uri_shown(tool.server, text)) if text.startswith(_PAGE) else text
 
+        if tool.kind == "skill":
+            return tool._replace(public=str(self.uri_shown(tool.server, tool.public)))
         meta = with_strings(find_meta(tool.definition), show)
         return tool._replace(definition={**tool.definition, "_meta": meta}) if meta else tool
 

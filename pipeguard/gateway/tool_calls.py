@@ -89,7 +89,7 @@ class ToolCalls:
     Args:
         client: the client.
         router: sends requests to servers.
-        merged: knows the addresses of pages.
+        merged: knows the addresses of skills and pages.
     """
 
     def __init__(self, client: GatewayClient, router: Router, merged: Merged) -> None:
@@ -241,7 +241,10 @@ class ToolCalls:
 
     def _tool(self, name: str) -> CatalogTool | None:
         tool = self._catalog.find(name)
-        return tool if tool is not None and self._access.may_call(tool) else None
+        return tool if tool is not None and self._may_call(tool) else None
+
+    def _may_call(self, tool: CatalogTool) -> bool:
+        return self._access.may_call(tool) and (tool.is_for_models or self._is_direct())
 
     def _find_refused(self, name: str) -> CatalogTool | None:
         """The blocked tool of a name, if this client could otherwise call it."""
@@ -256,10 +259,10 @@ class ToolCalls:
             raise _NothingCalledError(
                 f"The call is not clear: {why}. Nothing was called."
             ) from None
-        tools = tools_of_server(self._catalog, name, self._access.may_call)
+        tools = tools_of_server(self._catalog, name, self._may_call)
         if not tools:
             await self._wait_for_start(name)
-            tools = tools_of_server(self._catalog, name, self._access.may_call)
+            tools = tools_of_server(self._catalog, name, self._may_call)
         if len(tools) == 1:
             return tools[0]
         raise _NothingCalledError(several_tools(name, tools) if tools else self._nearest(name))
@@ -286,7 +289,7 @@ class ToolCalls:
         if starting := self._starting(name):
             return f"There is no tool {name!r} yet: {ask_again(starting)}"
         near = self._catalog.search(name, 3, self._access.finds())
-        tools = [tool for tool, hit in near if not hit.is_doubtful]
+        tools = [tool for tool, hit in near if tool.kind == "tool" and not hit.is_doubtful]
         text = unknown_tool(name, tools, has_search=not self._is_direct())
         return "\n".join([text, *self._missing(lambda server: may_be_tool(name, server))])
 
@@ -316,7 +319,7 @@ class ToolCalls:
             lambda name: only.servers is None or name in only.servers, repeats=not found
         )
         if found:
-            text = results(found)
+            text = results([(self._merged.show_found(tool), hit) for tool, hit in found])
         elif any(name in self._gateway.starting() for name in only.servers or self.servers()):
             text = "No tool matches yet."
         else:

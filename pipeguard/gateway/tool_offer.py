@@ -18,6 +18,7 @@ from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
     Number,
+    as_object,
     read_object,
     serialise,
 )
@@ -140,8 +141,19 @@ class ToolOffer:
             and not self._guard.pins.is_rejected(pin.kind, pin.name)
         ]
 
+    def put_skills(self) -> None:
+        """Let agents find exactly the approved skills."""
+        skills = {
+            pin.name: read_object(as_object(parse_json(text.encode())), "frontmatter")
+            for pin in self._guard.pins.all().values()
+            if pin.kind == "skill" and pin.held_definition is None
+            if (text := pin.approved_definition) is not None
+        }
+        self._catalog.put_skills(self._settings.name, skills)
+
     def count_waiting(self) -> None:
         """Log the number of definitions that wait for approval, whenever it changes."""
+        self.put_skills()
         waiting = self.waiting
         if waiting and waiting != self._counted:
             self._log(

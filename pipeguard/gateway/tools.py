@@ -28,17 +28,18 @@ class Effect(StrEnum):
 
 
 class CatalogTool(NamedTuple):
-    """One tool that agents may find.
+    """One tool that agents may find, or one skill.
 
     Attributes:
         key: its number, constant for the lifetime of this catalogue.
-        public: the name under which agents call it.
+        public: the name under which agents call it; of a skill, its address.
         server: the name of its server.
         name: the name that the server gives it.
         definition: as it passed the server's Session.
         effect: the possible effect of a call.
         tags: further words by which it is found.
         is_held: True if a change of it waits for approval: it is not found.
+        kind: `tool` or `skill`.
     """
 
     key: int
@@ -49,6 +50,7 @@ class CatalogTool(NamedTuple):
     effect: Effect
     tags: tuple[str, ...] = ()
     is_held: bool = False
+    kind: str = "tool"
 
     def to_json(self) -> JsonObject:
         """Everything except its number; `from_json` reads it."""
@@ -78,6 +80,12 @@ class CatalogTool(NamedTuple):
     def description(self) -> str:
         """The server's description."""
         return to_text(self.definition.get("description"))
+
+    @property
+    def is_for_models(self) -> bool:
+        """False for a tool that only pages may call (MCP Apps, "Visibility")."""
+        ui = read_object(read_object(self.definition, "_meta"), "ui")
+        return "model" in as_list(ui.get("visibility", ["model"]))
 
 
 class Filter(NamedTuple):

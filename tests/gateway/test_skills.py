@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeguard.gateway.life import State
+from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.servers_file import ServerSettings, Start
+from pipeguard.state.tokens import TokenScope
 from tests.gateway.rogues import Object, until
 from tests.gateway.several import Agent, gathered
 from tests.gateway.test_eras import as_object, envelope
@@ -16,6 +18,7 @@ pytestmark = pytest.mark.real
 SKILLED = Path(__file__).with_name("skilled.py")
 PREFIX = "io.modelcontextprotocol/"
 SKILLS: Object = {f"{PREFIX}skills": {"directoryRead": True}}
+QUERY: Object = {"query": "refunds"}
 
 
 def skilled(name: str, era: str, *skills: str, **settings: object) -> ServerSettings:
@@ -100,6 +103,28 @@ async def test_a_sleeping_server_keeps_its_skills() -> None:
         assert await list_addresses(agent, "skills/list") == {skills[0]: skills}
         assert member.state is State.ASLEEP
         assert "Refunds at a." in str(await agent.result("resources/read", uri=skills[0]))
+
+
+async def test_only_approved_skills_are_found_and_never_called() -> None:
+    held = skilled("b", "handshake", "refunds", trust="review")
+    scopes = {"": TokenScope(), "tools": TokenScope(tools=("a__show",))}
+    async with gathered(A, held, mode=ToolMode.SEARCH, scope=scopes.get) as room:
+        agent, limited = await room.agent(), await room.agent("tools")
+        await until(lambda: room.gateway.members["b"].offer.waiting == 4)
+        found = await agent.call("retrieve_tools", QUERY)
+        assert found.startswith("refunds: a skill of the server a\n  Refunds at a.\n")
+        assert "read the resource: skill://refunds/SKILL.md" in found
+        assert found.count("a skill of") == 1
+        assert "skill" not in await limited.call("retrieve_tools", QUERY)
+        for tool in ("call_tool_destructive", "describe_tool"):
+            for name in ("refunds", "a__refresh"):  # which is for pages alone
+                answer = await agent.call(tool, {"name": name, "arguments": {}})
+                assert f"There is no tool '{name}' here." in answer
+                assert "skill" not in answer
+        assert "a__refresh" not in await agent.call("retrieve_tools", {"query": "refresh"})
+        await agent.call("call_tool_destructive", {"name": "a__change", "arguments": {}})
+        await agent.result("skills/list")
+        assert "a skill of" not in await agent.call("retrieve_tools", QUERY)
 
 
 async def test_a_page_is_read_though_no_list_has_it() -> None:
