@@ -25,6 +25,7 @@ OF_TOOLS = frozenset(
         "tasks/get",
         "tasks/result",
         "tasks/cancel",
+        "tasks/update",
         "tasks/list",
         "notifications/tasks/status",
         *(*CAPABILITIES, "notifications/elicitation/complete"),

@@ -48,9 +48,7 @@ _WITH_HANDSHAKE = {
     "logging/setLevel",
     "resources/subscribe",
     "resources/unsubscribe",
-    "tasks/get",
     "tasks/result",
-    "tasks/cancel",
     "tasks/list",
 }
 # Methods that need no server, or wait for the servers they need.
@@ -294,7 +292,10 @@ def _announcing(capabilities: JsonObject) -> JsonObject:
 
 
 def _unknown(method: str) -> Declined:
-    return Declined(codes.METHOD_NOT_FOUND, f"Method not found: {method}")
+    why = "it names no server"
+    if method in _WITH_HANDSHAKE:
+        why = f"MCP {STATELESS} does not have it"
+    return Declined(codes.METHOD_NOT_FOUND, f"Method not found: {method} ({why})")
 
 
 _SERVER_INFO: dict[str, JsonValue] = {"name": "pipeguard", "title": "PipeGuard", "version": VERSION}

@@ -168,10 +168,13 @@ def with_envelope(params: JsonObject, opening: Opening) -> JsonObject:
     meta = find_meta(params)
     if VERSION in meta:
         return params
+    # A client with a handshake cannot follow a task of the extension.
+    extensions = {**read_object(opening.capabilities, "extensions")}
+    extensions.pop(f"{PREFIX}tasks", None)
     said: JsonObject = {
         VERSION: STATELESS,
         CLIENT: opening.client_info,
-        CAPABILITIES: opening.capabilities,
+        CAPABILITIES: {**opening.capabilities, "extensions": extensions},
     }
     if opening.log_level is not None:
         said[LOG_LEVEL] = opening.log_level

@@ -116,7 +116,7 @@ class GatewayServer(ServerLife):
         self.described: JsonObject = {}
         self._hub = hub
         self.run = run = Run(
-            settings.parse_launch(), options, self._count_waiting, engines, self._log
+            settings.parse_launch(), options, self._follow_pins, engines, self._log
         )
         run.on_loss = lambda: self._loop.call_soon_threadsafe(hub.tell_audit_loss)
         run.on_stopped, self._questions = self._ask_user, Questions(run)
@@ -450,7 +450,7 @@ class GatewayServer(ServerLife):
         finally:
             self._is_relisting = False
 
-    def _count_waiting(self, kinds: frozenset[str]) -> None:
+    def _follow_pins(self, kinds: frozenset[str]) -> None:
         """Note an approval or a revocation, in the recorder's thread."""
         with suppress(RuntimeError):  # the loop is closed: we end
             self._loop.call_soon_threadsafe(self._relist_all, kinds)

@@ -90,7 +90,9 @@ class Merged:
             _GET: self.resource,
             "completion/complete": self.completion,
             "logging/setLevel": self.set_level,
-            **dict.fromkeys(("tasks/get", "tasks/result", "tasks/cancel"), self.task),
+            **dict.fromkeys(
+                ("tasks/get", "tasks/result", "tasks/cancel", "tasks/update"), self.task
+            ),
         }
 
     async def send_level(self, leg: Leg) -> None:
