@@ -54,6 +54,7 @@ LAYERS = (
     "detect.shown_call",
     "detect.matched",
     "detect.findings",
+    "detect.pages",
     "detect.contents",
     "detect.plain",
     "detect.detector",
@@ -118,6 +119,8 @@ EXCEPTIONS = {  # module of the core, what else it imports: with the reason
     ("detect.flows.ledger", "threading"): "Lock: they share what came back, too",
     ("detect.flows.ledger_memory", "threading"): "Lock: all clients share what may be remembered",
     ("detect.flows.ledger_memory", "weakref"): "ref: a client that is gone takes nothing any more",
+    ("detect.pages", "html"): "unescape, for the values of attributes",
+    ("detect.pages", "selectolax.lexbor"): "the parser of a page's HTML",
     ("detect.commands.notations", "csv"): "the rows of a table in a text",
     ("detect.commands.notations", "html"): "unescape, for the values of XML",
     ("detect.text.escapes", "html"): "unescape, with HTML's table of names",
@@ -127,7 +130,7 @@ IMPURE_CALLS = {"open", "print", "input", "exec", "eval", "__import__", "breakpo
 # Nothing of the kind is on the path of stdio to stdio: start-up and memory are felt there.
 NOT_IN_A_SESSION = re.compile(
     r"(asyncio|anyio|trio|http|httpx|httpcore|requests|aiohttp|urllib3|urllib\.request|ssl|"
-    r"starlette|structlog|uvicorn|websockets|yaml|pydantic|mcp)(\.|$)"
+    r"starlette|structlog|uvicorn|websockets|yaml|pydantic|mcp|selectolax)(\.|$)"
 )
 
 SQL = re.compile(

@@ -12,6 +12,7 @@ from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.pins.fingerprint import read_bytes
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.uris import normal
 from pipeguard.firewall.session.guard import Context
 
 _BYTES = frozenset({"text", "blob"})
@@ -42,8 +43,12 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
     findings = read_value(knowledge, context, Surface.DEFINITIONS, about)
     if _BYTES.isdisjoint(content):
         return findings
-    text = read_bytes(content).decode("utf-8", "replace")
     name = str(content.get("uri"))
+    if normal(name).startswith("ui:"):
+        from pipeguard.detect.pages import read_page  # few servers have any
+
+        return findings + read_page(knowledge, context, content)
+    text = read_bytes(content).decode("utf-8", "replace")
     key = "code" if _PROGRAM.fullmatch(name) else "command"
     is_script = key == "code" or _SHELL.fullmatch(name) or text.startswith("#!")
     if is_script or _MANIFEST.fullmatch(name):

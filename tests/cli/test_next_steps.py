@@ -41,6 +41,7 @@ FAMILIES = (
     "search",
     "audit",
     "flows",
+    "apps",
     "secrets",
 )
 RULE = re.compile(rf"(?<=[\"'])(?:{'|'.join(FAMILIES)})\.[a-z][a-z-]+(?=[\"'])")
