@@ -148,13 +148,13 @@ _MOMENT = (
 def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
     """A definition without what may change: a resource's size and date, the order of files.
 
-    Only a size and a date are removed; any other value under these names is part of it. A content
-    has its digest in place of its bytes.
+    Only a size and a date are removed; any other value under these names is part of it.
     """
-    if kind == CONTENT:
-        return _describe_content(as_object(definition))
     if kind == "skill" and isinstance(files := as_object(definition).get("resources"), list):
-        return {**as_object(definition), "resources": sorted(files, key=_read_address)}
+        return {
+            **as_object(definition),
+            "resources": sorted(files, key=lambda file: str(as_object(file).get("uri"))),
+        }
     if kind != "resource" or not isinstance(definition, dict):
         return definition
     size = definition.get("size")
@@ -171,14 +171,8 @@ def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
     return definition
 
 
-def _read_address(file: JsonValue) -> str:
-    return str(as_object(file).get("uri"))
-
-
-def _describe_content(content: JsonObject) -> JsonObject:
-    """The part of a content that is pinned; the same object if it is only that."""
-    if "text" not in content and "blob" not in content:
-        return content
+def describe_content(content: JsonObject) -> JsonObject:
+    """The part of a content that is pinned: a digest instead of its bytes."""
     digest, _, size = measure_content(content).partition(" ")
     kept: JsonObject = {key: content[key] for key in ("uri", "mimeType") if key in content}
     meta: JsonObject = {"ui": read_object(read_object(content, "_meta"), "ui")}

@@ -61,7 +61,7 @@ def read_entry(entry: JsonValue) -> Manifest | None:
 @lru_cache(maxsize=MOST_MANIFESTS)
 def read_manifest(definition: str) -> Manifest | None:
     """The manifest of a pinned entry, which is its JSON text."""
-    return read_entry(parse_json(definition.encode("utf-8")))
+    return read_entry(parse_json(definition.encode()))
 
 
 def has_file(manifest: Manifest | None, uri: str) -> bool:

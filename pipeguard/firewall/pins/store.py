@@ -368,4 +368,4 @@ class Names:
             return []
         steps = normal(uri).split("/", MOST_STEPS)
         mains = ("/".join((*steps[:at], MAIN_FILE)) for at in range(1, len(steps) + 1))
-        return [self._first["skill", main] for main in mains if ("skill", main) in self._first]
+        return [*filter(None, (self._first.get(("skill", main)) for main in mains))]

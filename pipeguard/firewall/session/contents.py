@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import Action, Findings, greatest
-from pipeguard.firewall.pins.fingerprint import CONTENT, measure_content
+from pipeguard.firewall.pins.fingerprint import CONTENT, describe_content, measure_content
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     as_object,
@@ -36,7 +36,7 @@ from pipeguard.firewall.session.guard import Guard
 READ = "resources/read"
 EMBEDDING = frozenset({READ, "tools/call", "tasks/get", "tasks/result", "prompts/get"})
 WRONG_DIGEST = "trust.wrong-digest"
-_MEMBERS = spellings(("uri", "text", "blob", "resources"))
+_MEMBERS = spellings(("uri", "text", "blob", "resources", "_meta"))
 
 
 def may_embed(frame: bytes) -> bool:
@@ -56,8 +56,9 @@ def review(case: Case, request: PendingRequest, result: JsonObject) -> ReviewedR
         Refusal: it could not be judged.
     """
     method = request.method
-    budgets = case.budgets or Budgets()
-    scope = DefinitionScope(case.guard, method, (), CONTENT, "uri", case.now, budgets)
+    scope = DefinitionScope(
+        case.guard, method, (), CONTENT, "uri", case.now, case.budgets or Budgets()
+    )
     if method == "resources/directory/read":
         return _review_directory(scope, result)
     if method in EMBEDDING and (request.uri or may_embed(case.frame)):
@@ -102,48 +103,54 @@ def _review_contents(scope: DefinitionScope, requested: str, result: JsonObject)
         requested: the address that the client read: it takes any content for this one's; or empty.
         result: the result.
     """
-    names = scope.guard.pins.names
     reviewed: list[ReviewedDefinition] = []
     copied = as_object(with_strings(result, str))  # in which a page gets a CSP
     for path, item in walk_values(copied, ("result",)):
         if type(item) is not dict or {"text", "blob"}.isdisjoint(map(str.casefold, item)):
             continue
-        uris = [str(item[key]) for key in item if key.casefold() == "uri"]
-        for uri in dict.fromkeys((requested, *uris)):
-            if is_page := normal(uri).startswith("ui:"):
-                _fill_csp(scope.guard, uri, item)
-            if is_page or names.skills_around(uri):
+        sent = {**item}
+        uris = (str(item[key]) for key in sent if key.casefold() == "uri")
+        for name in dict.fromkeys(map(normal, (requested, *uris))):
+            if is_page := name.startswith("ui:"):
+                _fill_csp(scope.guard, name, item)
+            if is_page or scope.guard.pins.names.skills_around(name):
                 at = scope._replace(path=path)
-                reviewed.append(_review_content(at, uri, item, is_page=is_page))
+                reviewed.append(_review_content(at, name, sent, {**item, "uri": name}))
     if not reviewed:
         return ReviewedResult(result, (), ())
     findings = tuple(finding for each in reviewed for finding in each.findings)
     pins = tuple(each.pin for each in reviewed if each.pin is not None)
     stops = greatest(findings) is Action.BLOCK
-    return ReviewedResult(copied, findings, pins, stops, keeps_bytes=True)
+    shown = result if copied == result else copied
+    return ReviewedResult(shown, findings, pins, stops, keeps_bytes=True)
 
 
 def _review_content(
-    scope: DefinitionScope, uri: str, item: JsonObject, *, is_page: bool
+    scope: DefinitionScope, name: str, sent: JsonObject, content: JsonObject
 ) -> ReviewedDefinition:
-    """Compare a content with the manifest of its skill, or with its own pin."""
-    check_spelling(item, _MEMBERS, "a content")
-    guard = scope.guard
-    name = guard.pins.names.first(CONTENT, uri) or uri
-    content: JsonObject = {**item, "uri": name}
-    manifests = find_manifests(guard, uri)
-    listed = [each.digests.get(normal(uri), "") for each in manifests if each is not None]
-    if not listed and (is_page or manifests):
-        if scope.method == READ or guard.pin(CONTENT, name) is not None:
-            reviewed = review_definition(scope, name, content)
-            is_shown = reviewed.shown is content
-            findings = reviewed.findings if is_shown else _stop(reviewed.findings)
-            return reviewed._replace(findings=findings)
-    elif measure_content(item) not in listed:
+    """Compare a content with the manifest of its skill, or with its own pin.
+
+    Args:
+        scope: of the content.
+        name: its address in normal form.
+        sent: as it came: this is pinned.
+        content: as it is shown, with a CSP.
+    """
+    check_spelling(sent, _MEMBERS, "a content")
+    manifests = find_manifests(scope.guard, name)
+    listed = [each.digests.get(name, "") for each in manifests if each is not None]
+    if not listed and (manifests or name.startswith("ui:")):
+        if scope.method == READ or scope.guard.pin(CONTENT, name) is not None:
+            pinned = describe_content({**sent, "uri": name})
+            reviewed = review_definition(scope, name, content, pinned=pinned)
+            if reviewed.shown is content:
+                return reviewed
+            return reviewed._replace(findings=_stop(reviewed.findings))
+    elif measure_content(sent) not in listed:
         note = f"{scope.describe(name)} is not as an approved skill of the server lists it"
         finding = scope.finding(WRONG_DIGEST, note, scope.show_name(name), Action.BLOCK)
-        return ReviewedDefinition(item, (finding,))
-    return ReviewedDefinition(item, scope.scan(content, name))
+        return ReviewedDefinition(content, (finding,))
+    return ReviewedDefinition(content, scope.scan(content, name))
 
 
 def _fill_csp(guard: Guard, uri: str, page: JsonObject) -> None:
@@ -154,7 +161,7 @@ def _fill_csp(guard: Guard, uri: str, page: JsonObject) -> None:
     meta = read_object(page, "_meta")
     own = read_object(meta, "ui")
     pin = guard.pin("resource", guard.pins.names.first("resource", uri) or uri)
-    if not own and pin is not None and pin.approved_definition is not None:
-        listing = parse_json(pin.approved_definition.encode("utf-8"))
+    if not own and pin and pin.approved_definition:
+        listing = parse_json(pin.approved_definition.encode())
         own = as_object(get_value(listing, ("_meta", "ui")))
     page["_meta"] = {**meta, "ui": {**own, "csp": read_object(own, "csp")}}

@@ -293,7 +293,12 @@ class DefinitionScope(NamedTuple):
 
 
 def review_definition(
-    scope: DefinitionScope, name: str, definition: JsonValue, look_alike: str | None = None
+    scope: DefinitionScope,
+    name: str,
+    definition: JsonValue,
+    look_alike: str | None = None,
+    *,
+    pinned: JsonValue = None,
 ) -> ReviewedDefinition:
     """Compare one definition with its pin.
 
@@ -303,11 +308,12 @@ def review_definition(
         definition: as the server sent it.
         look_alike: the known name that this one could be taken for; until a person approves it,
             such a definition is hidden.
+        pinned: the part that is pinned, of a content; of any other, its lasting part.
 
     Raises:
         Refusal: it could not be judged.
     """
-    lasting = lasting_part(scope.kind, definition)
+    lasting = pinned or lasting_part(scope.kind, definition)
     fingerprint = sha256(canonical(lasting)).hexdigest()
     nothing = Pin(scope.kind, name, None, None, None, None, "", is_reviewed=False)
     pin = scope.guard.pin(scope.kind, name) or nothing

@@ -122,7 +122,7 @@ def test_files_in_another_order_are_the_same_skill() -> None:
     server = Server(None, entry())
     same = entry([*reversed([listed(f"{ROOT}/{path}", text) for path, text in FILES.items()])])
     for verdict in (server.list(same), server.fetch(same), server.read_text(SCRIPT, "git fetch\n")):
-        assert (passes(verdict), rules(verdict), verdict.pins) == (True, [], ())
+        assert (verdict.forward, rules(verdict), verdict.pins) == (verdict.frame, [], ())
 
 
 @each(
@@ -256,6 +256,8 @@ def test_each_skill_around_a_file_lists_it(outer: object, inner: object, *, is_r
 
 # --- contents that are pinned when they are read ----------------------------------------------
 
+ALLOWED = "https://api.example"
+
 
 @each("uri, skills", {"file": (SCRIPT, [entry("dynamic")]), "page": ("ui://board/main", [])})
 def test_what_has_no_digest_is_pinned_when_it_is_first_read(uri: str, skills: list[object]) -> None:
@@ -264,6 +266,10 @@ def test_what_has_no_digest_is_pinned_when_it_is_first_read(uri: str, skills: li
     assert [(pin.kind, pin.name, pin.is_held) for pin in first.pins] == [("content", uri, False)]
     assert "one" not in first.pins[0].definition
     assert passes(server.read(uri, {"uri": uri, "blob": blob("<p>one</p>")})), "the same bytes"
+    listing = {"uri": uri, "name": "a", "_meta": {"ui": {"csp": {"connectDomains": [ALLOWED]}}}}
+    server.ask("resources/list", {}, {"resources": [listing]})
+    again = server.read_text(uri, "<p>one</p>")
+    assert (passes(again), ALLOWED in str(again.forward)) == (True, uri.startswith("ui:"))
     changed = server.read_text(uri, "<p>two</p>")
     assert (changed.action, "trust.drifted" in rules(changed)) == (Action.BLOCK, True)
     assert not passes(embed("tools/call")(server, {"uri": uri, "text": "<p>two</p>"}))
