@@ -16,6 +16,7 @@ from pipeguard.firewall.protocol.uris import normal
 from pipeguard.firewall.session.guard import Context
 
 _BYTES = frozenset({"text", "blob"})
+_WORDS = lazy_regex(r"[^\x00-\x08\x0e-\x1f\x7f\ufffd]{8,}")  # in a binary, as for `strings`
 _SHELL = lazy_regex(r"(?i).*(?:\.(?:sh|bash|zsh|ps1|bat|cmd)|/(?:Make|Just)file)")
 _MANIFEST = lazy_regex(r"(?i).*\.(?:ya?ml|json)")
 _PROGRAM = lazy_regex(r"(?i).*\.(?:py|[cm]?[jt]s|rb|pl|php|lua)")
@@ -41,7 +42,7 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
     """
     about: JsonObject = {key: item for key, item in content.items() if key not in _BYTES}
     findings = read_value(knowledge, context, Surface.DEFINITIONS, about)
-    if _BYTES.isdisjoint(content):
+    if about == content:
         return findings
     name = str(content.get("uri"))
     if normal(name).startswith("ui:"):
@@ -55,6 +56,8 @@ def read_content(knowledge: Knowledge, context: Context, content: JsonObject) ->
         findings += _read_script(knowledge, context, key, text)
     if is_script:
         return findings
+    if 4 * (text.count("\ufffd") + text.count("\0")) > len(text):
+        text = "\n".join(_WORDS.findall(text))
     # It is a text for a model, and judged as a result is; orders are its purpose.
     found = read_value(
         knowledge, context._replace(tool=None), Surface.DEFINITIONS, {"uri": name, "text": text}
