@@ -61,7 +61,7 @@ def review(case: Case, request: PendingRequest, result: JsonObject) -> ReviewedR
     )
     if method == "resources/directory/read":
         return _review_directory(scope, result)
-    if method in EMBEDDING and (request.uri or may_embed(case.frame)):
+    if method in EMBEDDING and (method != "tools/call" or may_embed(case.frame)):
         return _review_contents(scope, request.uri, result)
     if method != GET_SKILL:
         return review_definitions(scope, result)
@@ -89,7 +89,9 @@ def _review_directory(scope: DefinitionScope, result: JsonObject) -> ReviewedRes
         return ReviewedResult(result, (), ())
     note = "a file that no approved skill lists was left out of its folder"
     finding = scope.finding(NOT_OFFERED, note, None, Action.WARN)
-    return ReviewedResult({**result, "resources": shown}, (finding,), ())
+    if not scope.guard.policy.observes:
+        result = {**result, "resources": shown}
+    return ReviewedResult(result, (finding,), ())
 
 
 # --- bytes ------------------------------------------------------------------------------

@@ -168,8 +168,11 @@ def test_a_decision_ends_the_wait(decision: str) -> None:
 def test_who_observes_is_told_and_nothing_is_stopped() -> None:
     server = Server(talk.OBSERVE, entry())
     changed = entry(license="MIT")
-    for verdict in (server.list(changed), server.fetch(changed), server.read_text(URI, DIFFERENT)):
-        assert (passes(verdict), verdict.action) == (True, Action.WARN)
+    folder = {"resources": [{"uri": f"{ROOT}/new.md", "name": "a"}]}
+    opened = server.ask("resources/directory/read", {"uri": ROOT}, folder)
+    others = server.list(changed), server.fetch(changed), server.read_text(URI, DIFFERENT)
+    for verdict in (opened, *others):
+        assert (verdict.forward, verdict.action) == (verdict.frame, Action.WARN)
 
 
 # --- files ------------------------------------------------------------------------------------
@@ -180,13 +183,20 @@ def embed(method: str) -> Ask:
     return lambda server, content: server.ask(method, {"name": "t"}, {"a": {"resource": content}})
 
 
+def finish(server: Server, content: object) -> Verdict:
+    return server.ask("tasks/get", {"taskId": "1"}, {"result": {"contents": [content]}})
+
+
 def notify(server: Server, content: object) -> Verdict:
     task = {"taskId": "1", "status": "completed", "result": {"a": {"resource": content}}}
     return talk.to_client(server.session, talk.frame(method="notifications/tasks", params=task))
 
 
 @each("uri", [URI, f"{ROOT}/./x/../SKILL.md", f"{ROOT}/SKILL%2Emd", "SKILL" + URI[5:]])
-@each("ask", [embed("tools/call"), embed("prompts/get"), notify, lambda it, c: it.read(URI, c)])
+@each(
+    "ask",
+    [embed("tools/call"), embed("prompts/get"), notify, finish, lambda it, c: it.read(URI, c)],
+)
 def test_only_the_listed_bytes_reach_the_client(ask: Ask, uri: str) -> None:
     server = Server(None, entry())
     for key, encode in (("text", str), ("blob", blob)):
