@@ -5,7 +5,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Sequence
-from functools import cache, lru_cache, partial
+from functools import lru_cache, partial
 from time import monotonic
 
 import click
@@ -67,11 +67,9 @@ def command(target: str | None, kind: str | None) -> None:
         }
         for entry in waiting
     ]
-    code = 1 if any(entry.waits for entry in waiting) else 0
-    nothing = tell_nothing(NOTHING_WAITS, target)
     if waiting or wants_json():
-        emit(fields, partial(_pages, waiting), code=code)
-    click.echo(nothing)
+        emit(fields, partial(_pages, waiting), code=int(any(entry.waits for entry in waiting)))
+    click.echo(tell_nothing(NOTHING_WAITS, target))
 
 
 def _pages(waiting: list[StoredDefinition], fields: list[Fields]) -> str:
@@ -128,7 +126,7 @@ def as_fields(entry: StoredDefinition) -> dict[str, object]:
         "approved_fingerprint": None if entry.trusted_version is None else pin.approved_fingerprint,
         "approved_at": pin.approved_at,
         "reviewed": bool(pin.is_reviewed),
-        "held": None if pin.held_definition is None else _canonical(pin.held_definition),
+        "held": pin.held_definition and _canonical(pin.held_definition),
         "held_fingerprint": pin.held_fingerprint,
         "held_at": pin.held_at,
         "approve": entry.spell_command("approve"),
@@ -170,7 +168,7 @@ def list_pages(
         The pages, with a last line that counts them; and the number of characters of the opened
         definitions that are not shown.
     """
-    flagged = {entry for entry in entries if read_first(entry)}
+    flagged = {*filter(read_first, entries)}
     limit = min(PAGE_CHARS, LIST_CHARS // len(entries))
     left = 0
     pages = list[str]()
@@ -190,16 +188,19 @@ def list_pages(
 def _describe_new(entry: StoredDefinition) -> str:
     """Describe a new definition in which nothing is found on a line; empty for any other."""
     pin = entry.pin
-    is_new = pin.reason in ("", REVIEW) and entry.trusted_version is None and pin.kind in _MEMBERS
+    is_new = pin.reason in ("", REVIEW) and not entry.trusted_version and pin.kind in _MEMBERS
     if not is_new or not _is_scanned() or definition_findings(entry):
         return ""
-    text = show(str(json.loads(pin.held_definition or "{}").get("description", "")), LINE_CHARS)
+    held = json.loads(pin.held_definition or "{}")
+    if pin.kind == "skill":
+        held = held["frontmatter"]
+    text = show(str(held.get("description", "")), LINE_CHARS)
     return f"{entry.target}  {str(pin.held_fingerprint)[:16]}  {text}  {entry.name_note}".rstrip()
 
 
 def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
     """Make a unified diff of two definitions, with every character visible."""
-    old = [] if trusted is None else pretty(trusted)
+    old = pretty(trusted) if trusted else []
     new = pretty(seen)
     if not old or len(old) > DIFF_LINES or len(new) > DIFF_LINES:
         return [f"+{line}" for line in new]
@@ -208,9 +209,8 @@ def unified_diff(trusted: str | None, seen: str, origin: str) -> list[str]:
 
 def pretty(text: str) -> list[str]:
     """Format a definition in lines: one a member or sentence, with every character visible."""
-    value = json.loads(_canonical(text))
     lines = []
-    for line in json.dumps(value, indent=2, ensure_ascii=False).split("\n"):
+    for line in json.dumps(json.loads(_canonical(text)), indent=2, ensure_ascii=False).split("\n"):
         first, *rest = _SENTENCE_END.split(line) if len(line) > LINE_CHARS else [line]
         indent = " " * (len(line) - len(line.lstrip()) + 4)
         lines += [visible(first), *(f"{indent}{visible(piece)}" for piece in rest)]
@@ -228,9 +228,7 @@ def _canonical(text: str) -> str:
 # ---  definition findings ---------------------------------------------------------------
 # The rules' findings in a definition that waits for a person.
 
-_KEY_BYTES = 32
-_ALARMING = ("poisoned", "look-alike")  # reasons for which a definition is held
-_MEMBERS = {kind: member for member, kind, _ in LISTS.values()}
+_MEMBERS = {kind: member for member, kind, _ in LISTS.values()} | {"content": "resources"}
 
 
 @lru_cache(maxsize=1000)  # a page and its next steps ask for the same
@@ -249,7 +247,7 @@ def definition_findings(entry: StoredDefinition) -> tuple[Finding, ...]:
     except EngineError:
         return ()
     trial_input = TrialInput(text, TextRole.DEFINITION, server=entry.server)
-    trial = judge(engines, policy, trial_input, os.urandom(_KEY_BYTES), monotonic())
+    trial = judge(engines, policy, trial_input, os.urandom(32), monotonic())
     return tuple(located.finding for located in trial.findings)
 
 
@@ -288,7 +286,8 @@ def read_first(entry: StoredDefinition) -> str:
 
     It is flagged if a rule finds something severe in it, or if it resembles another one.
     """
-    is_flagged = entry.pin.reason.startswith(_ALARMING) or is_severe(definition_findings(entry))
+    is_alarming = entry.pin.reason.startswith(("poisoned", "look-alike"))
+    is_flagged = is_alarming or is_severe(definition_findings(entry))
     return entry.spell_command("diff") if is_flagged else ""
 
 
@@ -301,7 +300,7 @@ def _is_scanned() -> bool:
     return True
 
 
-@cache
+@lru_cache
 def _judge() -> tuple[Engines, Policy]:
     policy = load_wrap_policy(WrapOptions())
     return wait_for_engines(), policy

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from pipeguard.cli.diff import command, definition_findings, pretty, unified_diff
+from pipeguard.cli.diff import command, definition_findings, list_pages, pretty, unified_diff
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
 from pipeguard.firewall.protocol.json_values import JsonObject, Number
 from pipeguard.identity.server_name import identify_server
@@ -81,6 +81,22 @@ def test_what_is_shown(snapshot: Snapshot, tmp_path: Path, monkeypatch: pytest.M
     assert "alerts" not in shown
     monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "new"))
     snapshot.commands("diff-new-machine", "diff weather  # 2")
+
+
+def test_a_page_has_no_finding_for_what_is_not_kept_of_it() -> None:
+    text = '{"_meta":{"ui":{}},"digest":"sha256:0","size":1,"uri":"ui://a/b"}'
+    pin = Pin("content", "ui://a/b", None, None, text, "", "drift: other")
+    assert definition_findings(StoredDefinition("server", pin)) == ()
+
+
+def test_a_new_skill_is_listed_by_its_description() -> None:
+    about = '{"description":"Sorts mail.","name":"a"}'
+    text = f'{{"frontmatter":{about},"resources":"dynamic","uri":"skill://a/SKILL.md"}}'
+    entry = StoredDefinition("server", Pin("skill", "a", None, None, text, "f", "review"))
+    assert "  Sorts mail." in list_pages([entry], [entry], is_full=False)[0][0]
+    tool = '{"description":"Sorts.","frontmatter":"","name":"a"}'
+    entry = StoredDefinition("server", Pin("tool", "a", None, None, tool, "f", "review"))
+    assert "  Sorts." in list_pages([entry], [entry], is_full=False)[0][0], "no skill"
 
 
 @pytest.mark.parametrize("kind", ["prompt", "resource", "template"])
