@@ -39,11 +39,6 @@ WRONG_DIGEST = "trust.wrong-digest"
 _MEMBERS = spellings(("uri", "text", "blob", "resources", "_meta"))
 
 
-def may_embed(frame: bytes) -> bool:
-    """True if a result may have the content of a resource; letters of the word may be escaped."""
-    return b'resource"' in frame or b"\\u00" in frame
-
-
 def review(case: Case, request: PendingRequest, result: JsonObject) -> ReviewedResult:
     """Review the definitions in an answer, or the contents of resources.
 
@@ -61,7 +56,9 @@ def review(case: Case, request: PendingRequest, result: JsonObject) -> ReviewedR
     )
     if method == "resources/directory/read":
         return _review_directory(scope, result)
-    if method in EMBEDDING and (method != "tools/call" or may_embed(case.frame)):
+    # Most results of calls embed no resource; letters of the word may be escaped.
+    is_other = method != "tools/call"
+    if method in EMBEDDING and (is_other or b'resource"' in case.frame or b"\\u00" in case.frame):
         return _review_contents(scope, request.uri, result)
     if method != GET_SKILL:
         return review_definitions(scope, result)
