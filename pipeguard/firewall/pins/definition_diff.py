@@ -137,6 +137,10 @@ def read(text: str) -> JsonObject:
     arguments = value.get("arguments")
     if isinstance(arguments, list):
         return {**value, "arguments": _as_schema(arguments)}
+    if isinstance(files := value.get("resources"), list):  # of a skill: by their addresses
+        named: JsonObject = {str(as_object(file).get("uri")): file for file in files}
+        if len(named) == len(files):
+            return {**value, "resources": named}
     return value
 
 

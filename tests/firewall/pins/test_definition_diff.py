@@ -55,6 +55,11 @@ def test_the_arguments_of_a_prompt_are_read_as_a_schema() -> None:
     assert read(twice)["arguments"] == [{"name": "a"}, {"name": "a"}]
 
 
+def test_the_files_of_a_skill_are_read_by_their_addresses() -> None:
+    assert read('{"resources": [{"uri": "a"}]}') == {"resources": {"a": {"uri": "a"}}}
+    assert read('{"resources": [1, 2]}') == {"resources": [Number("1"), Number("2")]}
+
+
 @pytest.mark.parametrize(
     ("path", "role", "label", "keyword"),
     [
