@@ -157,5 +157,5 @@ def test_the_page_has_every_field_and_its_example_holds() -> None:
     example = page.partition("```yaml\n")[2].partition("```")[0]
     rules = load_rules([PackFile("acme.yaml", example.encode(), shipped=False)])
     assert [rule.id for rule in rules] == ["acme.project-code"]
-    engine = compile_engine(rules, Surface.TO_SERVER)
+    engine = compile_engine(rules, Surface.TO_SERVER, rulebook.model)
     assert list(prove(rules[0], engine, Surface.TO_SERVER)) == []

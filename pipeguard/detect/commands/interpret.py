@@ -120,7 +120,7 @@ def command_lines(
     return interpreter.all_lines()
 
 
-def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) -> list[str]:
+def argument_lines(words: Sequence[str], *, budget: ScriptBudget) -> list[str]:
     """The lines of a command given as a list of words."""
     text = " ".join(words)
     interpreter = _Interpreter(text, budget)
@@ -130,7 +130,7 @@ def argument_lines(words: Sequence[str], *, budget: ScriptBudget | None = None) 
     return interpreter.all_lines()
 
 
-def code_lines(text: str, *, budget: ScriptBudget | None = None) -> list[str]:
+def code_lines(text: str, *, budget: ScriptBudget) -> list[str]:
     """The lines of a program in a language other than a shell's."""
     interpreter = _Interpreter(text, budget)
     interpreter.run_code(text[:MAX_TEXT])

@@ -246,19 +246,19 @@ class Shell:
     __slots__ = "_depth", "_on_substitution", "budget", "composed", "values"
 
     def __init__(
-        self, on_substitution: Callable[[list[Pipeline]], None], budget: ScriptBudget | None = None
+        self, on_substitution: Callable[[list[Pipeline]], None], budget: ScriptBudget
     ) -> None:
         """Begin with the variables that every shell has.
 
         Args:
             on_substitution: called with each script in a substitution, before its place is filled.
-            budget: limit of the reading; None for that of a short script.
+            budget: limit of the reading.
         """
         self.values: dict[str, str] = {
             "IFS": " ", "HOME": "~", "PWD": ".", "SHELL": "/bin/bash",
             "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         }  # fmt: skip
-        self.budget = budget or ScriptBudget()
+        self.budget = budget
         self.composed: list[str] = []
         self._depth = 0
         self._on_substitution = on_substitution

@@ -90,26 +90,24 @@ class SearchBudget:
         return is_left
 
 
-def find_shared(
-    sent: str, source: str, excluded: str, budget: SearchBudget | None = None
-) -> Overlap:
+def find_shared(sent: str, source: str, excluded: str, budget: SearchBudget) -> Overlap:
     """Find the passages of a text that are in another one.
 
     Args:
         sent: the text, as only its letters, like both others.
         source: where it may come from.
         excluded: a text whose passages do not count: they were there before.
-        budget: of the call; None for no limit.
+        budget: of the call.
     """
     form = native()
     limits = _step(sent), PASSAGE_CHARS, ENOUGH_CHARS
-    if budget is not None and not budget.take(len(source) + len(sent) // SENT_SHARE):
+    if not budget.take(len(source) + len(sent) // SENT_SHARE):
         return Overlap(0, 0)
     found = form.find_shared(sent, source, excluded, limits) if form is not None else None
     if found is not None:
         return Overlap(*found)
     places = max(0, len(sent) - PASSAGE_CHARS + 1) // _step(sent) + 1
-    if budget is not None and not budget.take(len(source) * places):
+    if not budget.take(len(source) * places):
         return Overlap(0, 0)
     return _walk(sent, source, excluded)
 

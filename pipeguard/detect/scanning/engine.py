@@ -88,7 +88,7 @@ class Engine(RuleLookup):
         self,
         rules: EngineRules,
         patterns: tuple[PatternSet, PatternSet, PatternSet, Opener | None],
-        models: Models | None = None,
+        models: Models,
     ) -> None:
         """Make an engine from rules and their compiled patterns.
 
@@ -241,9 +241,7 @@ class Patterns(NamedTuple):
     opener: OpenerFile | None
 
 
-def collect_patterns(
-    rules: Iterable[Rule], surface: Surface, models: Models | None = None
-) -> Patterns:
+def collect_patterns(rules: Iterable[Rule], surface: Surface, models: Models) -> Patterns:
     """The patterns of one engine, in the order that detect.scanning.first_look expects.
 
     Args:
@@ -292,7 +290,7 @@ def _group_signs(all_signs: Mapping[str, Sign]) -> Iterator[PatternGroup]:
             yield PatternGroup(ids, tuple((pattern, False) for pattern in patterns), tables)
 
 
-def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models | None = None) -> Engine:
+def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models) -> Engine:
     """Compile the rules of one engine, for this machine's processor.
 
     Args:
@@ -310,14 +308,14 @@ def compile_engine(rules: Sequence[Rule], surface: Surface, models: Models | Non
     return Engine(EngineRules(lambda: rules, surface), sets, models)
 
 
-def make_opener(file: OpenerFile | Ranking | None, models: Models | None) -> Opener | None:
+def make_opener(file: OpenerFile | Ranking | None, models: Models) -> Opener | None:
     """The opener that a classifier names; its file is read with the first text."""
     if file is None:
         return None
     return Opener(partial(_read_file, file.file, file.file, file.sha256, models))
 
 
-def classifier(rule: Rule, models: Models | None) -> Classifier:
+def classifier(rule: Rule, models: Models) -> Classifier:
     """The classifier that a rule names as its model.
 
     Raises:
@@ -330,7 +328,7 @@ def classifier(rule: Rule, models: Models | None) -> Classifier:
         return Classifier(document, partial(_network, rule, models), ranker)
 
 
-def _network(rule: Rule, models: Models | None, second: Rescoring) -> Network:
+def _network(rule: Rule, models: Models, second: Rescoring) -> Network:
     """The network that a classifier names."""
     network = _last_network.get(second.sha256)
     if network is None:
@@ -352,10 +350,10 @@ _last_network: dict[str, Network] = {}  # at most one, by its hash: several clas
 
 
 def _read_file(
-    what: str, name: str, digest: str, models: Models | None, by: str = "a classifier"
+    what: str, name: str, digest: str, models: Models, by: str = "a classifier"
 ) -> bytes | memoryview:
     """Read a file that a rule, or its model, names by its hash."""
-    content = models(name) if models is not None else b""
+    content = models(name)
     if sha256(content).hexdigest() != digest:
         raise EngineError(f"{what} is not the file that {by} names")
     drop_pages(content)  # all were read just now, of which texts need a third

@@ -13,6 +13,7 @@ from pipeguard.detect.commands.interpret import code_lines, command_lines
 from pipeguard.detect.commands.path_normalisation import path_lines
 from pipeguard.detect.commands.posix_shell import Shell
 from pipeguard.detect.commands.powershell import windows_lines
+from pipeguard.detect.commands.shell_command import ScriptBudget
 from pipeguard.detect.commands.sql import read_statements
 from pipeguard.detect.text.document import MessageText
 from pipeguard.errors import Refusal
@@ -82,9 +83,9 @@ def test_a_path_that_is_all_of_a_text_in_a_record_is_read() -> None:
 @tried(200)
 @given(st.lists(st.sampled_from(SIGNS), max_size=60).map("".join))
 def test_nothing_is_raised_whatever_the_signs(text: str) -> None:
-    Shell(lambda _: None).pipelines(text)
+    Shell(lambda _: None, ScriptBudget()).pipelines(text)
     command_lines(text)
-    code_lines(text)
+    code_lines(text, budget=ScriptBudget())
     read_statements(text)
     path_lines(text, text, (">",))
     windows_lines(text)

@@ -1,5 +1,7 @@
 """The effects of a script, a list of words or a program, one a line."""
 
+from functools import partial
+
 from pipeguard.detect.commands import interpret
 from pipeguard.detect.commands.shell_command import MAX_STEPS, ScriptBudget
 from tests.detect.cases import read_cases
@@ -19,9 +21,10 @@ def test_what_is_only_mentioned_is_not_done(text: str) -> None:
 
 
 def test_words_of_a_list_are_one_command() -> None:
-    assert "$ rm -r /etc" in interpret.argument_lines(["sudo", "rm", "-rf", "/etc"])
-    assert "$ rm -r ~" in interpret.argument_lines(["sh", "-c", "rm -rf ~"])
-    assert "$ rm -r /" not in interpret.argument_lines(["echo", "rm -rf /"])
+    lines = partial(interpret.argument_lines, budget=ScriptBudget())
+    assert "$ rm -r /etc" in lines(["sudo", "rm", "-rf", "/etc"])
+    assert "$ rm -r ~" in lines(["sh", "-c", "rm -rf ~"])
+    assert "$ rm -r /" not in lines(["echo", "rm -rf /"])
 
 
 @each("text, line", CASES["what_else_a_command_does"])
@@ -35,8 +38,8 @@ def test_a_command_whose_letters_are_together_is_made_of_nothing(text: str) -> N
 
 
 def test_code_that_calls_a_shell() -> None:
-    assert "$ rm -r /" in interpret.code_lines("subprocess.run(['rm', '-rf', '/'])")
-    assert "$ rm -r /" in interpret.code_lines("child_process.execSync('rm -rf /')")
+    for text in ("subprocess.run(['rm', '-rf', '/'])", "child_process.execSync('rm -rf /')"):
+        assert "$ rm -r /" in interpret.code_lines(text, budget=ScriptBudget())
 
 
 def test_a_script_that_costs_more_than_is_left_is_cut_and_says_so() -> None:

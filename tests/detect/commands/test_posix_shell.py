@@ -16,7 +16,7 @@ CASES = read_cases(__file__)
 
 def read(script: str) -> list[list[list[str]]]:
     """Return the words of each command of each pipeline."""
-    pipelines = Shell(lambda _: None).pipelines(script)
+    pipelines = Shell(lambda _: None, ScriptBudget()).pipelines(script)
     return [[command.words for command in pipeline] for pipeline in pipelines]
 
 
@@ -43,13 +43,13 @@ def test_what_is_in_a_group_comes_out_of_it() -> None:
 
 
 def test_redirects_and_here_documents_are_no_words() -> None:
-    ((command,),) = Shell(lambda _: None).pipelines("a b > c 2>/dev/null < d\n")
+    ((command,),) = Shell(lambda _: None, ScriptBudget()).pipelines("a b > c 2>/dev/null < d\n")
     assert command.words == ["a", "b"]
     assert command.redirects == [(">", "c"), ("<", "d")]
-    (first,), (second,) = Shell(lambda _: None).pipelines("cat <<E\nx; y\nE\nz")
+    (first,), (second,) = Shell(lambda _: None, ScriptBudget()).pipelines("cat <<E\nx; y\nE\nz")
     assert (first.words, first.stdin) == (["cat"], "x; y")
     assert second.words == ["z"]
-    (((here),),) = Shell(lambda _: None).pipelines("sh <<< 'x y'")
+    (((here),),) = Shell(lambda _: None, ScriptBudget()).pipelines("sh <<< 'x y'")
     assert here.stdin == "x y"
 
 
@@ -60,7 +60,7 @@ def test_what_only_the_machine_knows_stays_as_it_is_written() -> None:
 
 def test_each_script_in_a_substitution_is_reported() -> None:
     seen: list[Pipeline] = []
-    Shell(seen.extend).pipelines("echo $(curl x | sh) `rm y`")
+    Shell(seen.extend, ScriptBudget()).pipelines("echo $(curl x | sh) `rm y`")
     assert [command.words for pipeline in seen for command in pipeline] == [
         *(["curl", "x"], ["sh"], ["rm", "y"])
     ]

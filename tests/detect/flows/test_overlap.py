@@ -30,11 +30,12 @@ def test_most_of_a_value_in_pieces_is_enough() -> None:
 
 def test_what_two_texts_share_is_counted_in_passages() -> None:
     source = overlap.letters("The well runs dry in August, and nobody may hear of it.")
-    assert overlap.find_shared("wellrunsdryinaugust", source, "") == (19, 19)
+    budget = overlap.SearchBudget()
+    assert overlap.find_shared("wellrunsdryinaugust", source, "", budget) == (19, 19)
     said = f"x{source[4:20]}y{source[24:40]}z"
-    assert overlap.find_shared(said, source, "") == (32, 16)
-    assert overlap.find_shared(said, source, source[:22]) == (16, 16)
-    assert overlap.find_shared(source[4:12], source, "") == (0, 0)
+    assert overlap.find_shared(said, source, "", budget) == (32, 16)
+    assert overlap.find_shared(said, source, source[:22], budget) == (16, 16)
+    assert overlap.find_shared(source[4:12], source, "", budget) == (0, 0)
 
 
 @given(st.text(max_size=20) | st.text("aXé½™…—’́̀ᅡ각", max_size=9))
@@ -69,7 +70,7 @@ def test_both_forms_find_the_same_passages(
     found = compiled.find_shared(sent, source, excluded, limits)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(overlap, "native", lambda: None)
-        assert found == overlap.find_shared(sent, source, excluded)
+        assert found == overlap.find_shared(sent, source, excluded, overlap.SearchBudget())
 
 
 @tried(300)
@@ -92,10 +93,10 @@ def test_both_forms_find_the_values_that_texts_have(
 @given(SHARING)
 def test_who_shares_a_passage_holds_a_probe(texts: tuple[str, str, str]) -> None:
     sent, source, excluded = texts
-    shares = overlap.find_shared(sent, source, "").chars > 0
+    shares = overlap.find_shared(sent, source, "", overlap.SearchBudget()).chars > 0
     assert shares == any(probe in source for probe in overlap.list_probes(sent))
     value, said = sent[3:-5], f"{excluded}{sent[3:-5]}"
-    if overlap.find_shared(sent, source, said).chars:
+    if overlap.find_shared(sent, source, said, overlap.SearchBudget()).chars:
         assert any(probe in source for probe in overlap.list_new_probes(sent, value, said))
 
 
@@ -111,7 +112,7 @@ def test_what_repeats_itself_is_bounded(compiled: ModuleType) -> None:
     source = "0" * 13 + ("y" + "0" * 12) * 20_000
     sent = ("00000000" + "qw" * 5) * 4000
     assert compiled.find_shared(sent, source, "", limits) is None
-    assert overlap.find_shared(sent, source, "") == (0, 0)
+    assert overlap.find_shared(sent, source, "", overlap.SearchBudget()) == (0, 0)
     nested = ["0" * size for size in range(8, 400)]
     assert compiled.held(nested, ["0" * 9000, "0"]) == {0: None}
     held = overlap.find_held(nested, ["0" * 9000, "0"], overlap.SearchBudget())

@@ -221,7 +221,7 @@ def reading(rule: Rule, models: Callable[[str], bytes]) -> Engines:
     return Engines(*(engine_with(rule, models, surface) for surface in surfaces))
 
 
-def engine_with(rule: Rule, models: Models | None, surface: Surface) -> Engine:
+def engine_with(rule: Rule, models: Models, surface: Surface) -> Engine:
     """The engine of a rule, with the databases and the opener of a good model's."""
     good = compiled()[surface]
     sets = good.plain, good.squeezed, good.acts, good.opener
@@ -340,10 +340,10 @@ def changed(content: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    "models", [lambda _: changed(written()), lambda _: b"", None], ids=["another", "empty", "none"]
+    "models", [lambda _: changed(written()), lambda _: b""], ids=["another", "empty"]
 )
 def test_another_file_than_the_rule_names_is_not_believed(
-    models: Callable[[str], bytes] | None,
+    models: Callable[[str], bytes],
 ) -> None:
     rule = rule_for(written())
     with pytest.raises(EngineError, match=r"mine\.model is not the file that the rule names"):

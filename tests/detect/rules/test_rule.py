@@ -15,7 +15,7 @@ from pipeguard.firewall.finding import Confidence
 from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.firewall.protocol.places import PLACES, Surface, known_places
 from pipeguard.rulebook import samples
-from pipeguard.rulebook.packs import PackFile, load_rules, sources
+from pipeguard.rulebook.packs import PackFile, load_rules, model, sources
 from pipeguard.rulebook.proof import frame_value, prove_all, sample_place
 from pipeguard.rulebook.samples import SEEDS, texts
 from tests.detect.cases import read_cases
@@ -105,7 +105,7 @@ FIELDS = {"pattern": "xyzzy-[0-9]{3}", "places": PLACES_OF_RULE, "passes": ["say
 def compiled() -> list[Engine]:
     """The engines of the rule, in which its samples have no part."""
     rules = load_pack(pack_of(**FIELDS), "mine.yaml")
-    return [compile_engine(rules, surface) for surface in Surface]
+    return [compile_engine(rules, surface, model) for surface in Surface]
 
 
 @pytest.mark.slow

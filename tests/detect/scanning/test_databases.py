@@ -16,9 +16,9 @@ CLASSIFYING = RULES["injection.classifier"]
 
 
 def test_signs_of_readings_are_looked_for_in_the_pass_of_the_rules() -> None:
-    plain = [len(group.patterns) for group in collect_patterns(RULE, Surface.DEFINITIONS).plain]
-    assert sum(plain) == len(SIGNS) + 1
-    to_server = collect_patterns(RULE, Surface.TO_SERVER)
+    definitions = collect_patterns(RULE, Surface.DEFINITIONS, model)
+    assert sum(len(group.patterns) for group in definitions.plain) == len(SIGNS) + 1
+    to_server = collect_patterns(RULE, Surface.TO_SERVER, model)
     assert sum(len(group.patterns) for group in to_server.plain) == len(SIGNS) + len(
         SIGNS_TO_SERVER
     )
@@ -34,7 +34,7 @@ def test_a_classifier_names_its_opener() -> None:
 
 def test_an_opener_is_the_file_that_its_classifier_names() -> None:
     file = collect_patterns([CLASSIFYING], Surface.TO_CLIENT, model).opener
-    for models in (None, lambda _: b"", lambda name: model(name) + b" "):
+    for models in (lambda _: b"", lambda name: model(name) + b" "):
         opener = make_opener(file, models)
         assert opener is not None
         with pytest.raises(EngineError, match="is not the file that a classifier names"):
@@ -43,6 +43,6 @@ def test_an_opener_is_the_file_that_its_classifier_names() -> None:
 
 def test_a_model_is_the_file_that_its_rule_names() -> None:
     assert classifier(CLASSIFYING, model).opener
-    for models in (None, lambda _: b"", lambda name: model(name) + b" "):
+    for models in (lambda _: b"", lambda name: model(name) + b" "):
         with pytest.raises(EngineError, match="is not the file that the rule names"):
             classifier(CLASSIFYING, models)

@@ -12,6 +12,7 @@ from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.places import Surface
 from pipeguard.firewall.session.events import Frame
 from pipeguard.firewall.session.session import Event
+from pipeguard.rulebook.packs import model
 from tests.fuzz.rulebook import engines
 
 TO_SERVER, TO_CLIENT = Direction.TO_SERVER, Direction.TO_CLIENT
@@ -105,7 +106,7 @@ OBSERVE = Policy(mode=Mode.OBSERVE)
 def made_of(pack: str, surface: Surface) -> Engine:
     """An engine of other rules."""
     rules = load_pack(pack, "mine.yaml")
-    return compile_engine(rules, surface)
+    return compile_engine(rules, surface, model)
 
 
 def guard(policy: Policy | None = None, *pins: Pin) -> Guard:
