@@ -8,6 +8,7 @@ but its case, which is not read here).
 
 import binascii
 import re
+from base64 import b32decode
 from collections.abc import Mapping
 from zlib import crc32
 
@@ -21,7 +22,6 @@ BASE36 = b"0123456789abcdefghijklmnopqrstuvwxyz"
 BASE58 = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 BECH32 = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l"
 BECH32M = 0x2BC830A3  # the constant of its checksum
-BASE32 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 BASE58_BYTES = 128  # an extended key has 112; decoding is quadratic, so no more
 
 IBAN_LENGTHS = {country: int(length) for country, length in published.pairs("IBAN_LENGTHS").items()}
@@ -111,11 +111,6 @@ def bech32_checksum(prefix: bytes, body: bytes, constant: int = 1) -> bytes:
     return bytes(BECH32[(check ^ constant) >> 5 * (5 - place) & 31] for place in range(6))
 
 
-def base32(text: bytes) -> bytes:
-    """The bytes under base32 without padding (RFC 4648, 6); every letter must belong to it."""
-    return decode_number(text, BASE32).to_bytes(len(text) * 5 // 8, "big")
-
-
 # -- checks --------------------------------------------------------------------------------------
 
 
@@ -181,7 +176,7 @@ def _stellar(secret: bytes) -> Outcome:
     """A Stellar seed: version, 32 bytes, CRC-16 (XMODEM), in base32 (Stellar, SEP-23)."""
     if not re.fullmatch(rb"S[A-Z2-7]{55}", secret):
         return False
-    raw = base32(secret)
+    raw = b32decode(secret)
     return binascii.crc_hqx(raw[:33], 0).to_bytes(2, "little") == raw[33:]
 
 

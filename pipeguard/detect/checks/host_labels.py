@@ -6,8 +6,7 @@ as many labels as it needs (MITRE ATT&CK T1048, T1071.004). Names that are gener
 deployments and load balancers, have one long label, and it decodes to no text.
 """
 
-from base64 import b32decode, urlsafe_b64decode
-from binascii import Error as Base64Error
+from base64 import b32decode, b32hexdecode, urlsafe_b64decode
 from binascii import unhexlify
 from collections.abc import Iterator, Mapping
 
@@ -31,9 +30,6 @@ _BASE32 = lazy_regex(r"[a-z2-7]+")
 _BASE32_HEX = lazy_regex(r"[0-9a-v]+")  # RFC 4648, section 7
 _BASE64 = lazy_regex(r"[A-Za-z0-9_-]+")
 _NUMBERED = lazy_regex(r"\A[a-z0-9]{1,4}[-_](?=.{8})")  # a piece of several
-_FROM_BASE32_HEX = str.maketrans(
-    "0123456789abcdefghijklmnopqrstuv", "abcdefghijklmnopqrstuvwxyz234567"
-)
 _REVERSE = ".in-addr.arpa", ".ip6.arpa"
 _READABLE = lazy_regex(rb"[\t\n\r -~]+")
 _WORDY = lazy_regex(rb"[A-Za-z0-9 ]")
@@ -68,19 +64,19 @@ def _decode(label: str) -> Iterator[bytes]:
     small = label.lower()
     for alphabet, text, decode in (
         (_HEX, small, unhexlify),
-        (_BASE32, small, _from_base32),
-        (_BASE32_HEX, small, lambda text: _from_base32(text.translate(_FROM_BASE32_HEX))),
-        (_BASE64, label, lambda text: urlsafe_b64decode(text + "=" * (-len(text) % 4))),
+        (_BASE32, small, lambda text: b32decode(_pad(text.upper(), 8))),
+        (_BASE32_HEX, small, lambda text: b32hexdecode(_pad(text.upper(), 8))),
+        (_BASE64, label, lambda text: urlsafe_b64decode(_pad(text, 4))),
     ):
         if alphabet.fullmatch(text):
             try:
                 yield decode(text)
-            except (Base64Error, ValueError):
+            except ValueError:
                 continue
 
 
-def _from_base32(text: str) -> bytes:
-    return b32decode(text.upper() + "=" * (-len(text) % 8))
+def _pad(text: str, group: int) -> str:
+    return text + "=" * (-len(text) % group)
 
 
 def _is_text(plain: bytes, least: int) -> bool:

@@ -25,7 +25,6 @@ SPLIT = b"checkupstagehandshakeupstreamerranterredcaperred"
         (checksums.base58check(bytes(21)), b"1111111111111111111114oLvT2"),  # of no key at all
         (checksums.bech32_checksum(b"a", b""), b"2uel5l"),  # BIP-173
         (checksums.bech32_checksum(b"split", SPLIT), b"2y9e3w"),
-        (checksums.base32(b"MZXW6YTB"), b"fooba"),  # RFC 4648
         (checksums.digits(0, checksums.BASE36, 2), b"00"),
         (checksums.digits(36, checksums.BASE36, 1), b"10"),
     ],
