@@ -3,7 +3,7 @@
 import binascii
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from math import log2
 from operator import sub
@@ -158,18 +158,15 @@ def _is_sample_jwt(secret: bytes) -> bool:
     """True for a JSON Web Token with the claims of documentation, which identify nobody."""
     if not secret.startswith(b"eyJ") or secret.count(b".") != 2:
         return False
-    try:
-        claims: object = json.loads(base64_decoded(secret.split(b".")[1]) or b"0")
-    except (ValueError, RecursionError):
-        return False
-    if not isinstance(claims, dict):
-        return False
+    claims = json_object(base64_decoded(secret.split(b".")[1]))
     others = {name: value for name, value in claims.items() if name not in _TIMES}
     return claims.get("sub") == _SAMPLE_SUBJECT or others in _SAMPLE_CLAIMS
 
 
-# --- base64 text ------------------------------------------------------------------------
-# Base64 as tokens are written in it.
+# --- text in base64 ---------------------------------------------------------------------
+# Base64 as tokens are written in it, and the JSON in it.
+
+JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
 
 
 def base64_decoded(text: bytes) -> bytes | None:
@@ -179,3 +176,14 @@ def base64_decoded(text: bytes) -> bytes | None:
         return binascii.a2b_base64(text + b"=" * (-len(text) % 4), strict_mode=True)
     except binascii.Error:
         return None
+
+
+def json_object(text: bytes | None) -> Mapping[str, object]:
+    """The JSON object in `text`; empty without one."""
+    if text is None or len(text) > JSON_BYTES:
+        return {}
+    try:
+        value: object = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -4,32 +4,25 @@ Pure functions over bytes; none raises, and each takes time linear in them. Form
 are in detect.checks.checksums.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 
 from pipeguard.detect.checks.outcome import Check, Outcome
-from pipeguard.detect.checks.placeholders import MEASURED_BYTES, base64_decoded, entropy
+from pipeguard.detect.checks.placeholders import (
+    JSON_BYTES,
+    MEASURED_BYTES,
+    base64_decoded,
+    entropy,
+    json_object,
+)
 from pipeguard.detect.words import bip39
 from pipeguard.firewall.lazy_regex import lazy_regex
 
-JSON_BYTES = 24 * 1024  # a token's parts: 8 KiB of header and 16 KiB of claims
 PEM_BYTES = 16 * 1024  # RSA of 16,384 bits has 12.6 KiB
 EXPIRED = 1_735_689_600  # 2025, in seconds since 1970: a token that expired before is worthless
 
 # -- JSON Web Tokens -----------------------------------------------------------------------------
-
-
-def _json(text: bytes | None) -> Mapping[str, object]:
-    """The JSON object in `text`; empty without one."""
-    if text is None or len(text) > JSON_BYTES:
-        return {}
-    try:
-        value: object = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _parts(secret: bytes) -> list[bytes]:
@@ -39,9 +32,9 @@ def _parts(secret: bytes) -> list[bytes]:
 def _claims(secret: bytes) -> Mapping[str, object]:
     """The claims of a JSON Web Token; empty for any other text (RFC 7519, 3 and 7.2)."""
     parts = _parts(secret)
-    if len(parts) < 2 or not isinstance(_json(base64_decoded(parts[0])).get("alg"), str):
+    if len(parts) < 2 or not isinstance(json_object(base64_decoded(parts[0])).get("alg"), str):
         return {}
-    return _json(base64_decoded(parts[1]))
+    return json_object(base64_decoded(parts[1]))
 
 
 def _jwt(secret: bytes) -> Outcome:
@@ -50,7 +43,7 @@ def _jwt(secret: bytes) -> Outcome:
     HOLDS also for an encrypted token: five parts and `enc` (RFC 7516, 3.1).
     """
     parts = _parts(secret)
-    header = _json(base64_decoded(parts[0]))
+    header = json_object(base64_decoded(parts[0]))
     if not isinstance(header.get("alg"), str) or header["alg"] == "none":
         return False
     if len(parts) == 2:
@@ -84,7 +77,7 @@ def _json_keys(argument: str) -> Check:
 
     def check(secret: bytes) -> Outcome:
         text = secret if secret.startswith(b"{") else base64_decoded(secret)
-        return keys <= _json(text).keys()
+        return keys <= json_object(text).keys()
 
     return check
 
