@@ -14,9 +14,10 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from pipeguard.detect.checks.addresses import Reach, classify_ip, inner_address, parse_inet_aton
-from pipeguard.detect.text.escapes import undo_repeatedly, unpercent
+from pipeguard.detect.text.escapes import undo_repeatedly
 from pipeguard.detect.words import hosts as words
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.uris import unpercent
 
 MAX_URL_CHARACTERS = 600  # of an address that are read: a host's name has at most 253
 

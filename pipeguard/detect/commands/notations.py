@@ -7,11 +7,10 @@ roles.
 import json
 import re
 
-from pipeguard.detect.text.escapes import unpercent
 from pipeguard.detect.words import arguments as lists
 from pipeguard.errors import Refusal
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol import codes, strict_json
+from pipeguard.firewall.protocol import codes, strict_json, uris
 from pipeguard.firewall.protocol.json_values import JsonValue
 
 END_CHARS = 200  # of JSON, in which its last bracket is looked for
@@ -71,7 +70,7 @@ def find_members(text: str) -> JsonValue:
         csv.field_size_limit(2**31 - 1)  # a field may be as long as a frame: it raises beyond it
         return [*csv.DictReader(text.splitlines(), restkey="", delimiter=table[1])]
     if _FORM.match(text):
-        text = unpercent(text.replace("&", "\n").replace("+", " "))
+        text = uris.unpercent(text.replace("&", "\n").replace("+", " "))
     return [
         {next(filter(None, each.group(*_NAMES)), ""): _unquote(each)}
         for each in _MEMBER.finditer(text)

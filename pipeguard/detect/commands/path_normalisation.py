@@ -8,8 +8,9 @@ Sources: RFC 3986, section 2.1; RFC 3629, section 10, on overlong forms.
 import re
 
 from pipeguard.detect.commands.programs import tidy_path
-from pipeguard.detect.text.escapes import undo_repeatedly, unpercent
+from pipeguard.detect.text.escapes import undo_repeatedly
 from pipeguard.firewall.lazy_regex import lazy_regex
+from pipeguard.firewall.protocol.uris import unpercent
 
 _PATH_SIGN = lazy_regex(
     r"""(?ix)\A(?:(?:setup|conftest|sitecustomize|usercustomize|noxfile)\.py|build\.rs|gulpfile\.[cm]?js)\Z

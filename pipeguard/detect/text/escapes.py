@@ -89,16 +89,6 @@ def undo_repeatedly(undo: Callable[[str], str], text: str) -> str:
     return text
 
 
-_PERCENTS = lazy_regex(r"(?:%[0-9a-fA-F]{2}){1,300}")
-
-
-def unpercent(text: str) -> str:
-    """Undo percent-encoding once (RFC 3986, section 2.1)."""
-    return _PERCENTS.sub(
-        lambda run: bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "replace"), text
-    )
-
-
 def _plain_of_entities(block: bytes) -> bytes:
     import html  # imported here because its table of names is large
 

@@ -72,6 +72,13 @@ def _decode_run(run: re.Match[str]) -> str:
     )
 
 
+def unpercent(text: str) -> str:
+    """Undo percent-encoding once (RFC 3986, section 2.1)."""
+    return ENCODED.sub(
+        lambda run: bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "replace"), text
+    )
+
+
 def _resolve(path: str) -> str:
     """A path without `.` and `..` (RFC 3986, 5.2.4)."""
     resolved: list[str] = []
@@ -134,9 +141,7 @@ def _leads_up(text: str) -> bool:
     for _ in range(4):
         if _UP.search(text) or "\0" in text:
             return True
-        again = ENCODED.sub(
-            lambda run: bytes.fromhex(run[0].replace("%", "")).decode("utf-8", "replace"), text
-        )
+        again = unpercent(text)
         if again == text:
             return False
         text = again
