@@ -6,9 +6,9 @@ detect.words.benign_commands.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from pipeguard.detect.checks.outcome import AROUND, Check
+from pipeguard.detect.checks.outcome import AROUND, Check, Checks
 from pipeguard.detect.words import benign_commands as words
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -141,7 +141,7 @@ def _lacks(holds: Callable[[bytes, bytes], bool]) -> Check:
     return lambda text: not holds(*text.partition(AROUND)[::2])
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Checks = {
     "around-not-login": _lacks(is_login),
     "around-not-usual-index": _lacks(has_usual_index),
     "around-shows-values": _lacks(shows_names),

@@ -9,10 +9,9 @@ but its case, which is not read here).
 import binascii
 import re
 from base64 import b32decode
-from collections.abc import Mapping
 from zlib import crc32
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
+from pipeguard.detect.checks.outcome import AROUND, Checks, Outcome
 from pipeguard.detect.checks.placeholders import MEASURED_BYTES
 from pipeguard.detect.words import hosts, published
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -222,7 +221,7 @@ def _has_checksum(address: bytes) -> bool:
     return double_sha256(data[:-4])[:4] == data[-4:]
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Checks = {
     "around-not-asked-of-ledger": lambda text: (
         _PUBLIC_LEDGERS.search(text.partition(AROUND)[2]) is None
     ),

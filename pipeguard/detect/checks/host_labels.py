@@ -8,9 +8,9 @@ deployments and load balancers, have one long label, and it decodes to no text.
 
 from base64 import b32decode, b32hexdecode, urlsafe_b64decode
 from binascii import unhexlify
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from pipeguard.detect.checks.outcome import Check
+from pipeguard.detect.checks.outcome import Checks
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 MAX_HOST_BYTES = 255  # RFC 1035, 2.3.4
@@ -114,6 +114,4 @@ def _is_dense(piece: str) -> bool:
     return digits >= len(piece) // 16 + 1 and piece.count("-") <= len(piece) // 24
 
 
-CHECKS: Mapping[str, Check] = {
-    "host-carries-data": lambda secret: carries_data(secret.decode("latin-1"))
-}
+CHECKS: Checks = {"host-carries-data": lambda secret: carries_data(secret.decode("latin-1"))}

@@ -5,10 +5,9 @@ Source: kubernetes.io, API reference, Secret v1: `data` is base64, `stringData` 
 """
 
 import re
-from collections.abc import Mapping
 
 from pipeguard.detect.checks import randomness, readable
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
+from pipeguard.detect.checks.outcome import AROUND, Checks, Outcome
 from pipeguard.detect.checks.placeholders import (
     LEAST_LEFT,
     MEASURED_BYTES,
@@ -165,7 +164,7 @@ def _kubernetes_value(secret: bytes) -> Outcome:
     return False not in (password_outcome(text), typed_outcome(text))
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Checks = {
     "around-kubernetes": _in_secret,
     "basic-auth": _basic_auth,
     "kubernetes-value": _kubernetes_value,

@@ -4,9 +4,8 @@ Pure functions over bytes; none raises, and each takes time linear in them. Know
 """
 
 import re
-from collections.abc import Callable, Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
+from pipeguard.detect.checks.outcome import AROUND, Check, Checks, ChecksWithArgument, Outcome
 from pipeguard.detect.checks.placeholders import (
     MEASURED_BYTES,
     PREFIX,
@@ -280,7 +279,7 @@ def _not_fingerprint(text: bytes) -> bool:
     return not (is_of_gpg and is_published)
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Checks = {
     "around-not-commit": _not_commit,
     "around-not-fingerprint": _not_fingerprint,
     "around-unlabelled": _is_unlabelled,
@@ -292,4 +291,4 @@ CHECKS: Mapping[str, Check] = {
     "random": looks_random,
     "random-case": _random_case,
 }
-WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {"entropy": _entropy}
+WITH_ARGUMENT: ChecksWithArgument = {"entropy": _entropy}

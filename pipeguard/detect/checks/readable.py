@@ -4,11 +4,10 @@ Knows no rule.
 """
 
 import re
-from collections.abc import Mapping
 from functools import cache, lru_cache
 from itertools import islice, pairwise
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
+from pipeguard.detect.checks.outcome import AROUND, Checks, Outcome
 from pipeguard.detect.words import orders
 from pipeguard.firewall.lazy_regex import lazy_regex
 
@@ -191,7 +190,7 @@ def _is_in_camel_words(name: bytes) -> bool:
     )
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Checks = {
     "around-orders-reader": _orders_reader,
     "not-clause": lambda text: _CLAUSE.fullmatch(text) is None,
 }

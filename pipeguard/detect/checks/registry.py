@@ -10,10 +10,9 @@ Checks are pure functions of bytes. None raises, whatever the bytes, and each ta
 them. Knows no rules, places or messages.
 """
 
-from collections.abc import Callable, Mapping
 from functools import cache, lru_cache, partial
 
-from pipeguard.detect.checks.outcome import Check, Outcome
+from pipeguard.detect.checks.outcome import Check, Checks, ChecksWithArgument, Outcome
 from pipeguard.errors import RuleError
 from pipeguard.unicode.display import suggestion
 
@@ -117,7 +116,7 @@ def _find(spec: str) -> Check:
 
 
 @cache
-def checks() -> Mapping[str, Check]:
+def checks() -> Checks:
     """The checks without an argument, by name."""
     from pipeguard.detect.checks import (
         benign_commands,
@@ -143,7 +142,7 @@ def checks() -> Mapping[str, Check]:
 
 
 @cache
-def _checks_with_argument() -> Mapping[str, Callable[[str], Check]]:
+def _checks_with_argument() -> ChecksWithArgument:
     from pipeguard.detect.checks import randomness, tokens
 
     return {**randomness.WITH_ARGUMENT, **tokens.WITH_ARGUMENT, "host": _host, "number": _number}

@@ -5,10 +5,10 @@ are in detect.checks.checksums.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
-from pipeguard.detect.checks.outcome import Check, Outcome
+from pipeguard.detect.checks.outcome import Check, Checks, ChecksWithArgument, Outcome
 from pipeguard.detect.checks.placeholders import (
     JSON_BYTES,
     MEASURED_BYTES,
@@ -274,7 +274,7 @@ def _pypi_macaroon(secret: bytes) -> Outcome:
     return raw[3 + raw[2]] == 2
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Checks = {
     "bip39": lambda secret: has_phrase(phrase_words(secret)),
     "discord": _discord,
     "jira": _jira,
@@ -285,7 +285,7 @@ CHECKS: Mapping[str, Check] = {
     "pypi-macaroon": _pypi_macaroon,
     "telegram": lambda secret: entropy(secret.partition(b":")[2]) >= 4,
 }
-WITH_ARGUMENT: Mapping[str, Callable[[str], Check]] = {
+WITH_ARGUMENT: ChecksWithArgument = {
     "base64-bytes": _base64_bytes,
     "json-keys": _json_keys,
     "jwt-claim": _jwt_claim,

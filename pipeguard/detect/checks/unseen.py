@@ -7,9 +7,8 @@ hide something. Works on UTF-8 bytes. Sources: Unicode Standard, chapters 9, 12-
 """
 
 import unicodedata
-from collections.abc import Mapping
 
-from pipeguard.detect.checks.outcome import AROUND, Check, Outcome
+from pipeguard.detect.checks.outcome import AROUND, Checks, Outcome
 from pipeguard.firewall.lazy_regex import lazy_regex
 
 _FLAG = lazy_regex("\U0001f3f4[\U000e0030-\U000e0039\U000e0061-\U000e007a]{3,6}\U000e007f")
@@ -94,7 +93,7 @@ def _without_right_to_left(text: bytes) -> Outcome:
     return _RIGHT_TO_LEFT.search(around) is None
 
 
-CHECKS: Mapping[str, Check] = {
+CHECKS: Checks = {
     "around-without-right-to-left": _without_right_to_left,
     "unseen-without-need": lambda secret: has_unneeded(secret.decode("utf-8", "ignore")),
 }
