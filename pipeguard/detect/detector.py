@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
 from threading import Event, Lock
@@ -24,7 +24,7 @@ from pipeguard.firewall.finding import (
     have_private,
     tells_private,
 )
-from pipeguard.firewall.pins import fingerprint, store
+from pipeguard.firewall.pins.store import PinsByKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import json_values, pending
 from pipeguard.firewall.protocol.message import Message
@@ -291,7 +291,7 @@ def make_guard(
     name: str,
     engines: Engines,
     policy: Policy,
-    pins: Mapping[store.PinKey, fingerprint.Pin],
+    pins: PinsByKey,
     key: bytes = b"",
 ) -> Guard:
     """Make the guard of a server whose texts these rules judge.

@@ -26,6 +26,7 @@ _NOT_KEPT_FINGERPRINT = "68d1848157596f24b480bae681a8ab28fd1c14e37e5efd25a709628
 
 
 PinKey = tuple[str, str]  # kind and name
+PinsByKey = Mapping[PinKey, Pin]
 REVIEW = "review"  # why a definition waits that nothing else is wrong with
 
 
@@ -48,7 +49,7 @@ class Pins:
         full: the kinds of which there was no room for a definition.
     """
 
-    def __init__(self, pins: Mapping[PinKey, Pin]) -> None:
+    def __init__(self, pins: PinsByKey) -> None:
         self._lock = Lock()
         self._now = dict(pins)
         self.names = Names(pins.values())
@@ -60,13 +61,13 @@ class Pins:
         self._restored: set[PinKey] = set()  # stored since the trusted version changed
         self._bytes = sum(map(_size, pins.values()))
         self.full: frozenset[str] = frozenset()
-        self._shown: Mapping[PinKey, Pin] | None = None
+        self._shown: PinsByKey | None = None
 
     def of(self, kind: str, name: str) -> Pin | None:
         """The pin of one definition, or None."""
         return self._now.get((kind, name))
 
-    def all(self) -> Mapping[PinKey, Pin]:
+    def all(self) -> PinsByKey:
         """All pins as they are now; the mapping does not change afterwards."""
         with self._lock:
             if self._shown is None:
@@ -139,7 +140,7 @@ class Pins:
         self.names.learn(pin)
         self._shown = None
 
-    def replace(self, stored: Mapping[PinKey, Pin]) -> frozenset[str]:
+    def replace(self, stored: PinsByKey) -> frozenset[str]:
         """Replace the pins by those of the store.
 
         A definition that is held here stays held until it is accepted: the store may have

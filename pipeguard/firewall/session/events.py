@@ -5,8 +5,6 @@ sends frames of its own, and `decisions`, about calls that wait for a person. A 
 on a clock that only goes forward; it is compared, never shown.
 """
 
-from collections.abc import Mapping
-
 from pipeguard.errors import Refusal
 from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.finding import (
@@ -17,7 +15,7 @@ from pipeguard.firewall.finding import (
     MessageKind,
     Verdict,
 )
-from pipeguard.firewall.pins import fingerprint, store
+from pipeguard.firewall.pins.store import PinsByKey
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol import codes, framing, pending
 from pipeguard.firewall.session.guard import Obstacles
@@ -86,7 +84,7 @@ class HiddenTool(NamedTuple):
 class PinsChanged(NamedTuple):
     """The store has these pins of the server now."""
 
-    pins: Mapping[store.PinKey, fingerprint.Pin]
+    pins: PinsByKey
     now: float
 
     def happen(self, session: Session) -> Verdict:

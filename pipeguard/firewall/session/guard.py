@@ -6,7 +6,7 @@ ones, so that a Session sees all of an approval or nothing of it. Detection is b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from copy import copy
 from hashlib import blake2b
@@ -23,7 +23,7 @@ from pipeguard.firewall.finding import (
     Verdict,
 )
 from pipeguard.firewall.pins.fingerprint import Pin, canonical
-from pipeguard.firewall.pins.store import PinKey, Pins, as_trusted
+from pipeguard.firewall.pins.store import PinKey, Pins, PinsByKey, as_trusted
 from pipeguard.firewall.policy import Policy, PolicyTarget, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Path
 from pipeguard.firewall.protocol.message import Message, PlainOutline
@@ -398,9 +398,7 @@ class Guard:
         pin: looks a pin up by kind and name.
     """
 
-    def __init__(
-        self, name: str, source: DetectorSource, policy: Policy, pins: Mapping[PinKey, Pin]
-    ) -> None:
+    def __init__(self, name: str, source: DetectorSource, policy: Policy, pins: PinsByKey) -> None:
         self.name = name
         self.source = source
         self.detector = source.detector
@@ -484,7 +482,7 @@ class Guard:
             new = Pin(*pin[:4], *seen, change.reason, "", "", pin.is_reviewed, pin.rejected)
         return self.pins.learn(new, is_decided=is_decided)
 
-    def repin(self, pins: Mapping[PinKey, Pin]) -> frozenset[str]:
+    def repin(self, pins: PinsByKey) -> frozenset[str]:
         """Replace the pins with the store's; return the kinds that a client should list again.
 
         A definition that is held here stays held until it is accepted: the store may have
@@ -494,7 +492,7 @@ class Guard:
         return self.pins.replace(_trust(pins, self.policy))
 
 
-def _trust(pins: Mapping[PinKey, Pin], policy: Policy) -> dict[PinKey, Pin]:
+def _trust(pins: PinsByKey, policy: Policy) -> dict[PinKey, Pin]:
     """Pins of the store as they are trusted under a policy."""
     needs_review = policy.trust is Trust.REVIEW
     return {key: as_trusted(pin, needs_review=needs_review) for key, pin in pins.items()}
