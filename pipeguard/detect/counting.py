@@ -24,7 +24,7 @@ from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.detect.flows.way_out import MOST_STRINGS, WayOut, is_sent_by_line, way_out
 from pipeguard.detect.knowledge import Knowledge
 from pipeguard.detect.rules.rule import Leaving
-from pipeguard.detect.scanning.rating import DATA, DROP, ENSURE, LIMIT, Step, find_pattern_near
+from pipeguard.detect.scanning.rating import DATA, DROP, ENSURE, LIMIT, Table, find_pattern_near
 from pipeguard.detect.scanning.scan_budget import Match
 from pipeguard.detect.scanning.surroundings import SHOWN_CHARS
 from pipeguard.firewall.finding import Action, Confidence, Finding, Severity
@@ -279,7 +279,7 @@ class LocatedMatch:
 
 
 # The last steps of a rating (detect.scanning.rating): where a match goes, and where it came from.
-IN_MESSAGE: tuple[Step[LocatedMatch], ...] = (
+IN_MESSAGE: Table[LocatedMatch] = (
     # A sent sample leaks nothing; a sample in an address shows where a real secret would go.
     (
         "a sample that no request has",

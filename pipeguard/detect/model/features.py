@@ -37,9 +37,11 @@ CACHED_WORDS = 16_384
 IDEOGRAPHS_A_WORD = 2.5  # on average
 LEAST_LETTERS = 2  # of the beginning of a word
 
-_NONE: frozenset[int] = frozenset()
+Families = frozenset[int]  # by their numbers
+Stem = tuple[str, Families]
+Place = tuple[float, Families]  # in words from the beginning, and the families there
 
-Place = tuple[float, frozenset[int]]  # in words from the beginning, and the families there
+_NONE: Families = frozenset()
 
 
 class Lexicon:
@@ -57,11 +59,11 @@ class Lexicon:
         beginning of a word.
         """
         self.model_family = families.index("ai") if "ai" in families else -1
-        self._whole: dict[str, frozenset[int]] = {}
-        self._begin: dict[str, frozenset[int]] = {}
-        self._anywhere: dict[str, list[tuple[str, frozenset[int]]]] = {}
-        self._several: dict[str, list[tuple[str, frozenset[int]]]] = {}
-        sets: dict[frozenset[int], frozenset[int]] = {}  # stems of the same families share one
+        self._whole: dict[str, Families] = {}
+        self._begin: dict[str, Families] = {}
+        self._anywhere: dict[str, list[Stem]] = {}
+        self._several: dict[str, list[Stem]] = {}
+        sets: dict[Families, Families] = {}  # stems of the same families share one
         for stem, numbers in stems.items():
             families_of_stem = frozenset(numbers)
             families_of_stem = sets.setdefault(families_of_stem, families_of_stem)
@@ -70,7 +72,7 @@ class Lexicon:
         self._most_words = max((stem.count(" ") + 1 for stem in stems), default=1)
         self._families_of = lru_cache(CACHED_WORDS)(self._word_families)
 
-    def _add(self, stem: str, whole: bool, families: frozenset[int]) -> None:  # noqa: FBT001  of one stem
+    def _add(self, stem: str, whole: bool, families: Families) -> None:  # noqa: FBT001  of one stem
         if " " in stem:
             self._several.setdefault(stem.partition(" ")[0], []).append((stem, families))
         elif IDEOGRAPH.match(stem):
@@ -79,7 +81,7 @@ class Lexicon:
             table = self._whole if whole else self._begin
             table[stem] = table[stem] | families if stem in table else families
 
-    def _word_families(self, word: str) -> frozenset[int]:
+    def _word_families(self, word: str) -> Families:
         """The families of one word."""
         families = self._whole.get(word, _NONE)
         for end in range(LEAST_LETTERS, min(len(word), self._longest) + 1):
@@ -115,7 +117,7 @@ class Lexicon:
                 if families:
                     yield at + place / IDEOGRAPHS_A_WORD, families
 
-    def text_families(self, text: str) -> frozenset[int]:
+    def text_families(self, text: str) -> Families:
         """All families of a few words."""
         return all_families(self.places(words(text)))
 
@@ -151,7 +153,7 @@ class CompiledLexicon:
         model = families.index("ai") if "ai" in families else -1
         self._lexicon = _classifier.lexicon(stems.words, stems.families, model)
 
-    def text_families(self, text: str) -> frozenset[int]:
+    def text_families(self, text: str) -> Families:
         """All families of a few words."""
         bits = self._form.families(text, self._lexicon)
         return frozenset(_list_bits(bits))
@@ -188,12 +190,12 @@ def native() -> type[CompiledLexicon] | None:
     return CompiledLexicon if find_native("detect.model._classifier") is not None else None
 
 
-def _starting(stems: Iterable[tuple[str, frozenset[int]]], text: str) -> frozenset[int]:
+def _starting(stems: Iterable[Stem], text: str) -> Families:
     """The families of the stems at the beginning of a text."""
     return frozenset().union(*(families for stem, families in stems if text.startswith(stem)))
 
 
-def all_families(places: Iterable[Place]) -> frozenset[int]:
+def all_families(places: Iterable[Place]) -> Families:
     """The families of all places together."""
     return frozenset().union(*(families for _, families in places))
 
@@ -242,7 +244,7 @@ class Features(NamedTuple):
     """
 
     words: frozenset[int]
-    families: frozenset[int]
+    families: Families
     grams: frozenset[int]
 
     def __or__(self, other: Features) -> Features:
@@ -359,7 +361,7 @@ def _family_features(text: str, read: Sequence[str], lexicon: Lexicon) -> list[i
     return indices
 
 
-def _address_features(text: str, seen: frozenset[int], lexicon: Lexicon) -> Iterator[int]:
+def _address_features(text: str, seen: Families, lexicon: Lexicon) -> Iterator[int]:
     """The families before a comma or colon at the beginning, as in a form of address."""
     for match in _ADDRESS.finditer(text):
         if match[1].count(" ") >= ADDRESS_WORDS:

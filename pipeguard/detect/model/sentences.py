@@ -70,16 +70,19 @@ class Piece(NamedTuple):
     words: int
 
 
-def units(text: str) -> list[tuple[int, int, int]]:
+Unit = tuple[int, int, int]  # the first and the last place, or index; the number of words
+
+
+def units(text: str) -> list[Unit]:
     """The sentences, lines, and parts of long sentences of a text: start, end, number of words."""
-    sentences: list[tuple[int, int, int]] = []
+    sentences: list[Unit] = []
     bounds = [0, *(at for match in _UNIT_END.finditer(text) for at in match.span()), len(text)]
     for start, end in zip(bounds[::2], bounds[1::2], strict=True):
         _add_unit(text, start, end, sentences)
     return sentences
 
 
-def read_together(sentences: Sequence[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+def read_together(sentences: Sequence[Unit]) -> Iterator[Unit]:
     """Each sentence by itself, then with the next ones: first and last index, number of words."""
     for first, (_, _, count) in enumerate(sentences):
         yield first, first, count
@@ -91,7 +94,7 @@ def read_together(sentences: Sequence[tuple[int, int, int]]) -> Iterator[tuple[i
             yield first, last, together
 
 
-def _add_unit(text: str, start: int, end: int, sentences: list[tuple[int, int, int]]) -> None:
+def _add_unit(text: str, start: int, end: int, sentences: list[Unit]) -> None:
     unit = text[start:end]
     letters = () if unit.isascii() else _IDEOGRAPHS.findall(unit)
     count = max(len(unit.split()), len(letters) // 2)

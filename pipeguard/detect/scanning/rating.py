@@ -50,9 +50,10 @@ _Case = TypeVar("_Case")
 Effect = tuple[Confidence | None, Confidence | None, Confidence | None]
 # A fact returns what it saw, and something false if it is not true of the match.
 Step = tuple[str, Effect, Callable[[_Case], Evidence]]
+Table = tuple[Step[_Case], ...]
 
 
-def _rate(case: _Case, table: Sequence[Step[_Case]], so_far: Rating) -> Rating:
+def _rate(case: _Case, table: Table[_Case], so_far: Rating) -> Rating:
     """Take the steps of a table whose facts are true of a case, in order."""
     confidence, steps = so_far
     for words, effect, find_evidence in table:
@@ -83,7 +84,7 @@ ENSURE = (_HIGH, _HIGH, _HIGH)
 
 REPORTED = "without what it quotes it is no order"
 HARMLESS = "without what is public it is no order"
-OF_ORDER: tuple[Step[ReadOrder], ...] = (
+OF_ORDER: Table[ReadOrder] = (
     ("the classifier's score is too low", DROP, ReadOrder.is_none),
     ("the classifier is not sure", LIMIT, lambda order: order.excess < 0),
     ("in a text about attacks, or an example", DOUBT, ReadOrder.is_about_attacks),
@@ -102,7 +103,7 @@ def rate_order(order: ReadOrder) -> Rating:
 # --- patterns ---------------------------------------------------------------------------
 # A match of a pattern in one reading.
 
-BY_CHECKS: tuple[Step[Candidate], ...] = (
+BY_CHECKS: Table[Candidate] = (
     ("a placeholder", DROP, lambda m: m.is_private and is_in_placeholder(m.data, *m.span)),
     ("in documentation", DROP, lambda m: m.is_private and not m.samples and m.is_published()),
     ("a check that it needs fails", DROP, Candidate.find_failed_requirement),
@@ -116,11 +117,11 @@ BY_CHECKS: tuple[Step[Candidate], ...] = (
 )
 CHANCE = "joined pieces fit by chance"
 DOUBTED = "a classifier takes its sentences for no order"
-_BY_CHANCE: tuple[Step[Candidate], ...] = (
+_BY_CHANCE: Table[Candidate] = (
     (CHANCE, DROP, lambda m: m.origin.is_chance(m.rule, m.data, m.span)),
     (CHANCE, DROP_UNSURE, lambda m: m.origin.may_fit_by_chance),
 )
-IN_READING: tuple[Step[Candidate], ...] = (
+IN_READING: Table[Candidate] = (
     *_BY_CHANCE,
     (
         "the word around it goes on in its string",
@@ -139,7 +140,7 @@ IN_READING: tuple[Step[Candidate], ...] = (
     ),
 )
 # A published sample or a dummy in a call, unless its text shows it as something else.
-AS_SAMPLE: tuple[Step[Candidate], ...] = (
+AS_SAMPLE: Table[Candidate] = (
     ("no sample", DROP, lambda m: not (m.is_published() or is_placeholder(m.secret))),
     *_BY_CHANCE,
 )
@@ -169,7 +170,7 @@ def counts_by_checks(candidate: Candidate) -> bool:
 DATA = "a value in source code or data"
 NOT_SEARCHED = Rating(None, (("its rule does not search there", None, True),))
 _VALUES = Written.VALUES, Written.PARSED
-IN_STRING: tuple[Step[Located], ...] = (
+IN_STRING: Table[Located] = (
     ("in a place that its rule is not for", DROP, Located.find_other_place),
     ("in a file, or in quoted code", DROP, Located.is_read_only),
     (
@@ -311,7 +312,7 @@ class _Supported(NamedTuple):
         return find_pattern_near(self.match, self.others) if is_order else ""
 
 
-IN_TEXT: tuple[Step[_Supported], ...] = (
+IN_TEXT: Table[_Supported] = (
     ("several different values", RAISE, lambda m: m.is_one_of_several),
     ("a pattern matches near it", RAISE_LIKELY, _Supported.find_second_sign),
 )
@@ -331,7 +332,7 @@ def add_support(matches: list[Match], rules_with_several: set[str]) -> list[Matc
 
 
 def rerate(
-    match: Match, case: _Case, table: Sequence[Step[_Case]], dropped: Dropped | None = None
+    match: Match, case: _Case, table: Table[_Case], dropped: Dropped | None = None
 ) -> Match | None:
     """Rate a located match by one more table; None if it does not count.
 
