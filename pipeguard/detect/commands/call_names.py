@@ -81,6 +81,9 @@ def printed_files(command: str) -> tuple[str, ...]:
     return tuple(files)
 
 
+_NamedText = tuple[Path, str]  # with the names around it
+
+
 class CallNames(NamedTuple):
     """The files and hosts that a call names.
 
@@ -119,7 +122,7 @@ def _read_facts(method: str | None, tool: str | None, params: JsonValue | bytes)
     if isinstance(params, bytes):
         params = places.get_value(strict_json.parse_json(params), ("params",))
     is_call = method == "tools/call"
-    strings: list[tuple[Path, str]] = []
+    strings: list[_NamedText] = []
     if isinstance(params, dict) and method in NAMING:
         value = params.get("arguments") if is_call else {"uri": params.get("uri")}
         strings += islice(_strings(value), MOST_STRINGS + 1)
@@ -130,7 +133,7 @@ def _read_facts(method: str | None, tool: str | None, params: JsonValue | bytes)
     return TargetFacts(names, is_fetching, file_kind(files), are_for_agents)
 
 
-def _find_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
+def _find_names(tool: str | None, strings: list[_NamedText]) -> CallNames:
     found = []
     uses = {}  # items of a list have the same
     for path, text in strings:
@@ -146,7 +149,7 @@ def _find_names(tool: str | None, strings: list[tuple[Path, str]]) -> CallNames:
     return CallNames(paths, hosts) if is_certain else UNNAMED
 
 
-def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
+def _is_fetching(tool: str | None, strings: list[_NamedText]) -> bool:
     """True if a call fetches its result from another machine, or has too many strings to tell."""
     if len(strings) > MOST_STRINGS:
         return True
@@ -164,7 +167,7 @@ def _is_fetching(tool: str | None, strings: list[tuple[Path, str]]) -> bool:
 
 
 def _find_read_files(
-    tool: str | None, strings: list[tuple[Path, str]], names: CallNames
+    tool: str | None, strings: list[_NamedText], names: CallNames
 ) -> tuple[str, ...]:
     """The files from which a call's whole result comes; empty if that is not certain."""
     if names.hosts:
@@ -177,7 +180,7 @@ def _find_read_files(
     return printed_files(commands[0]) if is_short else ()
 
 
-def _strings(value: JsonValue) -> Iterator[tuple[Path, str]]:
+def _strings(value: JsonValue) -> Iterator[_NamedText]:
     """The strings of a value that may name something, each with the names around it."""
     values = walk_values(value)
     for path, item in islice(values, 4 * MOST_STRINGS):

@@ -22,7 +22,7 @@ numpy (`opener_sums`). training/opener.py makes the weights.
 from collections.abc import Callable
 from functools import cached_property
 
-from pipeguard.detect.model.opener_weights import WINDOW_SEGMENTS, Weights, unpack_opener
+from pipeguard.detect.model.opener_weights import WINDOW_SEGMENTS, Weights, Window, unpack_opener
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.native import find_native
 from pipeguard.records import NamedTuple
@@ -51,7 +51,7 @@ class Stretch(NamedTuple):
     score: float
 
 
-Windows = Callable[[bytes, Weights], list[tuple[int, int, float]]]
+Windows = Callable[[bytes, Weights], list[Window]]
 
 
 class Opener:

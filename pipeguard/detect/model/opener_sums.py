@@ -15,6 +15,7 @@ from pipeguard.detect.model.opener_weights import (
     WINDOW_SEGMENTS,
     WORD_BITS,
     Weights,
+    Window,
 )
 
 Integers: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
@@ -56,7 +57,7 @@ class TextFeatures(NamedTuple):
 Sums: TypeAlias = tuple[Integers, Integers, Integers, Integers]
 
 
-def windows(data: bytes, weights: Weights) -> list[tuple[int, int, float]]:
+def windows(data: bytes, weights: Weights) -> list[Window]:
     """The windows over the threshold, joined if they meet: start, end, score."""
     text = features(data)
     if text is None:
@@ -197,8 +198,8 @@ def _grams(letters: Bytes) -> Integers:
     return ((grams * GRAM) >> np.uint32(32 - GRAM_BITS)).astype(np.int64)
 
 
-def _join(chosen: list[tuple[int, int, float]]) -> list[tuple[int, int, float]]:
-    joined: list[tuple[int, int, float]] = []
+def _join(chosen: list[Window]) -> list[Window]:
+    joined: list[Window] = []
     for start, end, score in chosen:
         if joined:
             first, last, most = joined[-1]

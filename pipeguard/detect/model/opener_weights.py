@@ -14,6 +14,8 @@ MOST_BYTES = 2048  # of joined windows; the rest begins another stretch
 MOST_STRETCHES = 1024  # of one text; the last one has all that follows it
 MAGIC = b"pipeguard opener 1\n"
 
+Window = tuple[int, int, float]  # the first byte, after the last one, the score
+
 
 class Weights(NamedTuple):
     """The contents of an opener's file.

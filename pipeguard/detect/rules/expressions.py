@@ -11,6 +11,8 @@ from pipeguard.detect.matching.confirm import BRACKETS
 from pipeguard.errors import RuleError
 from pipeguard.firewall.lazy_regex import lazy_regex
 
+Entry = dict[str, Any]  # a rule in a pack, by its fields
+
 FIELDS = "pattern", "sign", "unless", "doubted"
 _PART = lazy_regex(r"%\{([a-z-]+)\}")
 _QUOTED = r"\\Q.*?(?:\\E|\Z)|\\.|" + BRACKETS.decode()
@@ -103,7 +105,7 @@ class Expressions:
         for name, text in parts.items():
             self._parts[str(name)] = self._expand(str(text), "parts", name, where=f"part {name}: ")
 
-    def written_out(self, entry: dict[str, Any]) -> dict[str, Any]:
+    def written_out(self, entry: Entry) -> Entry:
         """A rule with its expressions in the engine's form.
 
         Raises:

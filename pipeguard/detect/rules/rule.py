@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.detect.checks.registry import find_spec_error
 from pipeguard.detect.matching.confirm import EXPRESSIONS, NAMED_GROUP, Finder
-from pipeguard.detect.rules.expressions import FIELDS, Expressions
+from pipeguard.detect.rules.expressions import FIELDS, Entry, Expressions
 from pipeguard.errors import RuleError
 from pipeguard.firewall.finding import Confidence, Severity, tells_private
 from pipeguard.firewall.protocol.places import Surface, find_places, known_places
@@ -163,8 +163,11 @@ class Rule(NamedTuple):
         )
 
 
+Rules = tuple[Rule, ...]
+
+
 @lru_cache(1024)
-def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ...]:
+def load_pack(text: str, source: str, *, proven: bool = False) -> Rules:
     """Read one pack.
 
     Args:
@@ -186,7 +189,7 @@ def load_pack(text: str, source: str, *, proven: bool = False) -> tuple[Rule, ..
         mark = _describe_mark(getattr(error, "problem_mark", None))
         what = getattr(error, "problem", None) or " ".join(str(error).split())
         raise RuleError(f"{source}{mark}: not valid YAML: {what}") from None
-    rules: tuple[Rule, ...] = ()
+    rules: Rules = ()
     try:
         rules = _rules(document, errors, proven=proven)
     except RuleError as error:
@@ -231,7 +234,7 @@ def _describe_mark(mark: yaml.Mark | None) -> str:
     return f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
 
 
-def _rules(document: object, errors: list[RuleError], *, proven: bool) -> tuple[Rule, ...]:
+def _rules(document: object, errors: list[RuleError], *, proven: bool) -> Rules:
     """The rules of a pack's document.
 
     Args:
@@ -372,7 +375,7 @@ _NEEDED = "title", "severity", "confidence", "why", "fix", "matches", "passes"
 _FIELDS = frozenset(Rule._fields) - {"own"}
 
 
-def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
+def _rule(pack: str, entry: Entry, *, proven: bool) -> Rule:
     name = str(entry.get("id", "?"))
     if unknown := sorted(entry.keys() - _FIELDS):
         near = suggestion(unknown[0], sorted(_FIELDS), listed=True)
@@ -407,7 +410,7 @@ def _rule(pack: str, entry: dict[str, Any], *, proven: bool) -> Rule:
     )
 
 
-def _read_fields(entry: dict[str, Any]) -> dict[str, Any]:
+def _read_fields(entry: Entry) -> dict[str, Any]:
     """The fields whose values are words or expressions."""
     values: dict[str, Any] = {field: str(entry.get(field) or "") for field in FIELDS}
     for field, kind in _ENUMS.items():
@@ -426,7 +429,7 @@ def _read_fields(entry: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _check_model(entry: dict[str, Any]) -> None:
+def _check_model(entry: Entry) -> None:
     model = str(entry.get("model", ""))
     if model and not re.fullmatch(r"[a-z][a-z-]{1,30}\.model", model):
         raise RuleError("`model` is the name of a file that ends in .model", "model")
@@ -456,7 +459,7 @@ def _try(field: str, pattern: str) -> None:
         raise RuleError(f"`{field}` matches the empty text", field)
 
 
-def _strings(entry: dict[str, Any], field: str) -> tuple[str, ...]:
+def _strings(entry: Entry, field: str) -> tuple[str, ...]:
     items = entry.get(field) or []
     if not isinstance(items, list) or any(isinstance(item, dict | list) for item in items):
         raise RuleError(f"`{field}` is a list of texts", field)
@@ -469,7 +472,7 @@ def _strings(entry: dict[str, Any], field: str) -> tuple[str, ...]:
     return tuple(map(str, items))
 
 
-def _samples(entry: dict[str, Any], field: str) -> tuple[Sample, ...]:
+def _samples(entry: Entry, field: str) -> tuple[Sample, ...]:
     samples = entry[field]
     if not isinstance(samples, list):
         raise RuleError(f"`{field}` is a list", field)

@@ -47,6 +47,8 @@ FEW_MATCHES = 8  # of one rule, that are rated
 FEW_SEARCHES = 32  # of as many bytes as the text has
 LOOK_NS = 500_000  # of decoding, plus the share of each byte; beyond that, all is read
 
+SignsAndRules = tuple[list[str], list[Rule]]
+
 
 class FirstLook(NamedTuple):
     """The result of one pass over a short text, shared by all readings of the same bytes.
@@ -366,9 +368,7 @@ class RuleLookup:
         other.acts, other.glanced = self.acts.share(), None
         return other
 
-    def look_plain(
-        self, data: bytes, only: Iterable[int] | None = None
-    ) -> tuple[list[str], list[Rule]]:
+    def look_plain(self, data: bytes, only: Iterable[int] | None = None) -> SignsAndRules:
         """The signs in a block, and the rules that could match in it.
 
         Args:
@@ -413,12 +413,12 @@ class RuleLookup:
             chosen = self._chosen[key] = tuple(numbers)
         return chosen
 
-    def sort_hits(self, hits: Iterable[int]) -> tuple[list[str], list[Rule]]:
+    def sort_hits(self, hits: Iterable[int]) -> SignsAndRules:
         """The signs and the rules of patterns of `plain`."""
         signs, numbers = _sort(hits, self.signs)
         return signs, [self.rules.plain[number] for number in numbers]
 
-    def look_squeezed(self, data: bytes) -> tuple[list[str], list[Rule]]:
+    def look_squeezed(self, data: bytes) -> SignsAndRules:
         """The signs in a block without spaces, and the rules that could match in it."""
         signs, numbers = _sort(self.squeezed.look(data), self._squeezed_signs)
         return signs, [self.rules.squeezed_rules[number] for number in numbers]

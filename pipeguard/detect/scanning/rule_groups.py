@@ -6,7 +6,7 @@ from itertools import chain
 from operator import attrgetter
 
 from pipeguard.detect.matching.pattern_set import unbound
-from pipeguard.detect.rules.rule import Leaving, Rule, View
+from pipeguard.detect.rules.rule import Leaving, Rule, Rules, View
 from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.protocol.places import Surface
 
@@ -62,7 +62,7 @@ class EngineRules:
         self._surfaces = surfaces
 
     @cached_property
-    def all(self) -> tuple[Rule, ...]:
+    def all(self) -> Rules:
         """All rules of the engine, in the order in which they are read, the user's own last."""
         return tuple(sorted(select_rules(self._read(), self.engine), key=attrgetter("own")))
 
@@ -79,22 +79,22 @@ class EngineRules:
         return self._surfaces
 
     @cached_property
-    def plain(self) -> tuple[Rule, ...]:
+    def plain(self) -> Rules:
         """The rules for texts with their spaces, in the order of their patterns."""
         return tuple(chain(*in_groups(self.all)))
 
     @cached_property
-    def squeezed_rules(self) -> tuple[Rule, ...]:
+    def squeezed_rules(self) -> Rules:
         """The rules for texts without spaces, in the order of their patterns."""
         return tuple(rule for rule in self.all if squeezed_pattern(rule)[0])
 
     @cached_property
-    def with_classifier(self) -> tuple[Rule, ...]:
+    def with_classifier(self) -> Rules:
         """The rules that have a classifier."""
         return tuple(rule for rule in self.all if rule.model)
 
     @cached_property
-    def over_acts(self) -> tuple[Rule, ...]:
+    def over_acts(self) -> Rules:
         """The rules for the effects of arguments, in the order of their patterns."""
         return tuple(rule for rule in self.all if View.ACTS in rule.views)
 

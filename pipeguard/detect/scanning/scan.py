@@ -14,7 +14,7 @@ from pipeguard.detect.model.opener import Stretch
 from pipeguard.detect.rules.rule import Rule, View
 from pipeguard.detect.scanning.extents import Extents, JsonValues, settled_cuts
 from pipeguard.detect.scanning.facts import Candidate, is_invisible, may_apply
-from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup
+from pipeguard.detect.scanning.first_look import FirstLook, RuleLookup, SignsAndRules
 from pipeguard.detect.scanning.origin import Origin
 from pipeguard.detect.scanning.rating import (
     DOUBTED,
@@ -185,7 +185,7 @@ class Scan:
 
     def _look(
         self, block: bytes, view: View, *, signs: bool = True, rules: bool = True
-    ) -> tuple[list[str], list[Rule]]:
+    ) -> SignsAndRules:
         """The signs in a block, and the rules that could match in it."""
         if view is View.SQUEEZED:
             return self.lookup.look_squeezed(block)
