@@ -79,16 +79,16 @@ def luhn_digit(number: bytes) -> bytes:
 
 def base58check(payload: bytes) -> bytes:
     """Base58 of bytes and four of their double SHA-256 (Bitcoin wiki, Base58Check encoding)."""
-    data = payload + double_sha256(payload)[:4]
+    data = payload + base58_checksum(payload)
     zeros = len(data) - len(data.lstrip(b"\0"))
     return b"1" * zeros + digits(int.from_bytes(data, "big"), BASE58, 0)
 
 
-def double_sha256(data: bytes) -> bytes:
-    """SHA-256 of SHA-256."""
+def base58_checksum(data: bytes) -> bytes:
+    """The first four bytes of SHA-256 of SHA-256."""
     from hashlib import sha256
 
-    return sha256(sha256(data).digest()).digest()
+    return sha256(sha256(data).digest()).digest()[:4]
 
 
 def bech32_checksum(prefix: bytes, body: bytes, constant: int = 1) -> bytes:
@@ -160,7 +160,7 @@ def _base58check(secret: bytes) -> Outcome:
     number = decode_number(secret, BASE58)
     ones = len(secret) - len(secret.lstrip(b"1"))
     data = bytes(ones) + number.to_bytes((number.bit_length() + 7) // 8, "big")
-    return double_sha256(data[:-4])[:4] == data[-4:]
+    return base58_checksum(data[:-4]) == data[-4:]
 
 
 def _bech32(secret: bytes) -> Outcome:
@@ -218,7 +218,7 @@ def _has_checksum(address: bytes) -> bool:
     if number.bit_length() > 8 * _VERSION_BYTES:
         return False
     data = number.to_bytes(_VERSION_BYTES, "big")
-    return double_sha256(data[:-4])[:4] == data[-4:]
+    return base58_checksum(data[:-4]) == data[-4:]
 
 
 CHECKS: Checks = {
