@@ -6,6 +6,7 @@ put `MARK` in their place.
 
 import re
 from collections.abc import Callable
+from itertools import islice
 
 from pipeguard.detect.commands import posix_shell, shell_command
 from pipeguard.detect.commands.programs import (
@@ -94,11 +95,9 @@ class _Sending:
 
     def confidence(self) -> Confidence | None:
         script = self._scripts[0]
-        for at in range(MAX_SCRIPTS):
-            if at >= len(self._scripts):
-                break
+        for each in islice(self._scripts, MAX_SCRIPTS):  # which grows
             nested: list[shell_command.Pipeline] = []
-            pipelines = posix_shell.Shell(nested.extend, self._budget).pipelines(self._scripts[at])
+            pipelines = posix_shell.Shell(nested.extend, self._budget).pipelines(each)
             if any(self._surely_sends(pipeline) for pipeline in [*pipelines, *nested]):
                 return Confidence.HIGH
         is_cut = self._budget.is_exceeded or len(self._scripts) > MAX_SCRIPTS
