@@ -266,7 +266,6 @@ class DetectionSource:
         """
         for engine in self._scanners[surface]:
             engine.prepare()
-            engine.load_models()  # some text of any list is read by a model
         # Compile the patterns for any tool's words.
         tool_labels.make_tool("list", {"description": "Lists."})
         import pipeguard.detect.commands.call_names  # noqa: F401  reads a call's arguments

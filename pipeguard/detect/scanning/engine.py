@@ -114,23 +114,17 @@ class Engine(RuleLookup):
             self.squeezed.load()
 
     def prepare(self) -> None:
-        """Read the rules and load the databases shared by all clones, in any thread.
+        """Read the rules, and load their models and what all clones share, in any thread.
 
         Raises:
-            EngineError: the database is damaged, or was compiled for another processor.
+            EngineError: the database is damaged, or was compiled for another processor; a file is
+                missing, or is not the one that its rule names.
         """
         self.plain.prepare()
         _ = self.rules.plain
         if self.opener is not None:
             self.opener.load()
-
-    def load_models(self) -> None:
-        """Load the models that its rules name, which some texts need, in any thread.
-
-        Raises:
-            EngineError: a file is missing, or is not the one that its rule names.
-        """
-        for rule in self.rules.with_classifier:
+        for rule in self.rules.with_classifier:  # some text of any list is read by a model
             self.classifier(rule).load()
 
     def scan(self, value: JsonValue, place_of: PlaceOf, surface: Surface) -> ScanResult:
