@@ -33,6 +33,8 @@ OWN_GUARD = "commands.own-guard"  # finds calls that change PipeGuard itself; no
 # The rules of which a stopped call is allowed once, not for good.
 ALLOWED_BY_CALL = ("flows.", ASKED, "commands.client-servers")
 
+Globs = tuple[str, ...]
+
 
 class Mode(Enum):
     """The consequences of findings."""
@@ -183,13 +185,13 @@ class Layer(NamedTuple):
 
     actions: tuple[ActionEntry, ...] = ()
     exceptions: tuple[Exempt, ...] = ()
-    tools_allow: tuple[str, ...] = ()
-    tools_block: tuple[str, ...] = ()
-    tools_ask: tuple[str, ...] = ()
+    tools_allow: Globs = ()
+    tools_block: Globs = ()
+    tools_ask: Globs = ()
     defaults: bool = True
     origin: str = "the policy"
-    servers_allow: tuple[str, ...] = ()
-    servers_block: tuple[str, ...] = ()
+    servers_allow: Globs = ()
+    servers_block: Globs = ()
 
     def decide(self, target: PolicyTarget, now: float) -> tuple[Action, str]:
         """The action that this layer asks for, and the part of it that does."""
@@ -290,7 +292,7 @@ class Policy(NamedTuple):
         return repr((self.mode, self.trust, layers, drifts, sorted(self.approved)))
 
     @property
-    def called_tools(self) -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    def called_tools(self) -> list[tuple[Globs, Globs]]:
         """The globs of allowed and of blocked tools of each layer, if they apply."""
         layers = () if self.observes else self.layers
         return [(layer.tools_allow, layer.tools_block) for layer in layers]
