@@ -12,11 +12,10 @@ from typing import Any, NamedTuple
 
 from pipeguard.firewall.session.own_frames import RULE
 from pipeguard.firewall.session.remedies import LOST
+from pipeguard.state import row_filter, search
 from pipeguard.state.audit import COLUMNS, AuditEntry, AuditRow, make_row, select
 from pipeguard.state.row_conditions import OUTCOME
-from pipeguard.state.row_filter import HELD
 from pipeguard.state.schema import IS_NOTICED, MAX_NAME_CHARS
-from pipeguard.state.search import find_number
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 
@@ -70,7 +69,7 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
     Raises:
         StateError: the store cannot be read.
     """
-    stopped = f"sum({OUTCOME} = 'block'), sum({OUTCOME} = '{HELD}')"
+    stopped = f"sum({OUTCOME} = 'block'), sum({OUTCOME} = '{row_filter.HELD}')"
     columns = f"server, json_group_array(duration_ms) FILTER (WHERE {_IS_CALL}), {stopped}"
     which = "kind <> 'approval' GROUP BY server"
     found = _select_since(store, to_utc_text(now - window_seconds), columns, which)
@@ -98,7 +97,7 @@ def recent_activity(store: Store, now: float, window_seconds: float) -> list[Ser
 def _select_since(store: Store, begin: str, columns: str, which: str) -> Iterator[tuple[Any, ...]]:
     """Read columns of servers' messages from a moment on; as `select`."""
     condition = f"WHERE id > ? AND server <> '' AND time >= ? AND {which}"
-    return select(store, columns, condition, (find_number(store, begin), begin))
+    return select(store, columns, condition, (search.find_number(store, begin), begin))
 
 
 class ServerHistory(NamedTuple):

@@ -23,11 +23,8 @@ from typing import TYPE_CHECKING, Any
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import SHOWN, Finding, worst_first
 from pipeguard.records import NamedTuple
-from pipeguard.state.database import translated_errors
-from pipeguard.state.row_conditions import HAS_RULE, HAS_WOULD
-from pipeguard.state.row_filter import spell_event
+from pipeguard.state import database, row_conditions, row_filter, timestamps
 from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE, MAX_NAME_CHARS
-from pipeguard.state.timestamps import now_text, parse_moment
 
 if TYPE_CHECKING:
     import sqlite3
@@ -179,7 +176,7 @@ def find_loosened(store: Store) -> str:
         StateError: the store cannot be read.
     """
     condition = "WHERE action = 'warn' AND kind = 'notice' AND time >= ? AND instr(findings, ?)"
-    values = (parse_moment("1d"), f'"rule":"{LOOSENED}"')
+    values = (timestamps.parse_moment("1d"), f'"rule":"{LOOSENED}"')
     return next((time for (time,) in select(store, "max(time)", condition, values)), None) or ""
 
 
@@ -314,7 +311,7 @@ def select(
     Raises:
         StateError: the store cannot be read.
     """
-    with translated_errors(store.path):
+    with database.translated_errors(store.path):
         selected = store.connection.execute(f"SELECT {columns} FROM {table} {condition}", values)  # noqa: S608  constants
         for row in selected:  # noqa: UP028  which would close the cursor after its store
             yield row
@@ -332,14 +329,14 @@ _CONDITIONS = {
     "is_stopped": IS_TO_DECIDE,
     # Servers that a person calls so, even if another server has the name.
     "server": "server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)",
-    "rule": HAS_RULE,
-    "would": HAS_WOULD,
+    "rule": row_conditions.HAS_RULE,
+    "would": row_conditions.HAS_WOULD,
 }
 
 
 def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     """The condition of a selection in SQL, and its values."""
-    event = spell_event(where.event) or where.event
+    event = row_filter.spell_event(where.event) or where.event
     where = where._replace(event=event, rule=where.rule.removesuffix(".*"))  # as a policy names it
     conditions = ["1" if where.pings else f"NOT ({_IS_PING})"]
     values = list[str | int]()
@@ -452,7 +449,7 @@ def decision_entry(
     finding = {"rule": f"trust.{DONE[action]}", "note": note, **words}
     findings = json.dumps([finding], separators=(",", ":"))
     by = by[:MAX_NAME_CHARS]
-    time = moment or now_text()
+    time = moment or timestamps.now_text()
     return AuditEntry(time, by, "", "approval", "server", action=action, findings=findings)
 
 

@@ -16,9 +16,8 @@ from pipeguard.errors import InputError, StateError
 from pipeguard.installation import require_extra
 from pipeguard.log import say
 from pipeguard.state.audit import COLUMNS
+from pipeguard.state.export import files, targets
 from pipeguard.state.export.cursor import ExportPlace
-from pipeguard.state.export.files import FileTarget
-from pipeguard.state.export.targets import TargetAwayError
 from pipeguard.state.store import open_store
 
 if TYPE_CHECKING:
@@ -58,7 +57,7 @@ def choose_target(to: str, form: str) -> Target:
     if form != "otlp":
         if "://" in to:
             raise InputError(f"a collector takes otlp, not {form}.")
-        return FileTarget(to, form)
+        return files.FileTarget(to, form)
     if not _COLLECTOR.fullmatch(to):  # not shown: it may have a password
         raise InputError(
             "otlp is for a collector: its URL has http:// or https://, a host, a port and a path."
@@ -101,7 +100,7 @@ def export_rows(
         try:
             before()
             sent = _send_batch(cursor, target)
-        except (TargetAwayError, StateError) as error:
+        except (targets.TargetAwayError, StateError) as error:
             now = time.monotonic()
             is_first = pause == FIRST_PAUSE_SECONDS
             end = began + AWAY_SECONDS if is_first else end
