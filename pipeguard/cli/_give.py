@@ -8,8 +8,7 @@ import click
 
 from pipeguard.cli._emit import emit, wants_json
 from pipeguard.launch.person import Person
-from pipeguard.state.decisions import save_decision, wall_entry
-from pipeguard.state.timestamps import today
+from pipeguard.state import decisions, timestamps
 from pipeguard.unicode.display import visible
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool) -> 
     from pipeguard.config.isolate_entry import entry_lines, with_entry
     from pipeguard.isolation import plan_grant
 
-    day = today()
+    day = timestamps.today()
     entry, is_new = plan_grant(event.server, grant, path, day)
     person = None if dry_run else Person.here()
     if not wants_json() or (is_new and person is not None and not person.has_token):
@@ -69,8 +68,8 @@ def give(event: AuditedEvent, grant: WallGrant, path: str, *, dry_run: bool) -> 
         click.echo("\n".join(page) if is_new else given, err=wants_json())
     if is_new and person is not None:
         person.must_confirm(f"allow {event.name}")
-        decision = wall_entry(event, grant.opens, path, person.name)
-        save_decision(path, with_entry(path, entry, day), event.server, decision)
+        decision = decisions.wall_entry(event, grant.opens, path, person.name)
+        decisions.save_decision(path, with_entry(path, entry, day), event.server, decision)
     written = is_new and not dry_run
     holds = "now" if grant.is_live else "next start"
     fields = {"policy": path, "written": written, "isolate": [entry], "holds": holds}

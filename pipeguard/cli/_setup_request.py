@@ -10,13 +10,10 @@ import click
 from click.core import ParameterSource
 
 from pipeguard.auth.store import has_login
+from pipeguard.clients import history, isolating, readiness, rewrite
 from pipeguard.clients.catalog import Client, ConfigScope, clients, clients_called
 from pipeguard.clients.entries import Config, read_config
-from pipeguard.clients.history import records
-from pipeguard.clients.isolating import HOW
 from pipeguard.clients.machine import ConfigFile, Machine, find, find_specs, is_present
-from pipeguard.clients.readiness import check_policy
-from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.errors import InputError
 
 # Options that say what may be guarded.
@@ -91,11 +88,11 @@ class SetupRequest:
         """True if files may be changed, which needs a permanent launcher."""
         return not self.is_only_shown and (self.yes or sys.stdin.isatty())
 
-    def guard_options(self) -> GuardOptions:
+    def guard_options(self) -> rewrite.GuardOptions:
         """The servers to guard, and the permissions beyond the default."""
         from pipeguard.cli.isolate import entries_now
 
-        return GuardOptions(
+        return rewrite.GuardOptions(
             names=self.names,
             scopes=self.scopes(),
             shared=self.shared,
@@ -113,12 +110,12 @@ class SetupRequest:
             InputError: servers are to be isolated, and no engine that is tried can do that.
         """
         if not self.check:
-            check_policy()
+            readiness.check_policy()
         if not self.isolate:
             return
         from pipeguard.isolation import find_engine_problem
 
-        if problem := find_engine_problem(HOW).rstrip("."):
+        if problem := find_engine_problem(isolating.HOW).rstrip("."):
             raise InputError(
                 f"--isolate: servers cannot be isolated here, and would not start: {problem}."
                 " Nothing was changed. `pipeguard doctor isolation` says more. Or leave out"
@@ -161,7 +158,7 @@ class SetupRequest:
             return configs
         wanted = {client.id for client in self.clients} or set(clients())
         paths = {os.path.realpath(config.path) for config in configs}
-        for record in records():
+        for record in history.records():
             path = os.path.realpath(record.file)
             if record.client in wanted and record.client in clients() and path not in paths:
                 paths.add(path)

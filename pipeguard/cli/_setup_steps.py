@@ -9,13 +9,11 @@ import click
 from pipeguard.cli import _setup_report as report
 from pipeguard.cli import _undo_report as undo_report
 from pipeguard.cli._setup_request import SetupRequest
-from pipeguard.clients import setting, undoing
+from pipeguard.clients import guarding, readiness, setting, undoing
 from pipeguard.clients.entries import Config, GuardState, read_config
 from pipeguard.clients.files import FileError
-from pipeguard.clients.guarding import SHARED_LAUNCHER
 from pipeguard.clients.launcher import LauncherError, launcher
 from pipeguard.clients.machine import Machine, find
-from pipeguard.clients.readiness import make_ready
 from pipeguard.clients.setting import ChangePlan, find_gone
 from pipeguard.clients.undoing import UndoMethod, UndoPlan, plan_undo
 from pipeguard.errors import InputError
@@ -93,7 +91,7 @@ def _carry_out(
     plans: Iterable[ChangePlan], machine: Machine
 ) -> tuple[list[ChangePlan], dict[Path, str]]:
     """Write each file; a refused file does not stop the others."""
-    make_ready()
+    readiness.make_ready()
     done: list[ChangePlan] = []
     failed: dict[Path, str] = {}
     for plan in plans:
@@ -140,13 +138,13 @@ def _launcher(
 ) -> tuple[tuple[str, ...], LauncherError | None]:
     """Return the launcher to write; or a placeholder, and why it is missing."""
     if request.check:
-        return SHARED_LAUNCHER, None
+        return guarding.SHARED_LAUNCHER, None
     try:
         return launcher(request.launcher, machine.environment), None
     except LauncherError as error:
         if request.launcher:
             raise
-        return (error.path,) if error.path else SHARED_LAUNCHER, error
+        return (error.path,) if error.path else guarding.SHARED_LAUNCHER, error
 
 
 def _refuse_missing(wanted: Iterable[str], names: Collection[str], why: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any, TextIO
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli import _groups
 from pipeguard.cli._emit import (
     Fields,
     choice,
@@ -17,16 +18,12 @@ from pipeguard.cli._emit import (
     value_option,
     wants_json,
 )
-from pipeguard.cli._groups import group
 from pipeguard.errors import InputError, PipeGuardError
 from pipeguard.firewall.session.remedies import is_held
+from pipeguard.state import row_filter, search, timestamps, verification
 from pipeguard.state.audit import AuditFilter, as_fields, rows
 from pipeguard.state.paths import store_path
-from pipeguard.state.row_filter import ACTIONS, WOULD
-from pipeguard.state.search import export_lines
 from pipeguard.state.store import open_store
-from pipeguard.state.timestamps import parse_moment
-from pipeguard.state.verification import compare, examine
 from pipeguard.unicode.display import pluralize, visible
 
 LISTED = 50  # rows of `list` by default: about two screens
@@ -37,7 +34,7 @@ def _since(context: click.Context, option: click.Parameter, value: str | None) -
     if value is None:
         return ""
     try:
-        return parse_moment(value)
+        return timestamps.parse_moment(value)
     except (ValueError, OverflowError) as error:
         raise click.BadParameter(
             f"{value!r} is not a time: try 2h, 7d, 2026-03-02 or 2026-03-02T10:00Z.",
@@ -52,10 +49,10 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
         click.option("--server", default="", help="Only of this server."),
         click.option("--token", default="", help="Only of clients with this bearer token."),
         click.option("--since", callback=_since, help="As 2h, 7d or 2026-03-02 (UTC)."),
-        choice("--action", ACTIONS, "Only with this action."),
+        choice("--action", row_filter.ACTIONS, "Only with this action."),
         choice(
             "--would",
-            WOULD,
+            row_filter.WOULD,
             "Only what `mode: observe` let pass and `enforce` would have stopped this way;"
             " any: in any way.",
         ),
@@ -85,7 +82,7 @@ def _filters(limit: int) -> Callable[[Callable[..., None]], Callable[..., None]]
     return add
 
 
-@group("audit", "Read and check the record of what happened.")
+@_groups.group("audit", "Read and check the record of what happened.")
 def command() -> None:
     """Read and check the record of what happened.
 
@@ -161,12 +158,12 @@ def verify_chains(*, heads: bool, against: TextIO | None) -> None:
       1  it is not, and each problem is listed
       2  FILE is no list of heads
     """  # noqa: D301  click reads the mark
-    problems, listed, gaps = examine(store_path())
+    problems, listed, gaps = verification.examine(store_path())
     changed = f"The audit was changed: {{}}. {_CHANGED}"
     if against is not None:
         changed = changed if problems else _DIFFERS.format(visible(against.name))
         try:
-            problems += compare(store_path(), against)
+            problems += verification.compare(store_path(), against)
         except InputError as error:
             raise InputError(f"{against.name}: {error}") from None
     fields: Fields = {
@@ -250,7 +247,7 @@ def export(
         raise click.UsageError("--to and --cursor belong together, and --follow and otlp to them.")
     else:
         with open_store() as store:
-            for line in export_lines(rows(store, wanted), is_csv=form == "csv"):
+            for line in search.export_lines(rows(store, wanted), is_csv=form == "csv"):
                 click.echo(line)
 
 

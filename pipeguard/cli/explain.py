@@ -22,15 +22,12 @@ from pipeguard.firewall.protocol.methods import METHODS
 from pipeguard.firewall.protocol.places import Surface, known_places
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import Way, find_remedy
-from pipeguard.rulebook.actions import find_sure_action, list_raises, usual_action
+from pipeguard.rulebook import actions, proof
 from pipeguard.rulebook.packs import load_rules, sources
-from pipeguard.rulebook.proof import sample_place
 from pipeguard.rulebook.rule_texts import code_rules, find_text
 from pipeguard.rulebook.samples import texts
-from pipeguard.state import exceptions, explanation
+from pipeguard.state import exceptions, explanation, paths, row_filter
 from pipeguard.state.exceptions import AuditedEvent
-from pipeguard.state.paths import store_path
-from pipeguard.state.row_filter import spell_event
 from pipeguard.unicode.display import cut, pluralize, suggestion, visible, visible_lines
 from pipeguard.version import VERSION
 
@@ -78,12 +75,12 @@ def command(what: str, *, full: bool, redacted: bool) -> None:
         head = f"{click.style(what, bold=True)}: {fields['title']}"
         lines = [head, "", _label("What", fields["why"]), _label("Do", fields["fix"])]
         emit(fields, lambda _: lines)
-    elif family.islower() and not spell_event(what):
+    elif family.islower() and not row_filter.spell_event(what):
         near = suggestion(what, [*rules, *code_rules()])
         why = f"no rule is called {what!r}.{near}\n  List them:  pipeguard rules list"
         raise PipeGuardError(why)
     else:
-        event = exceptions.find_event(store_path(), what, with_demo=True)
+        event = exceptions.find_event(paths.store_path(), what, with_demo=True)
         page = partial(_event_page, event, is_full=full)
         if redacted:
             emit(_redacted_fields(event), _redacted_page)
@@ -93,7 +90,7 @@ def command(what: str, *, full: bool, redacted: bool) -> None:
 
 def _rule_page(rule: Rule) -> str:
     surface = min(rule.surfaces, key=lambda surface: surface.value)
-    outcome = _USUAL.get(usual_action(rule), "noted as a warning")
+    outcome = _USUAL.get(actions.usual_action(rule), "noted as a warning")
     outcome += ", unless your policy says otherwise." + "".join(_describe_exceptions(rule))
     level = f"severity {rule.severity.name.lower()}, confidence {rule.confidence.name.lower()}"
     surfaces = ", and ".join(words for each, words in _CHECKED.items() if each in rule.surfaces)
@@ -110,7 +107,7 @@ def _rule_page(rule: Rule) -> str:
             "",
             _label("Finds", cut(visible(explanation.find_example(rule)), SAMPLE_CHARS)),
             _label("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
-            _label("Place", f"as in {sample_place(rule, surface)}; the text is made up"),
+            _label("Place", f"as in {proof.sample_place(rule, surface)}; the text is made up"),
             *([_label("OWASP", rule.owasp)] if rule.owasp else []),
         ]
     )
@@ -118,9 +115,9 @@ def _rule_page(rule: Rule) -> str:
 
 def _describe_exceptions(rule: Rule) -> Iterator[str]:
     """Describe the cases in which a match gets another action than usual."""
-    sure = find_sure_action(rule)
-    if sure is not usual_action(rule):
-        yield f" It is {_USUAL[sure]} if {' or '.join(list_raises(rule))}."
+    sure = actions.find_sure_action(rule)
+    if sure is not actions.usual_action(rule):
+        yield f" It is {_USUAL[sure]} if {' or '.join(actions.list_raises(rule))}."
     if rule.leaving is Leaving.LOWER and sure is Action.BLOCK:
         yield " In data that a call keeps on this machine, it is a warning."
 

@@ -5,8 +5,7 @@ from typing import Any, NoReturn
 
 import click
 
-from pipeguard.cli import _decide
-from pipeguard.cli._emit import flag
+from pipeguard.cli import _decide, _emit
 from pipeguard.launch.person import Person
 from pipeguard.state.review import StoredDefinition, forget, forget_launch, stored_definitions
 from pipeguard.state.store import open_store
@@ -14,7 +13,7 @@ from pipeguard.unicode.display import visible
 
 
 @click.command("forget", short_help="Forget what is trusted and held of a server.")
-@flag("--launch", "Forget only what starts the server; keep the pins.")
+@_emit.flag("--launch", "Forget only what starts the server; keep the pins.")
 @_decide.options
 def command(*, launch: bool, take_all: bool, **request: Any) -> None:
     """Forget what a server has shown, including approvals: the next time it is new.

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import click
 
+from pipeguard.cli import _groups, _policy_bundle, _policy_follow
 from pipeguard.cli._emit import Fields, emit, flag, json_option, wants_json
-from pipeguard.cli._groups import group
-from pipeguard.cli._policy_bundle import bundle
-from pipeguard.cli._policy_follow import follow
 from pipeguard.config.effective_policy import find_policies
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import PROJECT_FILE, own_policy_path, usual_policy_path
@@ -24,7 +22,7 @@ from pipeguard.unicode.display import visible
 EXAMPLE = resources.files("pipeguard.config").joinpath("example.yaml").read_text("utf-8")
 
 
-@group("policy", "Check the policy file, or start one.")
+@_groups.group("policy", "Check the policy file, or start one.")
 def command() -> None:
     """Start a policy file, check it, or print its path.
 
@@ -35,8 +33,8 @@ def command() -> None:
     """  # noqa: D301  click reads the mark
 
 
-command.add_command(bundle)
-command.add_command(follow)
+command.add_command(_policy_bundle.bundle)
+command.add_command(_policy_follow.follow)
 
 
 @command.command("init")

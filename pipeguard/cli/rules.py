@@ -9,8 +9,8 @@ from time import perf_counter
 import click
 
 from pipeguard.cli import _completions as completions
+from pipeguard.cli import _groups
 from pipeguard.cli._emit import Fields, choice, emit, json_option, value_option
-from pipeguard.cli._groups import group
 from pipeguard.config.directories import read
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.engine import Engine, compile_engine
@@ -37,7 +37,7 @@ SAMPLE_CHARS = 100  # shown of a sample
 _LIST_THEM = "\n  List them:  pipeguard rules list"
 
 
-@group("rules", "List, show and test the rules.")
+@_groups.group("rules", "List, show and test the rules.")
 def command() -> None:
     """List, show and test the rules: those that come with PipeGuard, and your own.
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from pipeguard.cli import _sources, wrap
 from pipeguard.cli._emit import choice, flag
-from pipeguard.cli._sources import source_options
-from pipeguard.cli.wrap import add_options
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
 from pipeguard.log import make_say, say
@@ -39,7 +38,7 @@ Examples:
 The exit code is 0 at the end; 1 if the address is in use; 2 for a wrong option, file or policy, 3
 if the scan engine is missing, 4 if the store cannot be used."""
 )
-@source_options
+@_sources.source_options
 @choice(
     "--mode",
     MODES,
@@ -140,4 +139,4 @@ def _serve(options: ServeOptions) -> int:
         raise
 
 
-add_options(command, FROM_WRAP)
+wrap.add_options(command, FROM_WRAP)

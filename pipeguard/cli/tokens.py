@@ -6,9 +6,8 @@ from functools import partial
 
 import click
 
+from pipeguard.cli import _groups, _sources
 from pipeguard.cli._emit import Fields, choice, emit, flag, json_option, value_option, wants_json
-from pipeguard.cli._groups import group
-from pipeguard.cli._sources import running_gateways
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person, find_account
 from pipeguard.state.store import open_store
@@ -31,7 +30,7 @@ _SPAN = re.compile(r"([0-9]{1,5})([hdw])")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
-@group("tokens", "Make and revoke tokens for clients of the gateway.")
+@_groups.group("tokens", "Make and revoke tokens for clients of the gateway.")
 def command() -> None:
     """Make and revoke bearer tokens for clients of `pipeguard serve`.
 
@@ -221,7 +220,7 @@ def _print_token(name: str, token: str, *, is_for_page: bool) -> None:
     emit({"name": name, "token": token}, lambda fields: str(fields["token"]))
     if wants_json():
         return
-    is_tls = any(url.startswith("https:") for url, _ in running_gateways())
+    is_tls = any(url.startswith("https:") for url, _ in _sources.running_gateways())
     address = f"{'https' if is_tls else 'http'}://HOST:PORT"
     click.echo("It is shown once.", err=True)
     if is_for_page:

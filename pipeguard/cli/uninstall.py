@@ -7,9 +7,7 @@ from pathlib import Path
 import click
 
 from pipeguard.auth.secrets import stored_secrets
-from pipeguard.cli import _page_service
-from pipeguard.cli._emit import flag
-from pipeguard.cli._setup_request import SetupRequest
+from pipeguard.cli import _emit, _page_service, _setup_request
 from pipeguard.clients.history import records
 from pipeguard.config.directories import cache_folder, usual_cache_folder
 from pipeguard.config.user_policy import usual_policy_path
@@ -24,8 +22,8 @@ _SERVICE = "/etc/systemd/system/pipeguard.service"  # as docs/serve.md installs 
 
 
 @click.command("uninstall", short_help="Remove the guard everywhere, and say what is left.")
-@flag("--dry-run", "Show what would be removed; change nothing.")
-@flag("--yes", "Do not ask.")
+@_emit.flag("--dry-run", "Show what would be removed; change nothing.")
+@_emit.flag("--yes", "Do not ask.")
 def command(*, dry_run: bool, yes: bool) -> None:
     """Remove the guard from every client, as `pipeguard setup --undo --all`, and name what is left.
 
@@ -46,7 +44,7 @@ def command(*, dry_run: bool, yes: bool) -> None:
     """  # noqa: D301  click reads the mark
     from pipeguard.cli._setup_steps import DONE, NOTHING, REFUSED, undo
 
-    request = SetupRequest(undo=True, take_all=True, yes=yes, dry_run=dry_run)
+    request = _setup_request.SetupRequest(undo=True, take_all=True, yes=yes, dry_run=dry_run)
     code = undo(request, everything=True)
     code = DONE if code == NOTHING and yes and not dry_run else code
     try:
