@@ -32,9 +32,7 @@ from pipeguard.detect.detector import make_guard
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.firewall.policy import Mode, Policy, Trust
-from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
-from pipeguard.firewall.protocol.json_values import JsonObject
-from pipeguard.firewall.protocol.strict_json import STACK_BYTES
+from pipeguard.firewall.protocol import framing, json_values, strict_json
 from pipeguard.firewall.session.session import Session
 from pipeguard.identity.things import find_loading
 from pipeguard.launch.child import Command, start
@@ -124,7 +122,7 @@ def _deep_stacks() -> Iterator[None]:
     """Give threads a stack for the deepest message that is parsed."""
     import threading
 
-    before = threading.stack_size(STACK_BYTES)
+    before = threading.stack_size(strict_json.STACK_BYTES)
     try:
         yield
     finally:
@@ -317,7 +315,7 @@ class TriedCall(NamedTuple):
         seconds: from the start of the server to the answer.
     """
 
-    answer: JsonObject | None
+    answer: json_values.JsonObject | None
     problem: str
     seconds: float
 
@@ -360,7 +358,7 @@ def _try_call(
     problem = ""
     try:
         with (
-            run_child(command, DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,
+            run_child(command, framing.DEFAULT_LIMIT_BYTES, CALL_END_SECONDS) as channel,
             close_in_time(channel, over, limit_seconds),
         ):
             exchange = ServerDialogue(channel, over.is_set, client=client)

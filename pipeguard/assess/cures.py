@@ -4,24 +4,21 @@ from collections.abc import Iterable, Sequence
 
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import PostureFinding
-from pipeguard.clients.catalog import ConfigScope
-from pipeguard.clients.entries import ServerEntry
-from pipeguard.clients.machine import is_in_repository
-from pipeguard.clients.rewrite import find_piped
+from pipeguard.clients import catalog, entries, machine, rewrite
 
 _SETUP = ("pipeguard", "setup")
 _SERVER = "--server="
 _TAKES_FILES = ("chmod", "chown")  # their last word is a file, and they take several
 
 
-def setup_command(target: AssessmentTarget, server: ServerEntry) -> tuple[str, ...]:
+def setup_command(target: AssessmentTarget, server: entries.ServerEntry) -> tuple[str, ...]:
     """Return the words of `pipeguard setup` for a server; empty if its command must change."""
-    if find_piped(server.own_words):
+    if rewrite.find_piped(server.own_words):
         return ()
     words = [*_SETUP, server.client, f"{_SERVER}{server.name}"]
-    if server.scope is ConfigScope.PROJECT:
+    if server.scope is catalog.ConfigScope.PROJECT:
         words += ["--scope", "project"]
-        if target.is_repository or is_in_repository(server.file):
+        if target.is_repository or machine.is_in_repository(server.file):
             words += ["--shared"]  # else `setup` refuses
     return tuple(words)
 

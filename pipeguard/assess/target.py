@@ -22,10 +22,7 @@ from pipeguard.assess.isolation import (
 from pipeguard.clients.entries import Config, GuardState, ServerEntry, read_config
 from pipeguard.clients.machine import Machine, find, find_in_repository
 from pipeguard.clients.rewrite import GuardOptions, JudgedServer, judge
-from pipeguard.config.directories import usual_state_folder
-from pipeguard.config.isolate_key import IsolateEntries
-from pipeguard.config.tree import Lines
-from pipeguard.config.user_policy import project_policy_path, user_policy_path
+from pipeguard.config import directories, isolate_key, tree, user_policy
 from pipeguard.detect.flows.tool_labels import Label
 from pipeguard.firewall import finding
 from pipeguard.state.paths import STATE_DIR_VARIABLE, STORE_NAME
@@ -107,7 +104,7 @@ class AssessmentTarget:
         return self.contents.get(make_key(server))
 
     @cached_property
-    def isolate_entries(self) -> IsolateEntries:
+    def isolate_entries(self) -> isolate_key.IsolateEntries:
         """Isolation settings of the user's policy."""
         return isolate_entries(self.policies[0])
 
@@ -124,8 +121,8 @@ class AssessmentTarget:
         return cache(find_engine_problem)
 
     @cached_property
-    def _lines(self) -> Callable[[Path], Lines]:
-        return cache(lambda path: Lines(self._by_path[path].text))
+    def _lines(self) -> Callable[[Path], tree.Lines]:
+        return cache(lambda path: tree.Lines(self._by_path[path].text))
 
     @cached_property
     def _by_path(self) -> dict[Path, Config]:
@@ -142,8 +139,8 @@ def of_machine(
 ) -> AssessmentTarget:
     """Target the user's files, and those of the project that they are in."""
     here = str(machine.project or machine.home)
-    user = user_policy_path()
-    project = project_policy_path(here)
+    user = user_policy.user_policy_path()
+    project = user_policy.project_policy_path(here)
     return AssessmentTarget(
         machine,
         None,
@@ -178,7 +175,7 @@ def _with_content(configs: Iterable[Config]) -> tuple[Config, ...]:
 
 def _store(environment: Mapping[str, str]) -> Path | None:
     override = environment.get(STATE_DIR_VARIABLE)
-    folder = os.path.expanduser(override) if override else usual_state_folder()
+    folder = os.path.expanduser(override) if override else directories.usual_state_folder()
     path = Path(folder) / STORE_NAME
     return path if path.is_file() else None
 

@@ -9,15 +9,12 @@ from time import monotonic
 from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
-from pipeguard.assess.cures import setup_command
-from pipeguard.assess.gateway_file import is_of_gateway
+from pipeguard.assess import cures, gateway_file
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import Findings, read_checks
 from pipeguard.auth.secrets import find_references
-from pipeguard.clients.catalog import ConfigScope
+from pipeguard.clients import catalog, guarding, masking
 from pipeguard.clients.entries import Config, ServerEntry
-from pipeguard.clients.guarding import runs_pipeguard
-from pipeguard.clients.masking import is_secret
 from pipeguard.detect.checks.credential_names import is_secret_setting
 from pipeguard.detect.words import credentials
 from pipeguard.firewall.finding import Severity
@@ -101,7 +98,7 @@ def _references(server: ServerEntry) -> Iterator[tuple[str, _Value]]:
 
 def _unread(target: AssessmentTarget, server: ServerEntry) -> Findings:
     """Report references in an entry that PipeGuard neither starts nor calls."""
-    if is_of_gateway(server) or runs_pipeguard(server.words):
+    if gateway_file.is_of_gateway(server) or guarding.runs_pipeguard(server.words):
         return
     for name, value in _references(server):
         yield UNREAD.at(
@@ -109,7 +106,7 @@ def _unread(target: AssessmentTarget, server: ServerEntry) -> Findings:
             f"{value.place} is `keyring:{name}`, and nothing replaces that.",
             line=target.line(server, value.span),
             key=value.place,
-            fix=setup_command(target, server),
+            fix=cures.setup_command(target, server),
         )
 
 
@@ -130,7 +127,7 @@ def look(target: AssessmentTarget) -> Findings:
             what = "a secret" if is_sure else "what looks like a secret"
             words = ("secrets", "set", _name_secret(server.name, named.get(value.name, value.name)))
             fix: tuple[str, ...] = ("pipeguard", *words)
-            if is_token and server.scope is not ConfigScope.PROJECT:
+            if is_token and server.scope is not catalog.ConfigScope.PROJECT:
                 severity = Severity.LOW
                 what = _OF_GATEWAY
                 fix = fix if server.guard else ()
@@ -229,7 +226,7 @@ def _find_suspects(candidate: _Value) -> Severity | None:
     random = (
         len(value) >= _RANDOM_CHARS and re.search(r"\d", value) and re.search("[A-Za-z]", value)
     )
-    return Severity.HIGH if random or is_secret("", value) else Severity.MEDIUM
+    return Severity.HIGH if random or masking.is_secret("", value) else Severity.MEDIUM
 
 
 def _bare(value: str) -> str:

@@ -11,9 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeguard.assess.assessing import Assessment
-from pipeguard.assess.checking import checks
-from pipeguard.assess.cures import shared_cure
+from pipeguard.assess import assessing, checking, cures
 from pipeguard.assess.reach import NOTHING, Reached
 from pipeguard.clients.catalog import clients
 from pipeguard.clients.entries import GuardState
@@ -27,7 +25,7 @@ NAMED_CHARS = 120  # shown of a name or a command in a table or a heading
 TEXT_CHARS = 2_000  # shown of a finding, which quotes names
 
 
-def render(assessment: Assessment) -> str:
+def render(assessment: assessing.Assessment) -> str:
     """The page. The template engine escapes every text; the page has no script."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -44,7 +42,7 @@ def render(assessment: Assessment) -> str:
     for name in dict.fromkeys(finding.check for finding in assessment.findings):
         findings = [finding for finding in assessment.findings if finding.check == name]
         worst = max(finding.severity for finding in findings)
-        groups.append((checks()[name], worst, findings, shared_cure(findings)))
+        groups.append((checking.checks()[name], worst, findings, cures.shared_cure(findings)))
     names = {name: client.name for name, client in clients().items()}
     return environment.get_template("report.html").render(
         assessment=assessment,
