@@ -16,16 +16,15 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import tells_private
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.firewall.session.replies import REFUSED_WAIT
-from pipeguard.state import exceptions
+from pipeguard.state import exceptions, grants, proposals
 from pipeguard.state import proposals as proposed
 from pipeguard.state.dismissals import dismissals
 from pipeguard.state.exceptions import AuditedEvent
-from pipeguard.state.grants import find_granted
 from pipeguard.state.page_address import definition_card, new_card
-from pipeguard.state.proposals import Proposal
 from pipeguard.state.review import StoredDefinition, approve, reject, restore, stored_definitions
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
+from pipeguard.ui import evidence, own_policy
 from pipeguard.ui.card import GROUPS, HELD, Card, CardAnswer, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import (
@@ -36,10 +35,8 @@ from pipeguard.ui.event_cards import (
     make_event_card,
     make_wall_card,
 )
-from pipeguard.ui.evidence import compare_definitions
 from pipeguard.ui.headings import POISONED, find_subject
 from pipeguard.ui.offers import make_tick
-from pipeguard.ui.own_policy import is_exempt, read_ask_seconds
 from pipeguard.ui.text import foreign, sentence, show_own
 from pipeguard.unicode.display import pluralize
 
@@ -107,7 +104,7 @@ def carry_out_all(store: Store, chosen: Sequence[ChosenAnswer]) -> DoneDecision:
 
 def _cards(store: Store, wanted: str) -> Iterator[Card]:
     """Yield all cards; at least the wanted one, unless its id is empty."""
-    now, ask_seconds = time.time(), read_ask_seconds()
+    now, ask_seconds = time.time(), own_policy.read_ask_seconds()
     waiting = exceptions.held_events(store, to_utc_text(now - ask_seconds))
     for event in reversed(waiting):
         yield CallCard(event, to_utc_text(from_utc_text(event.time) + ask_seconds))
@@ -117,7 +114,7 @@ def _cards(store: Store, wanted: str) -> Iterator[Card]:
     logins = map(_make_login_card, find_logins(store))
     yield from (card for card in logins if not {card.id, card.dismissal} & gone)
     since = to_utc_text(now - STOPPED_DAYS * 86_400)
-    decided = {(event.server, event.name) for event in waiting} | find_granted(store, since)
+    decided = {(event.server, event.name) for event in waiting} | grants.find_granted(store, since)
     stopped = exceptions.stopped_events(store, since, MOST_EVENTS)
     yield from _stopped_cards(store, stopped, decided, wanted)
 
@@ -143,7 +140,7 @@ def _stopped_cards(
             wall = make_wall_card(dismissal, alike[place:])
             if wall is not None:
                 yield wall
-        elif not is_exempt(last):
+        elif not own_policy.is_exempt(last):
             yield make_event_card(dismissal, alike[place:])
 
 
@@ -241,7 +238,7 @@ class ChangedCard(Card):
     def change(self) -> dict[str, object] | None:
         """The difference of the definition from its approved version."""
         old, new = self.definitions[0].trusted_version, self.definitions[0].pin.held_definition
-        return None if old is None or new is None else compare_definitions(old, new)
+        return None if old is None or new is None else evidence.compare_definitions(old, new)
 
 
 class NewCard(Card):
@@ -314,7 +311,7 @@ class ProposalCard(Card):
     now = "Nothing was started; nothing is started if you do nothing."
     names_server = False
 
-    def __init__(self, proposal: Proposal) -> None:
+    def __init__(self, proposal: proposals.Proposal) -> None:
         heading = sentence("An agent proposes the server {name}", name=foreign(proposal.name))
         card_id = f"proposal-{proposal.fingerprint[:12]}"
         super().__init__(card_id, proposal.name, heading, "A proposal", proposal.proposed)

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.state.decisions import save_decision
-from pipeguard.state.exceptions import save
+from pipeguard.state import decisions, exceptions
 from pipeguard.ui.own_policy import read_policy
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def change_policy(
         words: the confirmation for the person.
     """
     before = read_policy(path)
-    save_decision(path, text, server, entry)
+    decisions.save_decision(path, text, server, entry)
 
     def undo(_store: Store) -> bool:
         if read_policy(path) != text:
@@ -61,7 +60,7 @@ def change_policy(
         if before is None:
             Path(path).unlink()
         else:
-            save(path, before)
+            exceptions.save(path, before)
         return True
 
     return DoneDecision(words, undo)

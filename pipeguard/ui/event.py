@@ -9,15 +9,12 @@ from markupsafe import Markup
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.firewall.finding import Finding, method_is_secret
 from pipeguard.firewall.session import replies
-from pipeguard.rulebook.packs import load_rules
-from pipeguard.rulebook.samples import texts
+from pipeguard.rulebook import packs, samples
 from pipeguard.state import exceptions, explanation
 from pipeguard.state.audit import AuditEntry, AuditFilter, AuditRow, parse_findings, rows
 from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.state.store import Store
-from pipeguard.ui.cards import MOST_CARDS, find_waiting
-from pipeguard.ui.evidence import Evidence
-from pipeguard.ui.headings import make_heading
+from pipeguard.ui import cards, evidence, headings
 from pipeguard.ui.page import Request, Response, draw, with_store
 from pipeguard.ui.text import foreign, sentence, show_own
 
@@ -43,11 +40,11 @@ def explain_event(store: Store, name: str) -> dict[str, object] | None:
     if row is None:
         return None
     event = exceptions.to_event(row)
-    rules = {rule.id: rule for rule in load_rules()}
+    rules = {rule.id: rule for rule in packs.load_rules()}
     leading = exceptions.stopping(event) or list(event.findings)
     in_order = list(dict.fromkeys(each["rule"] for each in (*leading, *event.findings)))
     decisions = [_describe(each.entry) for each in named if each.entry.kind == exceptions.DECISION]
-    drawn = find_waiting(store)[:MOST_CARDS] if exceptions.stopping(event) else []
+    drawn = cards.find_waiting(store)[: cards.MOST_CARDS] if exceptions.stopping(event) else []
     card = next((card for card in drawn if card.id == name), None)
     return {
         "row": row,
@@ -55,7 +52,7 @@ def explain_event(store: Store, name: str) -> dict[str, object] | None:
         "outcome": explanation.describe_outcome(event),
         "blocks": [_explain_rule(event, rule, rules) for rule in in_order[:MOST_RULES]],
         "more_rules": max(0, len(in_order) - MOST_RULES),
-        "proof": Evidence([*leading, *event.findings], is_whole=True),
+        "proof": evidence.Evidence([*leading, *event.findings], is_whole=True),
         "reply": _read_reply(row, event),
         "audited": event,
         "commands": explanation.list_commands(event),
@@ -71,7 +68,7 @@ def _describe(decision: AuditEntry) -> str:
 
 def _head(event: AuditedEvent) -> Markup:
     if stopped := exceptions.stopping(event):
-        return make_heading(event, exceptions.decisive(stopped))
+        return headings.make_heading(event, exceptions.decisive(stopped))
     named = event.tool or event.method
     what = foreign(named) if named else "A message"
     return sentence("{what} of {server}", what=what, server=show_own(event.server))
@@ -90,7 +87,7 @@ def _explain_rule(event: AuditedEvent, rule: str, rules: dict[str, Rule]) -> dic
         "passages": passages[:MOST_PASSAGES],
         "wanted": explanation.describe_request(passages[0]) if exceptions.is_wall(rule) else "",
         "example": explanation.find_example(known) if known else "",
-        "near_miss": texts(known.passes[0])[0] if known else "",
+        "near_miss": samples.texts(known.passes[0])[0] if known else "",
     }
 
 

@@ -22,14 +22,9 @@ from pipeguard.isolation import (
     list_grants,
     plan_grant,
 )
-from pipeguard.rulebook.packs import sources
-from pipeguard.rulebook.rule_texts import find_text
-from pipeguard.state import exceptions
-from pipeguard.state.audit import decision_entry
-from pipeguard.state.decisions import exception_entry, wall_entry
-from pipeguard.state.dismissals import dismiss, recall
+from pipeguard.rulebook import packs, rule_texts
+from pipeguard.state import audit, decisions, dismissals, exceptions, exemption
 from pipeguard.state.exceptions import AuditedEvent
-from pipeguard.state.exemption import Breadth, describe_opening
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import today
@@ -57,10 +52,10 @@ _REFUSE = CardAnswer("refuse", "Refuse", _REFUSED, is_main=True)
 @lru_cache(maxsize=256)
 def find_why(rule: str) -> str:
     """Explain why a rule matters, without loading the rules: the page would keep megabytes."""
-    if text := find_text(rule):
+    if text := rule_texts.find_text(rule):
         return text.why
     pack, _, wanted = rule.partition(".")
-    files = [each for each in sources() if f"{Path(each.path).stem}-".startswith(f"{pack}-")]
+    files = [each for each in packs.sources() if f"{Path(each.path).stem}-".startswith(f"{pack}-")]
     events = chain.from_iterable(yaml.parse(each.content, yaml.CSafeLoader) for each in files)
     name = ""
     for key, value in pairwise(each.value for each in events if isinstance(each, yaml.ScalarEvent)):
@@ -225,11 +220,13 @@ class StoppedCard(Card):
         is_lasting = chosen.answer.name == "never"
         key = self.dismissal if is_lasting else self.id
         note = f"event {self.id}{', and what is like it' if is_lasting else ''}"
-        entry = decision_entry("dismiss", note=note, by=chosen.by)
-        dismiss(store, key, self.server, entry)
+        entry = audit.decision_entry("dismiss", note=note, by=chosen.by)
+        dismissals.dismiss(store, key, self.server, entry)
         words = Markup("You kept it {}. If it happens again, you get {} card.")
         cards = "no" if is_lasting else "a new"
-        return DoneDecision(words.format(self.state, cards), lambda store: recall(store, key))
+        return DoneDecision(
+            words.format(self.state, cards), lambda store: dismissals.recall(store, key)
+        )
 
 
 def make_event_card(dismissal: str, alike: Sequence[AuditedEvent]) -> StoppedCard:
@@ -266,7 +263,7 @@ class EventOpening:
             yield self._proof.offer_once(until, evidence)
         if not exceptions.is_decided_by_call(event) and self.bound:
             for scope in exceptions.scopes(event):
-                opened = describe_opening(exceptions.narrowest(event, None, "", scope))
+                opened = exemption.describe_opening(exceptions.narrowest(event, None, "", scope))
                 what = "all calls of the" if scope.value == "tool" else "this"
                 yield CardAnswer(
                     f"allow-{scope.value}",
@@ -283,13 +280,13 @@ class EventOpening:
             return self._proof.allow_once(store, chosen)
         event, until = self._proof.event, chosen.until
         assert until is not None  # noqa: S101  the caller's
-        scope = Breadth(chosen.answer.name.removeprefix("allow-"))
+        scope = exemption.Breadth(chosen.answer.name.removeprefix("allow-"))
         path = own_policy_path()
         exemptions = exceptions.narrowest(event, until, chosen.why, scope)
         text = exceptions.allow(path, exemptions, today())
         if text is None:
             raise NothingDoneError(f"{path} allows this already.")
-        entry = exception_entry(event, exemptions, f"{path} ({chosen.why})", chosen.by)
+        entry = decisions.exception_entry(event, exemptions, f"{path} ({chosen.why})", chosen.by)
         done = Markup("You allowed it until {}: it is in {}.").format(until, path)
         return change_policy(path, text, event.server, entry, done)
 
@@ -365,5 +362,5 @@ class WallOpening:
             path,
             grant.describe_start(event.server),
         )
-        decision = wall_entry(event, grant.opens, path, chosen.by)
+        decision = decisions.wall_entry(event, grant.opens, path, chosen.by)
         return change_policy(path, text, event.server, decision, done)

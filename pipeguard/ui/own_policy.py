@@ -2,25 +2,22 @@
 
 from pathlib import Path
 
-from pipeguard.config import policy_edit
+from pipeguard.config import policy_edit, user_policy
 from pipeguard.config.policy_file import PolicyFile, PolicyScope, policy_text
-from pipeguard.config.user_policy import own_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import DEFAULT_ASK_SECONDS
-from pipeguard.state.exceptions import AuditedEvent, stopping
-from pipeguard.state.timestamps import today
-from pipeguard.state.trials import make_target
+from pipeguard.state import exceptions, timestamps, trials
 
 
-def is_exempt(event: AuditedEvent) -> bool:
+def is_exempt(event: exceptions.AuditedEvent) -> bool:
     """True if an exception of the user's policy now lets the stopped call or result pass."""
-    stopped = [finding for finding in stopping(event) if finding.get("place")]
+    stopped = [finding for finding in exceptions.stopping(event) if finding.get("place")]
     try:
         layer = read_own_policy().layer
     except PolicyError:
         return False  # it is invalid, as the page of the policy says
     return bool(stopped) and all(
-        layer.exempts(make_target(each, event.server), 0.0) for each in stopped
+        layer.exempts(trials.make_target(each, event.server), 0.0) for each in stopped
     )
 
 
@@ -39,7 +36,7 @@ def read_own_policy() -> PolicyFile:
     Raises:
         PolicyError: it is invalid.
     """
-    return policy_edit.read_policy(own_policy_path(), today())[1]
+    return policy_edit.read_policy(user_policy.own_policy_path(), timestamps.today())[1]
 
 
 def read_policy(path: str) -> str | None:

@@ -5,9 +5,8 @@ from hashlib import sha256
 from aiohttp import web
 from markupsafe import Markup
 
-from pipeguard.config.effective_policy import find_policies
+from pipeguard.config import effective_policy, policy_edit
 from pipeguard.config.following import describe_following
-from pipeguard.config.policy_edit import with_mode, without_exception
 from pipeguard.config.policy_file import PolicyScope, WrittenException, written_exceptions
 from pipeguard.config.user_policy import own_policy_path
 from pipeguard.doctor.policies import (
@@ -18,11 +17,10 @@ from pipeguard.doctor.policies import (
 )
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
+from pipeguard.state import decisions, trials
 from pipeguard.state.audit import decision_entry
-from pipeguard.state.decisions import EXCEPTION
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import parse_moment, today
-from pipeguard.state.trials import find_uses, try_mode
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.own_policy import read_policy
 from pipeguard.ui.page import (
@@ -66,7 +64,7 @@ async def _policy(request: Request) -> Response:
 def _find(store: Store) -> dict[str, object]:
     """Collect the page's content; if files are invalid, only their errors."""
     path = own_policy_path()
-    files = find_policies()
+    files = effective_policy.find_policies()
     try:
         report = read_policies(files)
     except PolicyError as error:
@@ -86,7 +84,7 @@ def _find(store: Store) -> dict[str, object]:
         "notes": [(file, note) for file, notes in report.notes.items() for note in notes],
         "rows": _list_exceptions(store, path, report),
         "mode": report.policy.mode,
-        "trial": try_mode(store, other, parse_moment(TRIAL)),
+        "trial": trials.try_mode(store, other, parse_moment(TRIAL)),
         "forced_by": " and ".join(forced),
         "following": following.line if following else "",
     }
@@ -96,7 +94,7 @@ def _list_exceptions(store: Store, path: str, report: PolicyReport) -> list[dict
     text = read_policy(path)
     written = written_exceptions(text or "", path, today())
     exempts = [each.exempt for each in written]
-    uses = find_uses(store, exempts, report.policy, path, parse_moment(TRIAL))
+    uses = trials.find_uses(store, exempts, report.policy, path, parse_moment(TRIAL))
     parts = [
         [part for part in exempt.where._asdict().items() if part[1] not in (None, "", "*")]
         for exempt in exempts
@@ -122,9 +120,9 @@ async def _remove(request: Request) -> Response:
         if chosen is None:
             raise NothingDoneError("The policy was changed after the page was drawn. Look again.")
         what = f"{chosen.exempt.where.rule} ({chosen.exempt.why})"
-        text = without_exception(path, chosen.position, today())
+        text = policy_edit.without_exception(path, chosen.position, today())
         done = sentence("You removed the exception for {rule}.", rule=foreign(what, 200))
-        note = f"{EXCEPTION}{path}: {what}"
+        note = f"{decisions.EXCEPTION}{path}: {what}"
         entry = decision_entry("revoke", note=note, by=page.by)
         decision = change_policy(path, text, chosen.exempt.where.server, entry, done)
         return decision._replace(undo=None)  # it would open something without the number
@@ -142,7 +140,7 @@ async def _change_mode(request: Request) -> Response:
 
     def change(_store: Store) -> DoneDecision:
         path = own_policy_path()
-        text = with_mode(path, mode, today())
+        text = policy_edit.with_mode(path, mode, today())
         done = sentence(
             "Your policy says `mode: {mode}`, for each server from its next start on.",
             mode=mode.value,

@@ -25,14 +25,10 @@ from pipeguard.assess.isolated_servers import (
 )
 from pipeguard.assess.isolation import extent_if_isolated
 from pipeguard.auth.store import has_login
-from pipeguard.clients import files, setting
-from pipeguard.clients.catalog import clients
+from pipeguard.clients import catalog, files, isolating, masking, readiness, setting
 from pipeguard.clients.entries import GuardState, ServerEntry
-from pipeguard.clients.isolating import HOW
 from pipeguard.clients.launcher import launcher
 from pipeguard.clients.machine import Machine
-from pipeguard.clients.masking import command_line, diff
-from pipeguard.clients.readiness import check_policy, make_ready
 from pipeguard.clients.rewrite import NOT_ISOLATED, GuardOptions, judge
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.options import WrapOptions
@@ -217,12 +213,12 @@ def _find_health(
 
 
 def _show_entry(server: ServerEntry) -> dict[str, str]:
-    client = clients().get(server.client)
+    client = catalog.clients().get(server.client)
     judgement = judge(server, GuardOptions())
     return {
         "client": client.name if client is not None else "pipeguard serve",
         "file": short_path(str(server.file)),
-        "command": command_line(server),
+        "command": masking.command_line(server),
         "names": ", ".join(sorted({*server.env, *server.env_names, *server.headers})),
         "state": "guarded" if is_of_gateway(server) else judgement.state.value,
         "why": judgement.why,
@@ -345,7 +341,7 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
         PipeGuardError: the entry is missing or cannot be guarded, or the policy is invalid, so that
             the guard would not start.
     """
-    check_policy()
+    readiness.check_policy()
     machine, name = Machine.in_current_folder(), values.get("name", "")
     is_isolation = values.get("isolate") == "1"
     configs = read_configs()
@@ -353,7 +349,7 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     entry = next((each for each in config.servers if each.name == name), None) if config else None
     if config is None or entry is None:
         raise NothingDoneError("No client's file has this entry any more.")
-    if is_isolation and (problem := find_engine_problem(HOW).rstrip(".")):
+    if is_isolation and (problem := find_engine_problem(isolating.HOW).rstrip(".")):
         raise InputError(f"Servers cannot be isolated here, and would not start: {problem}.")
     options = GuardOptions(names=(name,), isolate=is_isolation, is_logged_in=has_login)
     words = launcher(None, os.environ)
@@ -362,7 +358,7 @@ def plan_guard(values: Mapping[str, str]) -> GuardPlan:
     notes = [each.why for each in judged if each.why]
     if change.content is None:
         raise NothingDoneError("; ".join((change.problem, *notes)).strip("; ") or "It is guarded.")
-    lines = diff(config, change.content, [each.path for each in change.changes])
+    lines = masking.diff(config, change.content, [each.path for each in change.changes])
     reach = list_reach(extent_if_isolated(entry, machine)) if is_isolation else []
     is_guarded = any(each.server.guard is not None for each in judged)
     verb = "Isolate" if is_guarded else "Guard and isolate"
@@ -405,7 +401,7 @@ def carry_out_guard(planned: GuardPlan) -> DoneDecision:
         NothingDoneError: the file changed in the meantime, or cannot be written.
         PipeGuardError: the rules cannot be compiled, or the record cannot be written.
     """
-    make_ready()
+    readiness.make_ready()
     try:
         record = setting.carry_out(planned.change, planned.machine)
     except files.FileError as error:

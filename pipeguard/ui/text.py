@@ -12,8 +12,7 @@ from functools import cache
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from pipeguard.state.calls import find_outcome
-from pipeguard.state.exemption import describe_place
+from pipeguard.state import calls, exemption
 from pipeguard.unicode.display import cut, visible, visible_lines
 
 NAME_CHARS = 100  # of a name in a sentence
@@ -111,8 +110,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(foreign=foreign, foreign_text=foreign_text, shown=show_own)
-    made.filters.update(when=when, size=size, duration=duration, place=describe_place)
-    made.filters.update(outcome=find_outcome)
+    made.filters.update(when=when, size=size, duration=duration, place=exemption.describe_place)
+    made.filters.update(outcome=calls.find_outcome)
     return made
 
 

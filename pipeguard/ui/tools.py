@@ -21,8 +21,7 @@ from pipeguard.state.activity import tool_calls
 from pipeguard.state.audit import AuditEntry, parse_findings
 from pipeguard.state.review import StoredDefinition, pin_history
 from pipeguard.state.store import Store
-from pipeguard.ui import tool_pins
-from pipeguard.ui.cards import ChangedCard
+from pipeguard.ui import cards, tool_pins
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason
 from pipeguard.ui.page import (
@@ -217,7 +216,7 @@ async def _draw_tool(
         f"{visible(stored.pin.name)[:40]} of {visible(stored.server)[:40]}",
         tool=shown,
         trial=trial,
-        rejected=ChangedCard(StoredDefinition(*stored)) if stored.pin.is_rejected else None,
+        rejected=cards.ChangedCard(StoredDefinition(*stored)) if stored.pin.is_rejected else None,
         values=form,
         server_id=address(stored.server),
         starts=(short_path(str(entry.file)), command_line(entry)) if entry else (),

@@ -10,11 +10,10 @@ from pipeguard.state.audit import find_loosened
 from pipeguard.state.dismissals import clear_noted, find_noted, recall
 from pipeguard.state.store import Store
 from pipeguard.state.timestamps import today
-from pipeguard.ui import cards
+from pipeguard.ui import cards, headings
 from pipeguard.ui.card import GROUPS, Card, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.event_cards import CallCard, StoppedCard, find_why
-from pipeguard.ui.headings import describe_reason, find_subject
 from pipeguard.ui.offers import list_offers
 from pipeguard.ui.page import (
     PAGE,
@@ -64,8 +63,8 @@ async def _waiting(request: Request) -> Response:
         loosened=await with_store(request, find_loosened),
         list_offers=list_offers,
         why=find_why,
-        reason=describe_reason,
-        subject=find_subject,
+        reason=headings.describe_reason,
+        subject=headings.find_subject,
     )
 
 
