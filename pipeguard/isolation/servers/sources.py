@@ -3,7 +3,7 @@
 Reads no policy and starts nothing: `starter` and `preview` do.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os.path import dirname, expanduser, realpath
 
 from pipeguard.config.isolate_key import IsolateEntries, IsolateEntry
@@ -55,6 +55,8 @@ def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Pr
         folder: the base of relative paths.
     """
     home = expanduser("~")
+    written = (written_path(text, folder, home) for text in (*entry.read, *entry.write))
+    resolved = ((path, realpath(path)) for path in written)
     return Profile(
         tuple(parse_path(text, folder, home) for text in entry.read),
         tuple(parse_path(text, folder, home) for text in entry.write),
@@ -63,7 +65,7 @@ def _read_grants(entry: IsolateEntry, limits: ResourceLimits, folder: str) -> Pr
         entry.keep_home,
         parse_limits(entry.limits, limits),
         entry.roots,
-        _links((*entry.read, *entry.write), folder, home),
+        tuple((path, real) for path, real in resolved if path != real),
     )
 
 
@@ -155,10 +157,3 @@ def check_roots(name: str, *, is_shared: bool, is_container: bool) -> None:
         f"{name} cannot be given the client's roots: {why}. Leave out `--roots` (or `roots` in the"
         f" policy), and name the folders: {named}."
     )
-
-
-def _links(texts: Iterable[str], folder: str, home_folder: str) -> tuple[tuple[str, str], ...]:
-    """Granted paths that are links, as written and resolved."""
-    written = (written_path(text, folder, home_folder) for text in texts)
-    pairs = ((path, realpath(path)) for path in written)
-    return tuple((path, real) for path, real in pairs if path != real)
