@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from pipeguard.config.container import with_items
-from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntries, IsolateEntry
+from pipeguard.config.isolate_key import FLAGS, LISTS, IsolateEntry
 from pipeguard.config.policy_edit import prove, read_policy, says
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.config.tree import Edit, UneditableError, Value, apply_edits
@@ -34,7 +34,9 @@ def with_entry(path: str, entry: Mapping[str, object], today: datetime.date) -> 
         PolicyError: the file is invalid, or its layout leaves no safe place to insert it.
     """
     text, before = read_policy(path, today)
-    for at in own_entries(str(entry["server"]), before.isolate)[-1:]:
+    server = str(entry["server"])
+    own = [at for at, each in enumerate(before.isolate) if each.server == server and not each.tag]
+    for at in own[-1:]:
         merged = _merge(before.isolate[at], entry)
         isolate = (*before.isolate[:at], merged, *before.isolate[at + 1 :])
         change = partial(_extend, text, at, before.isolate[at], merged)
@@ -61,11 +63,6 @@ def _extend(text: str, at: int, given: IsolateEntry, merged: IsolateEntry) -> st
         if value != getattr(given, kind):
             text = _change(text, at, kind, [*value] if kind in LISTS else value)
     return text
-
-
-def own_entries(server: str, entries: IsolateEntries) -> list[int]:
-    """Paths of the entries that are for one server only, by its escaped name."""
-    return [at for at, each in enumerate(entries) if each.server == server and not each.tag]
 
 
 def _change(text: str, at: int, kind: str, value: Value) -> str:

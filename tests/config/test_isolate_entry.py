@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeguard.config.isolate_entry import own_entries, with_entry
+from pipeguard.config.isolate_entry import with_entry
 from pipeguard.config.isolate_key import IsolateEntries
 from pipeguard.config.policy_file import PolicyScope, parse_policy
 from pipeguard.errors import PolicyError
@@ -111,7 +111,8 @@ def test_entries_for_other_servers_stay_as_they_are(tmp_path: Path) -> None:
     changed = with_entry(path, {"server": "files", "read": ["~/b"]}, TODAY)
     assert changed.startswith(text)
     assert [each.read for each in read(changed)] == [("~/a",), ("~/a",), ("~/b",)]
-    assert own_entries("files", read(changed)) == [2]
+    assert read(changed)[2].server == "files"
+    assert not read(changed)[2].tag
 
 
 @each("text, given, change", EXACT)
