@@ -220,7 +220,10 @@ class Wire:
         name = request.url
         addresses = await self._allowed.resolve(str(name))
         if not addresses:
-            return await self._through(find_proxy(str(name))).send(request, stream=True)
+            proxy = find_proxy(str(name))
+            if proxy not in self._clients:
+                self._clients[proxy] = _client(proxy=proxy, verify=self._trusts)
+            return await self._clients[proxy].send(request, stream=True)
         client = self._clients[""]
         if name.scheme == "https":
             request.extensions = {**request.extensions, "sni_hostname": name.host}
@@ -230,12 +233,6 @@ class Wire:
                 return await client.send(request, stream=True)
         request.url = name.copy_with(host=addresses[-1])
         return await client.send(request, stream=True)
-
-    def _through(self, proxy: str) -> httpx2.AsyncClient:
-        """A client that uses this proxy, regardless of the environment."""
-        if proxy not in self._clients:
-            self._clients[proxy] = _client(proxy=proxy, verify=self._trusts)
-        return self._clients[proxy]
 
 
 def _client(**options: Any) -> httpx2.AsyncClient:
