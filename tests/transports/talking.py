@@ -305,3 +305,7 @@ class QueuedChannel:
     async def close(self) -> None:
         self.is_closed = True
         self.frames.put_nowait(None)
+
+    def say(self, message: Json | bytes) -> None:
+        frame = message if isinstance(message, bytes) else json.dumps(message).encode()
+        self.frames.put_nowait(frame)

@@ -35,9 +35,6 @@ class Server(QueuedChannel):
     def heard(self) -> list[Object]:
         return [json.loads(frame) for frame in self.wait_taken]
 
-    def say(self, message: Json) -> None:
-        self.frames.put_nowait(json.dumps(message).encode())
-
 
 class Source:
     """Starts servers."""

@@ -17,7 +17,15 @@ from pipeguard.transports.http.client import reconnecting
 from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
 from pipeguard.transports.tasks import ATTEMPTS
 from tests.fuzz.budget import tried
-from tests.transports.talking import INITIALIZED, Json, initialize, opened, request, result
+from tests.transports.talking import (
+    INITIALIZED,
+    Json,
+    QueuedChannel,
+    initialize,
+    opened,
+    request,
+    result,
+)
 from tests.transports.wire import eventually, run
 
 
@@ -27,42 +35,30 @@ def _no_long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "MOST_PAUSE_SECONDS", 0.005)
 
 
-class Wire:
+class Wire(QueuedChannel):
     """A Link over lists: a server's input and output."""
 
     def __init__(self, *, opens: bool = True) -> None:
+        super().__init__()
         self.sent: list[Json] = []
         self.opens = opens
         self.refuses = self.breaks = False
-        self.closed = False
-        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
-
-    async def read(self) -> bytes | None:
-        return await self._frames.get()
 
     async def write(self, frame: bytes) -> None:
         if self.breaks:
             self.break_()
         for _ in range(4):  # longer than it takes to hear that the connection broke
             await asyncio.sleep(0)
-        if self.closed or self.refuses:
+        if self.is_closed or self.refuses:
             raise LinkLost("it was not taken")
         message = json.loads(frame)
         self.sent.append(message)
         if self.opens and message.get("method") == "initialize":
             self.say(opened(message["id"]))
 
-    async def close(self) -> None:
-        self.closed = True
-        self._frames.put_nowait(None)
-
-    def say(self, message: Json | bytes) -> None:
-        frame = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self._frames.put_nowait(frame)
-
     def break_(self) -> None:
-        self.closed = True
-        self._frames.put_nowait(None)
+        self.is_closed = True
+        self.frames.put_nowait(None)
 
 
 class Exchange:
@@ -163,7 +159,7 @@ async def test_a_conversation_that_was_not_opened_again_is_not_spoken_in(
         await eventually(lambda: len(good.sent) == 3, "it was opened")
         assert good.sent == [initialize(), INITIALIZED, request(1)]
         assert request(1) not in bad.sent
-        assert bad.closed
+        assert bad.is_closed
 
 
 async def test_a_request_is_lost_where_nobody_can_be_reached() -> None:

@@ -18,6 +18,7 @@ from tests.transports.talking import (
     Json,
     Object,
     Poster,
+    QueuedChannel,
     backend,
     events,
     initialize,
@@ -34,18 +35,14 @@ R5_HEADERS = {"MCP_Protocol_Version": R5}
 Answering = Callable[["Child", Object], None]
 
 
-class Child:
+class Child(QueuedChannel):
     """A server as its channel sees it: its input, and the output that a test wants."""
 
     def __init__(self, answering: Answering | None) -> None:
+        super().__init__()
         self._answering = answering
-        self._frames: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.heard: list[Json] = []
-        self.is_closed = False
         self.is_deaf = False
-
-    async def read(self) -> bytes | None:
-        return await self._frames.get()
 
     async def write(self, frame: bytes) -> None:
         await asyncio.sleep(0)
@@ -60,16 +57,8 @@ class Child:
             elif self._answering:
                 self._answering(self, member)
 
-    async def close(self) -> None:
-        self.is_closed = True
-        self._frames.put_nowait(None)
-
-    def say(self, message: Json | bytes) -> None:
-        frame = message if isinstance(message, bytes) else json.dumps(message).encode()
-        self._frames.put_nowait(frame)
-
     def die(self) -> None:
-        self._frames.put_nowait(None)
+        self.frames.put_nowait(None)
 
     def asked(self, method: str) -> list[Object]:
         return [one for one in self.heard if isinstance(one, dict) and one.get("method") == method]

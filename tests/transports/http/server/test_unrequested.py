@@ -130,7 +130,7 @@ async def test_an_answer_comes_behind_more_than_a_client_takes(
         child.say(result(1))
         answering = await response  # and nothing of it is read yet
         if not waits:
-            await eventually(child._frames.empty, "the server is read to the end")
+            await eventually(child.frames.empty, "the server is read to the end")
         told = events(await answering.read())
         assert told[-1] == result(1)
         assert (len(told) == count + 1) is waits, "it misses none of a server of its own"
