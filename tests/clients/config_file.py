@@ -41,6 +41,13 @@ def guard(machine: Machine, **options: object) -> ChangePlan:
     return planned
 
 
+def put_guarded(machine: Machine, content: str = OPEN) -> Path:
+    """Write that file, and guard its servers."""
+    path = put(machine.home, content)
+    guard(machine)
+    return path
+
+
 def undo(machine: Machine, *names: str, everything: bool = False) -> list[undoing.UndoMethod]:
     """Undo that; return how each server was restored."""
     planned = undoing.plan_undo(config(machine), machine, names, everything=everything)

@@ -22,14 +22,14 @@ from tests.clients.config_file import (
     guard,
     plan,
     put,
+    put_guarded,
     states,
     undo,
 )
 
 
 def test_a_file_is_guarded_and_given_back(machine: Machine) -> None:
-    path = put(machine.home, OPEN)
-    guard(machine)
+    path = put_guarded(machine)
     assert path.read_text() == GUARDED
     assert undo(machine) == [undoing.UndoMethod.EXACT]
     assert path.read_text() == OPEN
@@ -171,8 +171,7 @@ def test_what_its_own_client_cannot_read_is_refused(machine: Machine, content: s
 
 
 def test_a_byte_order_mark_stays_and_none_comes(machine: Machine) -> None:
-    path = put(machine.home, "\ufeff" + OPEN)
-    guard(machine)
+    path = put_guarded(machine, "\ufeff" + OPEN)
     assert path.read_bytes() == ("\ufeff" + GUARDED).encode()
 
 
@@ -228,8 +227,7 @@ def test_without_a_backup_nothing_is_written(
 
 
 def test_what_is_kept_is_for_its_owner_alone(machine: Machine) -> None:
-    put(machine.home, OPEN)
-    guard(machine)
+    put_guarded(machine)
     (record,) = history.records()
     paths = (record.folder, *record.folder.iterdir())
     assert [path for path in paths if stat.S_IMODE(path.stat().st_mode) & 0o077] == []
@@ -252,16 +250,14 @@ def test_two_changes_in_a_row_are_undone_byte_for_byte_or_one_by_one(machine: Ma
 
 
 def test_only_what_a_person_changed_remains(machine: Machine) -> None:
-    path = put(machine.home, OPEN)
-    guard(machine)
+    path = put_guarded(machine)
     path.write_text("// new\n" + path.read_text().replace("{", '{"theme": 1, ', 1))
     assert undo(machine) == [undoing.UndoMethod.SPLICED]
     assert path.read_text() == "// new\n" + OPEN.replace("{", '{"theme": 1, ', 1)
 
 
 def test_an_entry_that_was_changed_is_undone_by_its_meaning(machine: Machine) -> None:
-    path = put(machine.home, OPEN)
-    guard(machine)
+    path = put_guarded(machine)
     path.write_text(path.read_text().replace('"a"', '"a", "b"'))
     assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
     (entry,) = json.loads(path.read_text())["mcpServers"].values()
@@ -273,8 +269,7 @@ def test_an_entry_that_was_changed_is_undone_by_its_meaning(machine: Machine) ->
 
 def test_without_any_record_comments_between_words_stay(machine: Machine) -> None:
     text = OPEN.replace('["a"]', '[\n  "a", // yes\n  /* and */ "b" // no\n]')
-    path = put(machine.home, text)
-    guard(machine)
+    path = put_guarded(machine, text)
     for record in history.records():
         record.forget()
     assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
@@ -282,8 +277,7 @@ def test_without_any_record_comments_between_words_stay(machine: Machine) -> Non
 
 
 def test_a_comment_in_an_empty_list_of_arguments_stays(machine: Machine) -> None:
-    path = put(machine.home, text := OPEN.replace('["a"]', "[ /* none yet */ ]"))
-    guard(machine)
+    path = put_guarded(machine, text := OPEN.replace('["a"]', "[ /* none yet */ ]"))
     assert '"--", "srv" /* none yet */ ]' in path.read_text()
     assert undo(machine) == [undoing.UndoMethod.EXACT]
     assert path.read_text() == text
@@ -295,8 +289,8 @@ def test_a_guard_that_a_person_changed_is_removed_and_one_of_before_only_with_al
     machine: Machine, end: str, *, everything: bool
 ) -> None:
     by_hand = '"own": {"command": "/opt/pipeguard", "args": ["wrap", "--observe", "--", "x"]}'
-    path = put(machine.home, OPEN.replace("}}}", "}, " + by_hand + "}}"))
-    guard(machine)  # also by_hand, whose launcher is stale
+    # That guards also by_hand, whose launcher is stale.
+    path = put_guarded(machine, OPEN.replace("}}}", "}, " + by_hand + "}}"))
     path.write_text(path.read_text().replace('"srv"', '"srv@1"'))
     guard(machine, isolate=True)
     path.write_text(path.read_text() + end)
@@ -310,16 +304,14 @@ def test_a_guard_that_a_person_changed_is_removed_and_one_of_before_only_with_al
 
 
 def test_a_client_that_wrote_the_file_anew_keeps_what_it_wrote(machine: Machine) -> None:
-    path = put(machine.home, OPEN)
-    guard(machine)
+    path = put_guarded(machine)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"theme": "x"}, indent=4))
     assert undo(machine) == [undoing.UndoMethod.BY_MEANING]
     assert json.loads(path.read_text()) == json.loads(OPEN) | {"theme": "x"}
 
 
 def test_a_changed_backup_is_not_believed(machine: Machine) -> None:
-    path = put(machine.home, OPEN)
-    guard(machine)
+    path = put_guarded(machine)
     (record,) = history.records()
     (record.folder / "before").write_text('{"mcpServers": {"evil": {"command": "evil"}}}')
     with pytest.raises(StateError, match="was changed since"):
@@ -449,8 +441,7 @@ def test_one_client_s_comments_do_not_keep_another_s_servers(machine: Machine) -
 
 def test_twins_elsewhere_are_their_client_s_own_business(machine: Machine) -> None:
     text = '{"x": {"a": 1, "a": 2}, "mcpServers": {"it": {"command": "srv", "args": ["a"]}}}'
-    path = put(machine.home, text)
-    guard(machine)
+    path = put_guarded(machine, text)
     assert path.read_text() == '{"x": {"a": 1, "a": 2}, ' + GUARDED[1:]
 
 
