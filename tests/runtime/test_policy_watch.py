@@ -28,6 +28,7 @@ from pipeguard.rulebook.policy_rules import read_sources
 from pipeguard.runtime import policy_watch
 from pipeguard.runtime.policy_watch import PolicyWatch, loosens
 from tests.bundles import enrol, make_token
+from tests.state.conftest import Heard
 
 TARGET = PolicyTarget("secrets.jwt", Severity.HIGH, Confidence.HIGH, "call.arguments", "demo", None)
 EXCEPTION = "exceptions: [{rule: secrets.jwt, server: demo, why: w}]\n"
@@ -47,16 +48,6 @@ class Rounds(threading.Event):
             return True
         self.acts.pop(0)()
         return False
-
-
-class Heard:
-    """A log."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, str, dict[str, object]]] = []
-
-    def __call__(self, level: str, event: str, **fields: object) -> None:
-        self.lines.append((level, event, fields))
 
 
 @pytest.fixture

@@ -1,12 +1,26 @@
 """A store of a test."""
 
+import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import Store, open_store
+
+
+@dataclass
+class Heard:
+    """A log that stores its lines, and signals new ones."""
+
+    lines: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
+    something: threading.Event = field(default_factory=threading.Event)
+
+    def __call__(self, level: str, event: str, **fields: object) -> None:
+        self.lines.append((level, event, fields))
+        self.something.set()
 
 
 @pytest.fixture

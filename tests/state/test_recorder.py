@@ -12,7 +12,6 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 from unittest.mock import Mock
@@ -32,23 +31,11 @@ from pipeguard.state.missing import read_notes
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
-from tests.state.conftest import wait_until_written
+from tests.state.conftest import Heard, wait_until_written
 from tests.state.samples import FINDING, FORECAST, POISONED, decide_all, held, seen, silent, verdict
 
 ROOT = Path(__file__).parents[2]
 TOOL = ("tool", "get_forecast")
-
-
-@dataclass
-class Heard:
-    """A log that stores its lines, and signals new ones."""
-
-    lines: list[tuple[str, str, dict[str, object]]] = field(default_factory=list)
-    something: threading.Event = field(default_factory=threading.Event)
-
-    def __call__(self, level: str, event: str, **fields: object) -> None:
-        self.lines.append((level, event, fields))
-        self.something.set()
 
 
 @pytest.fixture

@@ -43,6 +43,7 @@ from tests.detect.model.samples import (
 )
 from tests.each import each
 from tests.fuzz.budget import tried
+from tests.state.conftest import Heard
 from training.packing import pack_classifier
 
 # --- any text is read --------------------------------------------------------------------------
@@ -354,17 +355,13 @@ def test_another_file_than_the_rule_names_is_not_believed(
 
 
 def test_a_model_that_was_changed_blocks_and_a_line_says_so(tmp_path: Path) -> None:
-    told: list[tuple[str, str, dict[str, object]]] = []
-
-    def log(level: str, event: str, **fields: object) -> None:
-        told.append((level, event, fields))
-
+    log = Heard()
     verdict = answered(reading(rule_for(written()), lambda _: changed(written())), ORDER)
     assert is_refused(verdict)
     recorder = Recorder(tmp_path / "pipeguard.db", "demo", "RUN", log=log)
     recorder.record(verdict)
     recorder.close()
-    (line,) = [line for line in told if line[1] == "block protocol.internal"]
+    (line,) = [line for line in log.lines if line[1] == "block protocol.internal"]
     assert line[0] == "warning"
     assert "EngineError" in str(line[2]["note"])
 
