@@ -13,6 +13,7 @@ from pipeguard.assess.reports.html import draw
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.firewall.finding import Severity
 from tests.assess.places import Entry, machine, of, repository
+from tests.files import write_program
 
 GIVEN = "machine-given"
 
@@ -20,10 +21,7 @@ GIVEN = "machine-given"
 @pytest.fixture(autouse=True)
 def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed engine, on any test machine; and only the tests' own policy."""
-    program = tmp_path / "programs" / "bwrap"
-    program.parent.mkdir()
-    program.write_text("#!/bin/sh\n")
-    program.chmod(0o755)
+    program = write_program(tmp_path / "programs" / "bwrap")
     monkeypatch.setattr("sys.platform", "linux")
     monkeypatch.setattr("pipeguard.isolation.bubblewrap.FOLDERS", (str(program.parent),))
     monkeypatch.setenv("PATH", "/nowhere")

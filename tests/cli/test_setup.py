@@ -20,6 +20,7 @@ from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
 from pipeguard.config import directories
 from pipeguard.config.user_policy import usual_policy_path
+from tests.files import write_program
 from tests.people import on_terminal
 from tests.snapshot import FOLDER, Snapshot
 
@@ -81,11 +82,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def launcher(tmp_path: Path) -> str:
-    path = tmp_path / "bin" / "pipeguard"
-    path.parent.mkdir()
-    path.write_text("#!/bin/sh\n")
-    path.chmod(0o755)
-    return str(path)
+    return str(write_program(tmp_path / "bin" / "pipeguard"))
 
 
 def run(*arguments: str) -> Result:

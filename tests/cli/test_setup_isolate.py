@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeguard.cli.setup import command
+from tests.files import write_program
 from tests.snapshot import Snapshot
 
 ENTRIES = """{"mcpServers": {
@@ -27,10 +28,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = home / ".cursor/mcp.json"
     path.parent.mkdir(parents=True)
     for name in ("bwrap", "pipeguard"):
-        program = tmp_path / "bin" / name
-        program.parent.mkdir(exist_ok=True)
-        program.write_text("#!/bin/sh\n")
-        program.chmod(0o755)
+        write_program(tmp_path / "bin" / name)
     text = ENTRIES.replace("   // mine", "").replace("LAUNCHER", str(tmp_path / "bin/pipeguard"))
     path.write_text(text)
     monkeypatch.setattr("sys.platform", "linux")

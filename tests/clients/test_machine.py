@@ -14,6 +14,7 @@ from pipeguard.clients.catalog import SYSTEMS, Client, ConfigScope, client, clie
 from pipeguard.clients.entries import read_config
 from pipeguard.clients.machine import Machine, find, find_in_repository, is_present
 from tests.each import each
+from tests.files import write_file
 
 PLACES = {
     f"{one.id}-{number}-{system}-{place}": (one, system, place)
@@ -33,12 +34,6 @@ FOLDERS = {  # what the reference of each system calls them, below the home fold
         "localappdata": "AppData/Local",
     },
 }
-
-
-def touch(path: Path, content: str = "{}") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content)
-    return path
 
 
 def paths(machine: Machine, one: Client) -> list[str]:
@@ -68,7 +63,7 @@ def test_every_place_of_every_client_is_found(
     path = re.sub(r"\$([A-Z_]+)", variable, re.sub(r"\{([a-z]+)\}", folder, place))
     path = path.replace("*", "some")
     project.mkdir(parents=True)
-    wanted = touch(Path(path))
+    wanted = write_file(Path(path))
     machine = Machine(system, home, environment, project)
     assert str(wanted) in paths(machine, one)
     assert is_present(machine, one)
@@ -96,21 +91,21 @@ def test_a_variable_moves_the_file_and_the_usual_one_is_dead(
 ) -> None:
     one = client(name)
     usual = Machine("linux", tmp_path, {})
-    moved = touch(tmp_path / "moved" / below)
-    dead = touch(tmp_path / usually)
+    moved = write_file(tmp_path / "moved" / below)
+    dead = write_file(tmp_path / usually)
     assert set(paths(usual, one)) == {str(dead)}
     there = Machine("linux", tmp_path, {variable: str(tmp_path / "moved")})
     assert set(paths(there, one)) == {str(moved)}
 
 
 def test_a_shadowed_file_is_not_read(tmp_path: Path) -> None:
-    touch(tmp_path / ".config/opencode/opencode.json")
-    live = touch(tmp_path / ".config/opencode/opencode.jsonc")
+    write_file(tmp_path / ".config/opencode/opencode.json")
+    live = write_file(tmp_path / ".config/opencode/opencode.jsonc")
     assert paths(Machine("linux", tmp_path, {}), client("opencode")) == [str(live)]
 
 
 def test_the_library_folder_of_zed_on_macos_is_dead(tmp_path: Path) -> None:
-    touch(tmp_path / "Library/Application Support/Zed/settings.json")
+    write_file(tmp_path / "Library/Application Support/Zed/settings.json")
     assert paths(Machine("macos", tmp_path, {}), client("zed")) == []
 
 
@@ -119,20 +114,20 @@ def test_project_files_are_looked_for_up_to_the_top_of_the_repository(tmp_path: 
     deep = top / "a" / "b"
     deep.mkdir(parents=True)
     (top / ".git").mkdir()
-    wanted = {str(touch(folder / ".cursor" / "mcp.json")) for folder in (top, deep)}
-    touch(top.parent / ".cursor" / "mcp.json")
+    wanted = {str(write_file(folder / ".cursor" / "mcp.json")) for folder in (top, deep)}
+    write_file(top.parent / ".cursor" / "mcp.json")
     machine = Machine("linux", tmp_path / "home", {}, deep)
     assert set(paths(machine, client("cursor"))) == wanted
 
 
 def test_a_repository_is_searched_with_all_that_is_below(tmp_path: Path) -> None:
     wanted = {
-        str(touch(tmp_path / ".mcp.json")),
-        str(touch(tmp_path / "packages" / "a" / ".vscode" / "mcp.json")),
-        str(touch(tmp_path / "packages" / "a" / ".codex" / "config.toml", "")),
+        str(write_file(tmp_path / ".mcp.json")),
+        str(write_file(tmp_path / "packages" / "a" / ".vscode" / "mcp.json")),
+        str(write_file(tmp_path / "packages" / "a" / ".codex" / "config.toml", "")),
     }
-    touch(tmp_path / "node_modules" / "x" / ".mcp.json")
-    touch(tmp_path / ".claude.json")  # a user's, and no user is here
+    write_file(tmp_path / "node_modules" / "x" / ".mcp.json")
+    write_file(tmp_path / ".claude.json")  # a user's, and no user is here
     found = find_in_repository(tmp_path)
     assert {str(one.path) for one in found} == wanted
     assert {spec.scope for one in found for spec in one.specs} == {ConfigScope.PROJECT}
@@ -156,7 +151,9 @@ def as_nobody() -> Iterator[Path]:
 def test_a_file_in_a_folder_that_may_not_be_entered_is_not_taken_for_none() -> None:
     """Its client may read it; otherwise its servers would silently be missing."""
     with as_nobody() as home:
-        path = touch(home / ".cursor" / "mcp.json", '{"mcpServers": {"it": {"command": "srv"}}}')
+        path = write_file(
+            home / ".cursor" / "mcp.json", '{"mcpServers": {"it": {"command": "srv"}}}'
+        )
         path.parent.chmod(0)
         machine = Machine("linux", home, {}, None)
         (found,) = find(machine, [client("cursor")])

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.clients.machine import Machine, is_in_repository
+from tests.files import write_file, write_program
 
 SERVERS = json.dumps({"servers": {"one": {"command": "srv"}}, "mcpServers": {}})
 COMMANDS = (
@@ -41,12 +42,6 @@ def root(tmp_path: Path) -> Path:
     return folder
 
 
-def touch(path: Path, content: str = "{}") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content.encode())
-    return path
-
-
 def git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
     identity = ("-c", "user.name=a", "-c", "user.email=a@example.com")
     return subprocess.run(
@@ -58,8 +53,7 @@ def git(folder: Path, *words: str) -> subprocess.CompletedProcess[bytes]:
 
 
 def program(path: Path, canary: Path) -> Path:
-    touch(path, f"#!/bin/sh\necho $0 >> '{canary}'\nexit 1\n").chmod(0o755)
-    return path
+    return write_program(path, f"#!/bin/sh\necho $0 >> '{canary}'\nexit 1\n")
 
 
 def pipeguard(*arguments: str, cwd: Path, home: Path, **variables: str) -> int:
@@ -88,20 +82,20 @@ def test_a_file_below_git_s_folder_or_file_is_shared(root: Path, name: str) -> N
     if name.endswith("/"):
         (root / name).mkdir()
     else:
-        touch(root / name, "gitdir: elsewhere")
-    touch(root / ".gitignore", "*")
-    assert is_in_repository(touch(root / "packages/.mcp.json"))
+        write_file(root / name, "gitdir: elsewhere")
+    write_file(root / ".gitignore", "*")
+    assert is_in_repository(write_file(root / "packages/.mcp.json"))
 
 
 def test_a_link_into_a_repository_is_shared(root: Path, tmp_path: Path) -> None:
     (root / ".git").mkdir()
     link = tmp_path / ".mcp.json"
-    link.symlink_to(touch(root / ".mcp.json"))
+    link.symlink_to(write_file(root / ".mcp.json"))
     assert is_in_repository(link)
 
 
 def test_a_file_in_no_repository_is_not_shared(root: Path) -> None:
-    assert not is_in_repository(touch(root / ".mcp.json"))
+    assert not is_in_repository(write_file(root / ".mcp.json"))
 
 
 # --- hostile repositories ---------------------------------------------------------------
@@ -109,10 +103,10 @@ def test_a_file_in_no_repository_is_not_shared(root: Path) -> None:
 
 def _bare(folder: Path, settings: str) -> None:
     """Make a folder that git takes for a repository, by four names that a clone may contain."""
-    touch(folder / "HEAD", "ref: refs/heads/main\n")
-    touch(folder / "refs" / "keep", "")
-    touch(folder / "objects" / "keep", "")
-    touch(folder / "config", settings)
+    write_file(folder / "HEAD", "ref: refs/heads/main\n")
+    write_file(folder / "refs" / "keep", "")
+    write_file(folder / "objects" / "keep", "")
+    write_file(folder / "config", settings)
 
 
 def _monitor_beside_the_file(root: Path, canary: Path) -> None:
@@ -127,7 +121,7 @@ def _monitor_beside_the_file(root: Path, canary: Path) -> None:
 def _settings_of_many_kinds(root: Path, canary: Path) -> None:
     git(root, "init", "--quiet")
     hook = str(program(root / "hook", canary))
-    touch(root / ".gitattributes", "* filter=x diff=x\n")
+    write_file(root / ".gitattributes", "* filter=x diff=x\n")
     for name in ("post-index-change", "post-checkout", "fsmonitor-watchman"):
         program(root / "hooks" / name, canary)
     settings = {
@@ -144,7 +138,7 @@ def _settings_of_many_kinds(root: Path, canary: Path) -> None:
         "credential.helper": f"!{hook}",
         "alias.ls-files": f"!{hook}",
         "alias.check-ignore": f"!{hook}",
-        "include.path": str(touch(root / "more", f"[core]\n\tfsmonitor = {hook}\n")),
+        "include.path": str(write_file(root / "more", f"[core]\n\tfsmonitor = {hook}\n")),
     }
     for name, value in settings.items():
         git(root, "config", name, value)
@@ -164,7 +158,7 @@ def test_no_program_of_a_repository_runs(
 ) -> None:
     canary = tmp_path / "canary"
     make(root, canary)
-    file = touch(root / ".vscode" / "mcp.json", SERVERS)
+    file = write_file(root / ".vscode" / "mcp.json", SERVERS)
     for arguments in COMMANDS:
         pipeguard(*arguments, cwd=root, home=user.home)
         assert not canary.exists(), arguments
@@ -179,7 +173,7 @@ def test_no_program_of_a_repository_runs(
 @on_posix
 def test_without_git_it_is_told_the_same(tmp_path: Path, root: Path, user: Machine) -> None:
     (root / ".git").mkdir()
-    file = touch(root / ".vscode" / "mcp.json", SERVERS)
+    file = write_file(root / ".vscode" / "mcp.json", SERVERS)
     before = file.read_bytes()
     words = ("setup", "vscode", "--scope", "project", "--yes", "--launcher", "/bin/true")
     empty = tmp_path / "empty"

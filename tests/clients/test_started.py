@@ -15,6 +15,7 @@ from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.rewrite import GuardOptions
 from pipeguard.config.directories import cache_folder
 from pipeguard.demo.client import converse
+from tests.files import write_file, write_program
 from tests.wrap.wrapped import SERVER
 
 LAUNCHER = (sys.executable, "-I", "-m", "pipeguard")
@@ -91,12 +92,10 @@ def test_what_python_runs_for_the_server_runs_nowhere_else(
 ) -> None:
     ran = tmp_path / "ran"
     folder = tmp_path / "for the server"
-    folder.mkdir()
     code = f"import sys\nopen({str(ran)!r}, 'a').write(f'{{sys.orig_argv}}\\n')\n"
-    (folder / "sitecustomize.py").write_text(code)
-    script = tmp_path / "pipeguard"
-    script.write_text(f"#!{sys.executable}\nfrom pipeguard.__main__ import main\nmain()\n")
-    script.chmod(0o755)
+    write_file(folder / "sitecustomize.py", code)
+    text = f"#!{sys.executable}\nfrom pipeguard.__main__ import main\nmain()\n"
+    script = write_program(tmp_path / "pipeguard", text)
     entry = {
         "command": sys.executable,
         "args": ["-u", str(SERVER)],

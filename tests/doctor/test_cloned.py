@@ -11,6 +11,7 @@ from pipeguard.clients.launcher import launcher, programs
 from pipeguard.doctor.installation import read_version
 from pipeguard.version import VERSION
 from tests.clients.test_sharing import pipeguard
+from tests.files import write_program
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts with a shebang")
 PROGRAMS = (
@@ -36,10 +37,9 @@ def clone(tmp_path: Path) -> Path:
     root = tmp_path / "clone"
     canary = f"echo $0 >> '{tmp_path / 'canary'}'\n"
     for name in PROGRAMS:
-        (root / "node_modules" / ".bin").mkdir(parents=True, exist_ok=True)
         for folder in (root, root / "node_modules" / ".bin"):
-            (folder / name).write_text(f"#!/bin/sh\n{canary}echo pipeguard, version {VERSION}\n")
-            (folder / name).chmod(0o755)
+            text = f"#!/bin/sh\n{canary}echo pipeguard, version {VERSION}\n"
+            write_program(folder / name, text)
     spoiled = f"open({str(tmp_path / 'canary')!r}, 'a').write(__file__ + chr(10))\n"
     for name in MODULES:
         (root / f"{name}.py").write_text(spoiled)
@@ -104,10 +104,8 @@ def test_a_launcher_is_not_taken_from_the_current_folder(
 def test_an_installed_launcher_says_its_version(
     tmp_path: Path, clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    there = tmp_path / "bin" / "pipeguard"
-    there.parent.mkdir()
-    there.write_text(f"#!/bin/sh\necho pipeguard, version {VERSION}\n")
-    there.chmod(0o755)
+    text = f"#!/bin/sh\necho pipeguard, version {VERSION}\n"
+    there = write_program(tmp_path / "bin" / "pipeguard", text)
     monkeypatch.chdir(clone)
     monkeypatch.setenv("PATH", os.pathsep.join((".", str(there.parent), "/usr/bin", "/bin")))
     assert read_version(("pipeguard",)) == VERSION

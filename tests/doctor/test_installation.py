@@ -13,6 +13,7 @@ from pipeguard.doctor import installation
 from pipeguard.doctor.diagnosis import Diagnosis, DiagnosisState
 from pipeguard.version import VERSION
 from tests.doctor.examined import Person
+from tests.files import write_program
 
 ASKED = """Requires-Dist: click>=8.1.7
 Requires-Dist: no-such-package-at-all>=1
@@ -22,10 +23,7 @@ Requires-Dist: only-asked-for>=1; extra == 'test'
 
 
 def program(path: Path, body: str = f"echo pipeguard, version {VERSION}") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!/bin/sh\n{body}\n")
-    path.chmod(0o755)
-    return path
+    return write_program(path, f"#!/bin/sh\n{body}\n")
 
 
 def package(folder: Path, version: str, requires: str = "") -> None:

@@ -24,6 +24,7 @@ from tests.clients.samples import Sample, samples
 from tests.clients.test_samples import FORMATTINGS, can_be
 from tests.commands import run_command
 from tests.each import each
+from tests.files import write_program
 from tests.forking import PIPEGUARD
 from tests.gateway.served import ACTOR, Served, environment_of_state
 from tests.launch.processes import until
@@ -52,10 +53,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.real
 def test_a_clients_servers_move_work_and_come_back(tmp_path: Path, home: Path) -> None:
-    launcher = tmp_path / "bin" / "pipeguard"
-    launcher.parent.mkdir()
-    launcher.write_text(f'#!/bin/sh\nexec {shlex.join(PIPEGUARD)} "$@"\n')
-    launcher.chmod(0o755)
+    text = f'#!/bin/sh\nexec {shlex.join(PIPEGUARD)} "$@"\n'
+    launcher = write_program(tmp_path / "bin" / "pipeguard", text)
     config = home / ".cursor" / "mcp.json"
     config.parent.mkdir(parents=True)
     program, *words = ACTOR

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.files import write_program
 from tests.gateway.served import Served, write_servers
 from tests.isolation.test_walls import event_in, texts
 from tests.isolation.test_wrapped import REACHER
@@ -59,10 +60,8 @@ def test_an_entry_that_cannot_be_given_is_told(tmp_path: Path) -> None:
 def test_a_package_is_fetched_while_other_servers_are_served(tmp_path: Path) -> None:
     """Its installer stands for a slow registry: it waits until another server was called."""
     called = tmp_path / "called"
-    installer = tmp_path / "bin" / "npm"
-    installer.parent.mkdir()
-    installer.write_text("#!/bin/sh\nwhile [ ! -e notyet ]; do sleep 0.1; done\n")
-    installer.chmod(0o755)
+    waiting = "#!/bin/sh\nwhile [ ! -e notyet ]; do sleep 0.1; done\n"
+    installer = write_program(tmp_path / "bin" / "npm", waiting)
     slow: Object = {**entry(), "command": "npx", "args": ["-y", "slow-server"]}
     slow["env"] = {"PATH": f"{installer.parent}:{os.environ['PATH']}"}
     servers = {"slow": slow, "quick": entry(engine="none")}

@@ -22,6 +22,7 @@ from pipeguard.isolation.sandbox import HOMES, Sandbox, this_host
 from pipeguard.isolation.view import build_view
 from pipeguard.launch.child import Child, Command
 from pipeguard.transports.descriptors import shut_writing
+from tests.files import write_program
 from tests.isolation.containers import engine_here, left_of
 from tests.isolation.egress.sandbox import Records
 from tests.isolation.sandboxes import printed
@@ -176,9 +177,7 @@ def test_a_server_that_starts_in_its_home_keeps_it(home: Path, engine: Container
 def test_a_link_in_the_home_leads_where_it_did(tmp_path: Path, home: Path, state: Path) -> None:
     engine_here(state)
     tool = home / "tools" / "tool-1.2"
-    tool.mkdir(parents=True)
-    (tool / "server").write_text('#!/bin/sh\nreadlink -f -- "$0"\n')
-    (tool / "server").chmod(0o755)
+    write_program(tool / "server", '#!/bin/sh\nreadlink -f -- "$0"\n')
     (home / "bin").mkdir()
     (home / "bin" / "server").symlink_to(tool / "server")
     said = printed([str(home / "bin" / "server")], engine=Isolation.CONTAINER)

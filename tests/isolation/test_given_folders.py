@@ -17,6 +17,7 @@ from pipeguard.isolation.sandbox import Sandbox, this_host
 from pipeguard.isolation.servers.starter import ServerStarter
 from pipeguard.launch.child import Command
 from tests.each import each
+from tests.files import write_file, write_program
 from tests.isolation.sandboxes import make_home, printed, script
 from tests.isolation.test_escapes import CANARY, answering
 
@@ -107,11 +108,8 @@ def test_a_folder_given_to_read_stays_so_as_an_argument(home: Path) -> None:
 
 def test_a_program_in_a_given_folder_cannot_be_changed(home: Path) -> None:
     environment = home / "work" / "env"
-    (environment / "bin").mkdir(parents=True)
-    (environment / "pyvenv.cfg").write_text("home = /usr/bin\n")
-    program = environment / "bin" / "server"
-    program.write_text('#!/bin/sh\neval "$2"\n')
-    program.chmod(0o755)
+    write_file(environment / "pyvenv.cfg", "home = /usr/bin\n")
+    program = write_program(environment / "bin" / "server", '#!/bin/sh\neval "$2"\n')
     text = (
         f"exec 2>&1; cd {home}/work; echo x >> env/pyvenv.cfg; echo x >> env/bin/server;"
         " mv env other; echo y > new"

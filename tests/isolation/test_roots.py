@@ -12,6 +12,7 @@ from pipeguard.isolation.profile import READ_ROOTS, WRITE_ROOTS, Profile, roots_
 from pipeguard.isolation.sandbox import Sandbox
 from pipeguard.launch.child import Child, Command
 from tests.each import each
+from tests.files import write_program
 from tests.isolation.sandboxes import make_home
 from tests.isolation.test_escapes import CANARY
 from tests.isolation.test_swapped_paths import swapped
@@ -104,9 +105,7 @@ def test_roots_that_may_be_read_cannot_be_changed(home: Path) -> None:
 
 def test_a_root_gives_no_more_than_a_folder_that_is_named(home: Path) -> None:
     app = home / "app"
-    program = app / "sub" / "server"
-    program.write_text("#!/bin/sh\nexec /bin/sh\n")
-    program.chmod(0o755)
+    program = write_program(app / "sub" / "server", "#!/bin/sh\nexec /bin/sh\n")
     (app / "dotfiles").mkdir()
     (home / ".ssh").rename(app / "dotfiles" / "ssh")
     (home / ".ssh").symlink_to(app / "dotfiles" / "ssh")

@@ -11,6 +11,7 @@ from pipeguard.isolation.runtimes import find_runtime, folders_among, paths_amon
 from pipeguard.isolation.sensitive import sensitive_paths
 from pipeguard.isolation.view import SandboxUser
 from tests.each import each
+from tests.files import write_program
 
 PATH = {"PATH": "/usr/bin:/bin"}
 
@@ -29,58 +30,51 @@ def host(home: Path) -> SandboxUser:
     )
 
 
-def program(path: Path, text: str = "#!/bin/sh\n") -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    path.chmod(0o755)
-    return path
-
-
 def needed(host: SandboxUser, *argv: str, folder: str = "/", **env: str) -> set[str]:
     return set(find_runtime(argv, {**PATH, **env}, folder, host).needed)
 
 
 def test_an_installation_is_given_whole(host: SandboxUser, home: Path) -> None:
-    tool = program(home / ".nvm" / "v22" / "bin" / "tool")
+    tool = write_program(home / ".nvm" / "v22" / "bin" / "tool")
     found = needed(host, "tool", PATH=f"{tool.parent}:/bin")
     assert str(home / ".nvm" / "v22") in found
     assert str(home) not in found
 
 
 def test_a_program_in_the_home_itself_is_given_alone(host: SandboxUser, home: Path) -> None:
-    tool = program(home / "tool")
+    tool = write_program(home / "tool")
     assert needed(host, str(tool)) == {str(tool)}
-    local = program(home / ".local" / "bin" / "tool")
+    local = write_program(home / ".local" / "bin" / "tool")
     assert needed(host, str(local)) == {str(local), str(local.parent)}
 
 
 def test_a_script_is_given_with_its_project(host: SandboxUser, home: Path) -> None:
-    script = program(home / "app" / "src" / "deep" / "server.py")
+    script = write_program(home / "app" / "src" / "deep" / "server.py")
     (home / "app" / "pyproject.toml").touch()
     assert str(home / "app") in needed(host, "sh", "src/deep/server.py", folder=str(home / "app"))
     assert str(home / "app") in needed(host, "sh", str(script))
 
 
 def test_a_folder_that_an_interpreter_runs_is_needed(host: SandboxUser, home: Path) -> None:
-    program(home / "app" / "__main__.py")
-    python = str(program(home / "bin" / "python3"))
+    write_program(home / "app" / "__main__.py")
+    python = str(write_program(home / "bin" / "python3"))
     assert str(home / "app") in needed(host, python, "app", folder=str(home))
     assert str(home) not in needed(host, python, ".", folder=str(home))  # not the home itself
-    program(home / "mcp" / "__main__.py")
+    write_program(home / "mcp" / "__main__.py")
     assert str(home / "mcp") in needed(host, python, str(home / "mcp"))
 
 
 def test_a_folder_that_a_server_works_in_is_not_needed(host: SandboxUser, home: Path) -> None:
     """Dependencies are read-only, and `server-filesystem` is there to change its folder."""
-    server = program(home / "bin" / "mcp-server-filesystem")
+    server = write_program(home / "bin" / "mcp-server-filesystem")
     (home / "notes").mkdir()
     assert needed(host, str(server), str(home / "notes")) == needed(host, str(server))
-    database = program(home / "notes" / "a.sqlite", "")
+    database = write_program(home / "notes" / "a.sqlite", "")
     assert needed(host, str(server), "--db-path", str(database)) == needed(host, str(server))
 
 
 def test_a_link_that_the_server_may_have_made_gives_no_file(host: SandboxUser, home: Path) -> None:
-    program(home / "diary")
+    write_program(home / "diary")
     (home / "work").mkdir()
     (home / "work" / "db").symlink_to(home / "diary")
     words = [str(home / "work" / "db")]
@@ -89,8 +83,8 @@ def test_a_link_that_the_server_may_have_made_gives_no_file(host: SandboxUser, h
 
 
 def test_the_folder_that_a_program_is_told_to_run_in_is_read(host: SandboxUser, home: Path) -> None:
-    uv = str(program(home / "bin" / "uv"))
-    program(home / "app" / "server.py")
+    uv = str(write_program(home / "bin" / "uv"))
+    write_program(home / "app" / "server.py")
     app = str(home / "app")
     for words in (
         ("--directory", app, "run", "server.py"),
@@ -99,7 +93,7 @@ def test_the_folder_that_a_program_is_told_to_run_in_is_read(host: SandboxUser, 
         ("--directory", app, "run", "--project", str(home / "bin"), "server"),
     ):
         assert app in needed(host, uv, *words, folder=str(home)), words
-    bun = str(program(home / "bin" / "bun"))
+    bun = str(write_program(home / "bin" / "bun"))
     assert app in needed(host, bun, "--cwd", app, "run", "index.ts", folder=str(home))
     (home / "empty").mkdir()
     assert str(home / "empty") not in needed(host, "sh", "-p", "x", folder=str(home / "empty"))
@@ -109,30 +103,30 @@ def test_the_folder_that_a_program_is_told_to_run_in_is_read(host: SandboxUser, 
 
 
 def test_a_script_without_a_project_is_given_with_its_folder(host: SandboxUser, home: Path) -> None:
-    script = program(home / "tools" / "server.sh")
+    script = write_program(home / "tools" / "server.sh")
     for words in ((str(script),), ("-lc", str(script)), ("--norc", str(script))):
         assert needed(host, "sh", *words) == {str(script), str(home / "tools")}, words
-    loose = program(home / "server.sh")
+    loose = write_program(home / "server.sh")
     assert needed(host, "sh", str(loose)) == {str(loose)}
 
 
 def test_a_module_is_given_with_all_modules(host: SandboxUser, home: Path) -> None:
-    script = program(home / "app" / "node_modules" / "pkg" / "dist" / "index.js")
+    script = write_program(home / "app" / "node_modules" / "pkg" / "dist" / "index.js")
     assert str(home / "app" / "node_modules") in needed(host, "sh", str(script))
     assert str(home / "app") not in needed(host, "sh", str(script))
 
 
 def test_the_interpreter_of_a_first_line_is_needed(host: SandboxUser, home: Path) -> None:
-    program(home / "node" / "bin" / "mynode")
-    script = program(home / "app" / "bin" / "run", "#!/usr/bin/env -S mynode --x\n")
+    write_program(home / "node" / "bin" / "mynode")
+    script = write_program(home / "app" / "bin" / "run", "#!/usr/bin/env -S mynode --x\n")
     found = needed(host, str(script), PATH=f"{home}/node/bin:/usr/bin:/bin")
     assert str(home / "node") in found
 
 
 def test_a_circle_of_first_lines_ends(host: SandboxUser, home: Path) -> None:
     one, other = home / "a" / "one", home / "a" / "other"
-    program(one, f"#!{other}\n")
-    program(other, f"#!{one}\n")
+    write_program(one, f"#!{other}\n")
+    write_program(other, f"#!{one}\n")
     assert str(home / "a") in needed(host, str(one))
 
 
@@ -149,7 +143,7 @@ def test_what_an_environment_links_to_is_given(host: SandboxUser, home: Path) ->
     (home / "env" / "pyvenv.cfg").write_text("home = /usr/bin\n")
     (home / "source").mkdir()
     (packages / "editable.pth").write_text(f"{home}/source\nimport os\n{home}\n/nowhere\n")
-    found = needed(host, str(program(home / "env" / "bin" / "server")))
+    found = needed(host, str(write_program(home / "env" / "bin" / "server")))
     assert {str(home / "env"), str(home / "source")} <= found
     assert str(home) not in found
 
@@ -182,8 +176,8 @@ def test_what_arguments_name_is_given(
 ) -> None:
     for name in ("notes", ".config/google-chrome/one"):
         (home / name).mkdir(parents=True, exist_ok=True)
-    program(home / "app" / "settings")
-    program(home / ".ssh" / "id")
+    write_program(home / "app" / "settings")
+    write_program(home / ".ssh" / "id")
     named = [*paths_among([word.format(home=home) for word in words], str(home), host)]
     assert named == ([str(home / found)] if found else [])
 

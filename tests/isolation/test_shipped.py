@@ -14,6 +14,7 @@ from pipeguard.isolation.servers.inventory import packages, remove
 from pipeguard.isolation.servers.sources import named_paths
 from pipeguard.isolation.shipped import all_shipped, find_profile
 from tests.each import each, some
+from tests.files import write_program
 from tests.isolation.test_wrapped import Isolated
 from tests.wrap.wrapped import Object
 
@@ -46,13 +47,11 @@ def words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, ...]:
     assert package is not None
     folder = packages_folder() / package.identity
     program = folder / "node_modules" / ".bin" / "server-memory"
-    program.parent.mkdir(parents=True)
     server = Path(__file__).with_name("reacher.py").read_text()
     # A package does not choose its interpreter's path, only its name.
     python = Path(sys.executable)
     monkeypatch.setenv("PATH", f"{python.parent}:{os.environ['PATH']}")
-    program.write_text(f"#!/usr/bin/env {python.name}\n{server}")
-    program.chmod(0o755)
+    write_program(program, f"#!/usr/bin/env {python.name}\n{server}")
     facts = {"registry": "npm", "specs": list(package.specs), "fetched": 1, "version": ""}
     (folder / "pipeguard.json").write_text(json.dumps(facts))
     return command

@@ -18,6 +18,7 @@ from pipeguard.errors import LaunchError
 from pipeguard.launch import posix
 from pipeguard.launch.child import Child, Command, Exit, start
 from tests.each import each
+from tests.files import write_program
 from tests.launch.processes import (
     PATIENCE_SECONDS,
     is_running,
@@ -184,9 +185,7 @@ def test_a_command_shows_neither_arguments_nor_environment() -> None:
 
 
 def test_the_path_of_the_server_is_searched_and_not_ours(tmp_path: Path) -> None:
-    script = tmp_path / "only-here"
-    script.write_text("#!/bin/sh\necho found\n")
-    script.chmod(0o755)
+    write_program(tmp_path / "only-here", "#!/bin/sh\necho found\n")
     with running(["only-here"], PATH=f"{tmp_path}:{os.environ['PATH']}") as child:
         assert read_line(child.stdout_fd) == b"found"
 

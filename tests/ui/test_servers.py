@@ -15,6 +15,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from pipeguard.ui.app import MENU
+from tests.files import write_program
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.state.samples import held, seen
 from tests.ui.conftest import PageHere
@@ -33,10 +34,8 @@ KEY = "k4J9xQ2mV7pL0sT8wZ3r"
 @pytest.fixture
 def client_file(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Cursor's file with two servers that are not guarded, and a program that setup can name."""
-    program = tmp_path / "bin" / "pipeguard"
-    program.parent.mkdir()
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} -E -P -m pipeguard "$@"\n')
-    program.chmod(0o755)
+    text = f'#!/bin/sh\nexec {sys.executable} -E -P -m pipeguard "$@"\n'
+    program = write_program(tmp_path / "bin" / "pipeguard", text)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
     servers = {
         "memory": {"command": "npx", "args": ["-y", "server-memory"], "env": {"API_KEY": KEY}},

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeguard.state.store import open_store
+from tests.files import write_program
 from tests.wrap.wrapped import PYTHON, SERVER, Wrapped, result
 
 OTHER = "Returns its text, loudly."
@@ -22,10 +23,8 @@ def other(tmp_path: Path) -> Path:
 @pytest.fixture
 def op(tmp_path: Path) -> Path:
     """A program that runs the command after `--`, as programs that fetch secrets do."""
-    path = tmp_path / "op"
-    path.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
-    path.chmod(0o755)
-    return path
+    text = '#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n'
+    return write_program(tmp_path / "op", text)
 
 
 def description(wrapped: Wrapped) -> str:
