@@ -13,6 +13,7 @@ import pytest
 from pipeguard import installation
 from pipeguard.errors import AuthError
 from tests.commands import run_command
+from tests.files import write_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -114,9 +115,7 @@ def test_make_install_gives_a_command_that_stays(
     assert re.search(engine, judging)
     packages = Path(program).resolve().parent.parent.glob("lib/python*/site-packages/*")
     assert not {"pip", "setuptools"} & {path.name for path in packages}
-    client = home / ".cursor" / "mcp.json"
-    client.parent.mkdir(parents=True)
-    client.write_text('{"mcpServers": {"it": {"command": "srv"}}}')
+    write_file(home / ".cursor" / "mcp.json", '{"mcpServers": {"it": {"command": "srv"}}}')
     run(program, "setup", "cursor", "--yes", "--launcher", program)
     refused = run("make", "uninstall", code=2)
     assert "still start their servers" in refused

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.assess.places import Entry, machine, of, repository
+from tests.files import write_file
 
 ONE = {"one": {"command": "srv"}}
 UNASKED = (
@@ -27,9 +28,7 @@ _VALUES = (
 
 @pytest.mark.parametrize(("file", "text"), UNASKED)
 def test_an_agent_that_asks_nobody_is_found(tmp_path: Path, file: str, text: str) -> None:
-    path = tmp_path / file
-    path.parent.mkdir(parents=True)
-    path.write_text(text)
+    path = write_file(tmp_path / file, text)
     (found,) = of(machine(tmp_path, ONE), "agent-runs-unasked")
     assert found.file == path
     word = re.split(r"[.\s]", found.key)[-1]

@@ -10,6 +10,7 @@ from pipeguard.assess.assessing import assess, report
 from pipeguard.assess.target import of_machine, of_repository
 from pipeguard.clients.machine import Machine
 from tests.assess.test_reports import FORMS
+from tests.files import write_file
 from tests.fuzz.budget import tried
 from tests.fuzz.rulebook import engines
 
@@ -44,9 +45,7 @@ def test_every_file_is_assessed(
     tmp_path_factory: pytest.TempPathFactory, name: str, servers: dict[str, object]
 ) -> None:
     root = tmp_path_factory.mktemp("any")
-    path = root / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"mcpServers": servers, "mcp": servers}))
+    write_file(root / name, json.dumps({"mcpServers": servers, "mcp": servers}))
     machine = Machine("linux", root, {}, root)
     for target in (of_machine(machine, engines()), of_repository(root, machine, engines())):
         assessment = assess(target)

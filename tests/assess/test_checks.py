@@ -14,6 +14,7 @@ from pipeguard.firewall.finding import Severity
 from pipeguard.rulebook.samples import expand
 from pipeguard.state.tokens import PREFIX
 from tests.assess.places import SECRET, Entry, machine, of, repository, write_config
+from tests.files import write_file
 from tests.fuzz.rulebook import engines
 
 GITHUB = expand({"gen": "ghp_{b62:30}{github-crc}"}, 0)
@@ -408,17 +409,14 @@ def test_a_clone_that_starts_its_own_code(tmp_path: Path) -> None:
     ],
 )
 def test_a_project_that_approves_itself(tmp_path: Path, name: str, text: str) -> None:
-    path = tmp_path / name
-    path.parent.mkdir()
-    path.write_text(text)
+    path = write_file(tmp_path / name, text)
     (found,) = of(repository(tmp_path, cursor()), "project-approves-itself")
     assert (found.file, found.line) == (path, 2)
 
 
 def test_a_project_that_asks_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / ".claude/settings.json"
-    path.parent.mkdir()
-    path.write_text('{"enableAllProjectMcpServers": false, "enabledMcpjsonServers": []}')
+    write_file(path, '{"enableAllProjectMcpServers": false, "enabledMcpjsonServers": []}')
     assert of(repository(tmp_path, cursor()), "project-approves-itself") == []
 
 

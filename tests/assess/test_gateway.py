@@ -10,6 +10,7 @@ from pipeguard.assess.checks.gateway import in_clear
 from pipeguard.assess.target import AssessmentTarget, of_repository, read_configs
 from pipeguard.runtime.start import RunningGuard
 from tests.assess.places import SECRET, machine, of
+from tests.files import write_file
 
 PIPEGUARD_SERVE = {"command": "pipeguard", "args": ["serve"]}
 FILE = f"""\
@@ -30,9 +31,7 @@ servers:
 def target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AssessmentTarget:
     """A machine with the gateway's file, and one client without servers."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    file = tmp_path / "config" / "pipeguard" / "pipeguard.yaml"
-    file.parent.mkdir(parents=True)
-    file.write_text(FILE)
+    file = write_file(tmp_path / "config" / "pipeguard" / "pipeguard.yaml", FILE)
     file.chmod(0o666)
     return machine(tmp_path, {})
 

@@ -13,7 +13,7 @@ from pipeguard.assess.reports.html import draw
 from pipeguard.assess.target import AssessmentTarget
 from pipeguard.firewall.finding import Severity
 from tests.assess.places import Entry, machine, of, repository
-from tests.files import write_program
+from tests.files import write_file, write_program
 
 GIVEN = "machine-given"
 
@@ -328,9 +328,7 @@ def test_commands_in_a_sandbox_without_anything_are_none_of_this_machine(own_hom
 
 @pytest.mark.needs("bubblewrap")
 def test_the_project_of_a_server_is_among_what_it_can_touch(own_home: Path) -> None:
-    program = own_home / "weather" / "server.py"
-    program.parent.mkdir()
-    program.write_text("")
+    program = write_file(own_home / "weather" / "server.py", "")
     servers = wrapped(*AUTO, "--connect", "api.test", command=("python3", str(program)))
     (row,) = assess(machine(own_home, servers)).reached
     assert row.given == ("~/weather, to read", "api.test")

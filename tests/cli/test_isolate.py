@@ -12,6 +12,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.isolation.learning.observed import READ, WRITTEN, Observed, load, save
 from pipeguard.isolation.packages import NPM, Package
 from pipeguard.isolation.sandbox import packages_folder
+from tests.files import write_file
 from tests.people import be_nobody, give_token, on_terminal
 from tests.snapshot import Snapshot
 
@@ -39,8 +40,7 @@ def policy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def put_servers(home: Path, servers: dict[str, object], name: str = ".cursor/mcp.json") -> Path:
     """Write a client's file."""
-    (home / name).parent.mkdir(exist_ok=True)
-    (home / name).write_text(json.dumps({"mcpServers": servers}))
+    write_file(home / name, json.dumps({"mcpServers": servers}))
     return home / name
 
 
@@ -172,9 +172,7 @@ def test_a_program_gets_all_servers_whole_and_in_order(policy: Path, tmp_path: P
 
 @pytest.mark.needs("bubblewrap")
 def test_a_server_is_shown_with_all_that_it_can_touch(tmp_path: Path, snapshot: Snapshot) -> None:
-    program = tmp_path / "weather" / "server.sh"
-    program.parent.mkdir()
-    program.write_text("")
+    program = write_file(tmp_path / "weather" / "server.sh", "")
     for name in (".env", "package.json"):
         (program.parent / name).write_text("")
     words = ["--keep-home", "--limit", "memory=1536MiB", "--limit", "cpu=60", "--loopback", "5432"]

@@ -9,6 +9,7 @@ from click.testing import CliRunner, Result
 from pipeguard.cli.policy import EXAMPLE, command
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.store import open_store
+from tests.files import write_file
 from tests.snapshot import Snapshot
 from tests.state.samples import seen
 
@@ -27,8 +28,7 @@ def run(*arguments: str) -> Result:
 def test_the_example_is_right_and_goes_where_path_says(home: Path, snapshot: Snapshot) -> None:
     path = Path(run("path").output.strip())
     assert path.is_relative_to(home)
-    path.parent.mkdir(parents=True)
-    path.write_text(run("example").output)
+    write_file(path, run("example").output)
     assert path.read_text() == EXAMPLE
     snapshot.commands("policy-example", "policy check\npolicy check --json\npolicy path")
 
@@ -121,9 +121,7 @@ def test_a_pack_that_keeps_servers_from_starting_fails_with_and_without_a_policy
 
 
 def test_what_is_wrong_in_both_files_is_said_at_once(home: Path) -> None:
-    usual = Path(usual_policy_path())
-    usual.parent.mkdir(parents=True)
-    usual.write_text("mod: enforce\n")
+    write_file(Path(usual_policy_path()), "mod: enforce\n")
     (home / "project" / ".pipeguard.yaml").write_text("mode: observe\n")
     told = str(run("check").exception)
     assert ("unknown key" in told, "may only tighten" in told) == (True, True)
@@ -131,8 +129,7 @@ def test_what_is_wrong_in_both_files_is_said_at_once(home: Path) -> None:
 
 def test_user_and_project_are_put_together(home: Path) -> None:
     usual = Path(usual_policy_path())
-    usual.parent.mkdir(parents=True)
-    usual.write_text("limits: {frame: 1 MiB, timeout: 2 s}\ntools: {allow: [a, b]}\n")
+    write_file(usual, "limits: {frame: 1 MiB, timeout: 2 s}\ntools: {allow: [a, b]}\n")
     (home / "project" / ".pipeguard.yaml").write_text("limits: {frame: 8 MiB}\ntrust: review\n")
     told = json.loads(run("check", "--json").output)
     assert [Path(file["path"]) for file in told["files"]] == [

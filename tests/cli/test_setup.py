@@ -20,7 +20,7 @@ from pipeguard.clients.entries import MAX_ENTRIES_CHARS
 from pipeguard.clients.history import records
 from pipeguard.config import directories
 from pipeguard.config.user_policy import usual_policy_path
-from tests.files import write_program
+from tests.files import write_file, write_program
 from tests.people import on_terminal
 from tests.snapshot import FOLDER, Snapshot
 
@@ -71,9 +71,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home folder with the files of eight clients, and an installed pipeguard."""
     folder = tmp_path / "home"
     for name, text in FILES.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text.replace("SECRET", SECRET))
+        write_file(folder / name, text.replace("SECRET", SECRET))
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
     monkeypatch.chdir(folder)
@@ -177,9 +175,7 @@ def test_uninstalling_removes_the_guard_and_names_what_is_left(
     (home / ".bashrc").write_text('alias a=b\neval "$(pipeguard completion bash)"\n')
     run("--all", "--yes", "--launcher", launcher)
     guarded = contents(home)
-    token = Path(usual_policy_path()).with_name("approval-token")
-    token.parent.mkdir(parents=True, exist_ok=True)
-    token.write_text("its hash")
+    write_file(Path(usual_policy_path()).with_name("approval-token"), "its hash")
     snapshot.commands("uninstall-dry", "uninstall --dry-run  # 1\nuninstall  # 1")
     assert contents(home) == guarded
     snapshot.commands("uninstall", "uninstall --yes\nuninstall --yes")
@@ -343,17 +339,13 @@ def test_what_is_only_shown_makes_no_folder(home: Path, launcher: str) -> None:
 
 
 def test_a_file_anywhere_can_be_named(home: Path, launcher: str) -> None:
-    path = home / "elsewhere" / "mcp.json"
-    path.parent.mkdir()
-    path.write_text('{"servers": {"it": {"command": "srv"}}}')
+    path = write_file(home / "elsewhere" / "mcp.json", '{"servers": {"it": {"command": "srv"}}}')
     assert run("vscode", "--file", str(path), "--yes", "--launcher", launcher).exit_code == 0
     assert launcher in path.read_text()
 
 
 def test_an_invalid_policy_is_told_before_a_question(home: Path, launcher: str) -> None:
-    policy = home / ".config" / "pipeguard" / "policy.yaml"
-    policy.parent.mkdir(parents=True)
-    policy.write_text("mode: nope")
+    write_file(home / ".config" / "pipeguard" / "policy.yaml", "mode: nope")
     before = contents(home)
     code, output = on_terminal("setup", "y", "--launcher", launcher)
     assert (code, contents(home)) == (2, before)

@@ -16,6 +16,7 @@ from pipeguard.firewall.finding import Action, Finding, Severity, observe_only
 from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import utc_text
 from pipeguard.ui.cards import find_waiting
+from tests.files import write_file
 from tests.forking import PIPEGUARD
 from tests.gateway.served import Served, ServedAt, write_servers
 from tests.listening import Process
@@ -95,8 +96,7 @@ def test_a_gateway_that_runs_is_shown(home: Path) -> None:
         gateways = json.loads(CliRunner().invoke(command, ["--json"]).output)["gateways"]
         assert f"process {at.process.pid}, 127.0.0.1:0" in gateways
         client = home / ".cursor" / "mcp.json"
-        client.parent.mkdir()
-        client.write_text('{"mcpServers": {"one": {"command": "cat"}}}')
+        write_file(client, '{"mcpServers": {"one": {"command": "cat"}}}')
         move = ["cursor", "--gateway", "--yes", "--launcher", sys.executable]
         assert CliRunner().invoke(setup, move).exit_code == 0
         assert CliRunner().invoke(setup, ["cursor", "--undo", "--yes"]).exit_code == 0
@@ -113,9 +113,7 @@ def test_a_client_that_goes_through_the_gateway_over_http_is_guarded_and_stays(h
     entry = {"url": f"http://{address}/mcp", "headers": {"Authorization": "Bearer pgt_x"}}
     client.write_text(json.dumps({"mcpServers": {"team": entry}}))
     before = config.read_text(), client.read_text()
-    project = home / "project" / ".mcp.json"
-    project.parent.mkdir()
-    project.write_text(client.read_text())
+    project = write_file(home / "project" / ".mcp.json", client.read_text())
     of_project = [str(project.parent), "--format", "json"]
     on_other_machines = json.loads(CliRunner().invoke(assess, of_project).output)["findings"]
     assert "0 of 1 servers in clients guarded" in shown(), "nothing listens there"
@@ -185,9 +183,7 @@ def test_it_counts_by_server_today_and_in_seven_days(snapshot: Snapshot) -> None
 def test_it_names_guarded_clients_and_what_it_cannot_read(home: Path, snapshot: Snapshot) -> None:
     guarded = {"command": "pipeguard", "args": ["wrap", "--name", "a", "--", "server-a"]}
     servers = {"a": guarded, "b": {"command": "server-b"}}
-    file = home / ".cursor" / "mcp.json"
-    file.parent.mkdir()
-    file.write_text(json.dumps({"mcpServers": servers}))
+    file = write_file(home / ".cursor" / "mcp.json", json.dumps({"mcpServers": servers}))
     snapshot.commands("status-clients", "status\nstatus --json")
     servers["c"] = {"url": "https://mcp.example.com/mcp"}  # its client may log in to it
     file.write_text(json.dumps({"mcpServers": servers}))
@@ -230,9 +226,7 @@ def test_it_says_what_the_policy_does_and_makes_nothing(home: Path, snapshot: Sn
     before = sorted(home.rglob("*"))
     snapshot.commands("status-new", "status")
     assert sorted(home.rglob("*")) == before
-    path = home / ".config" / "pipeguard" / "policy.yaml"
-    path.parent.mkdir(parents=True)
-    path.write_text("mode: observe\n")
+    path = write_file(home / ".config" / "pipeguard" / "policy.yaml", "mode: observe\n")
     path.chmod(0o600)
     snapshot.commands("status-observes", "status")
     path.write_text("mod: observe\n")

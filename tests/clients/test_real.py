@@ -27,6 +27,7 @@ from pipeguard.clients.machine import Machine, find
 from pipeguard.clients.readiness import make_ready
 from pipeguard.clients.rewrite import GuardOptions
 from tests.commands import run_command
+from tests.files import write_file
 from tests.tools import npm_modules, path_with_node
 from tests.wrap.wrapped import SERVER
 
@@ -162,9 +163,7 @@ def test_a_real_client_connects_to_the_guarded_server(
     name: str, machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = REAL[name]
-    path = machine.home / real.place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(real.text())
+    path = write_file(machine.home / real.place, real.text())
     before = path.read_bytes()
     folder = tmp_path / "empty"
     folder.mkdir()

@@ -25,9 +25,7 @@ BARE = ("HOME", "PATH", "USER", "LOGNAME", "SHELL", "TERM")  # what the referenc
 def guarded(
     machine: Machine, place: str, text: str, launcher: Sequence[str] = LAUNCHER
 ) -> ServerEntry:
-    path = machine.home / place
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
+    write_file(machine.home / place, text)
     (found,) = find(machine)
     planned = setting.plan(read_config(found), machine, launcher, GuardOptions())
     setting.carry_out(planned, machine)

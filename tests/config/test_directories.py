@@ -9,6 +9,7 @@ import pytest
 
 from pipeguard.config.directories import Trusted, closing_command, other_writer, read_own
 from pipeguard.errors import RuleError
+from tests.files import write_file
 from tests.people import share
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="rights of POSIX files")
@@ -83,9 +84,7 @@ def test_files_beside_our_code_may_be_open_to_its_group(tmp_path: Path) -> None:
 def test_a_file_that_another_user_could_replace_is_not_used(
     tmp_path: Path, mode: int, may_replace: bool
 ) -> None:
-    path = tmp_path / "rules" / "pack.yaml"
-    path.parent.mkdir()
-    path.write_text("rules: []")
+    path = write_file(tmp_path / "rules" / "pack.yaml", "rules: []")
     path.chmod(0o600)
     path.parent.chmod(mode)
     if may_replace:

@@ -9,6 +9,7 @@ from pipeguard.clients.machine import Machine
 from pipeguard.doctor import clients
 from tests.doctor.examined import RUN, Person
 from tests.doctor.test_installation import program
+from tests.files import write_file
 from tests.snapshot import Snapshot
 
 SECRET = "zq7" + "Rt55Kp0s81Lm"  # of no real service
@@ -20,9 +21,7 @@ def guard(person: Person, launcher: str, file: str = ".cursor/mcp.json") -> None
         "args": ["wrap", "--", "sh", "srv", "--api-key", SECRET],
         "env": {"API_KEY": SECRET},
     }
-    path = person.home / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"mcpServers": {"notes": entry}}))
+    write_file(person.home / file, json.dumps({"mcpServers": {"notes": entry}}))
 
 
 def test_that_command_fixes_it(person: Person) -> None:

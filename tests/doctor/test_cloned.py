@@ -11,7 +11,7 @@ from pipeguard.clients.launcher import launcher, programs
 from pipeguard.doctor.installation import read_version
 from pipeguard.version import VERSION
 from tests.clients.test_sharing import pipeguard
-from tests.files import write_program
+from tests.files import write_file, write_program
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="scripts with a shebang")
 PROGRAMS = (
@@ -53,8 +53,7 @@ def clone(tmp_path: Path) -> Path:
     (root / "pyproject.toml").write_text('[tool.uv]\nindex-url = "file:///nowhere"\n')
     servers = json.dumps({"mcpServers": {"one": {"command": "./srv"}, "two": {"command": "srv"}}})
     for name in (".mcp.json", "mcp.json", ".cursor/mcp.json", ".vscode/mcp.json"):
-        (root / name).parent.mkdir(exist_ok=True)
-        (root / name).write_text(servers)
+        write_file(root / name, servers)
     return root
 
 

@@ -24,7 +24,7 @@ from tests.clients.samples import Sample, samples
 from tests.clients.test_samples import FORMATTINGS, can_be
 from tests.commands import run_command
 from tests.each import each
-from tests.files import write_program
+from tests.files import write_file, write_program
 from tests.forking import PIPEGUARD
 from tests.gateway.served import ACTOR, Served, environment_of_state
 from tests.launch.processes import until
@@ -158,8 +158,7 @@ def test_nothing_is_written_where_the_clients_file_changed_meanwhile(
     machine: Machine, servers_file: Path
 ) -> None:
     path = machine.home / ".cursor" / "mcp.json"
-    path.parent.mkdir()
-    path.write_text('{"mcpServers": {"a": {"command": "srv"}}}')
+    write_file(path, '{"mcpServers": {"a": {"command": "srv"}}}')
     config = read_config(ConfigFile(path, client("cursor").files[:1]))
     plan = plan_move(config, machine, ("/opt/pipeguard",), GuardOptions(), servers_file)
     path.write_text("{}")
@@ -185,8 +184,7 @@ def test_a_client_with_a_token_of_a_gateway_keeps_it(
     machine: Machine, entry: dict[str, object]
 ) -> None:
     config = machine.home / ".cursor" / "mcp.json"
-    config.parent.mkdir(parents=True)
-    config.write_text(json.dumps({"mcpServers": {"team": entry}}))
+    write_file(config, json.dumps({"mcpServers": {"team": entry}}))
     (found,) = find(machine)
     (server,) = read_config(found).servers
     judged = judge_move(server, GuardOptions())

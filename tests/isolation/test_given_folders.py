@@ -44,8 +44,7 @@ def test_what_is_covered_cannot_be_moved_out_of_the_way(home: Path) -> None:
 def test_what_its_folder_gives_anyway_can_be_renamed_and_removed(home: Path) -> None:
     work = home / "work"
     for name in ("file", "gone", "app/.git/hooks/x", "app/y"):
-        (work / name).parent.mkdir(parents=True, exist_ok=True)
-        (work / name).write_text("old")
+        write_file(work / name, "old")
     inside = (f"{work}/file", f"{work}/gone", f"{work}/data", f"{work}/app")
     text = (
         "echo new > .tmp && mv .tmp file; rm gone; mv data moved; echo > app/.git/hooks/x;"

@@ -19,6 +19,7 @@ from pipeguard.isolation.sandbox import installer, packages_folder, this_host
 from pipeguard.isolation.servers.inventory import packages, remove
 from pipeguard.launch.child import Child, Command
 from tests.each import each
+from tests.files import write_file
 from tests.isolation.containers import engine_here
 from tests.isolation.hostile_registry import NAME, registry
 from tests.isolation.sandboxes import make_home
@@ -112,9 +113,7 @@ def test_an_installer_in_a_container_reaches_no_more(home: Path, tmp_path: Path)
 
 def attacked(home: Path, tmp_path: Path, package: Package, engine: str) -> None:
     """Let a package attack its installer; no attack may succeed."""
-    other = packages_folder() / "other" / "node_modules" / "x.js"
-    other.parent.mkdir(parents=True, exist_ok=True)
-    other.write_text(CANARY)
+    other = write_file(packages_folder() / "other" / "node_modules" / "x.js", CANARY)
     poisoned = [str(home / name) for name in (".npm/_cacache/y", ".cache/uv/y", ".bashrc")]
     with surrounded(home, tmp_path) as facts:
         names = (".aws/credentials", ".npmrc", ".npm/_cacache/x", "work/x")

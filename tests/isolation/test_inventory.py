@@ -16,6 +16,7 @@ from pipeguard.isolation.profile import Profile
 from pipeguard.isolation.sandbox import packages_folder
 from pipeguard.isolation.servers.inventory import Installed, Inventory, packages, remove, update
 from pipeguard.launch.child import Child, Command, start
+from tests.files import write_file
 from tests.isolation.test_wrapped import Isolated
 
 PACKAGE = Package(NPM, ("some-server@^1",), "", ())
@@ -34,9 +35,7 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def put(root: Path, name: str, version: str, when: int = 1) -> Path:
     """Store a fetched package."""
     folder = root / name
-    program = folder / "node_modules" / ".bin" / "some-server"
-    program.parent.mkdir(parents=True)
-    program.write_text("")
+    write_file(folder / "node_modules" / ".bin" / "some-server", "")
     specs = list(PACKAGE.specs)
     facts = {"registry": NPM, "specs": specs, "fetched": when, "version": version}
     (folder / DONE).write_text(json.dumps(facts))

@@ -19,6 +19,7 @@ from pipeguard.cli._page_host import LINK, PageHost
 from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.paths import store_path
 from pipeguard.state.store import open_store
+from tests.files import write_file
 from tests.forking import PIPEGUARD
 from tests.launch.processes import until
 from tests.people import be_nobody
@@ -143,9 +144,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("HOME", str(tmp_path))
     be_nobody(monkeypatch)
-    policy = Path(usual_policy_path())
-    policy.parent.mkdir(parents=True)
-    policy.write_text(PATIENT)
+    write_file(Path(usual_policy_path()), PATIENT)
     open_store().close()
     return store_path()
 

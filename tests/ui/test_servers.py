@@ -15,7 +15,7 @@ from pipeguard.config.user_policy import usual_policy_path
 from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from pipeguard.ui.app import MENU
-from tests.files import write_program
+from tests.files import write_file, write_program
 from tests.gateway.served import ServedAt, actor, write_servers
 from tests.state.samples import held, seen
 from tests.ui.conftest import PageHere
@@ -43,8 +43,7 @@ def client_file(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         HOSTILE: {"command": "npx", "args": ["-y", "\u202enotes"]},
     }
     path = tmp_path / ".cursor" / "mcp.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps({"mcpServers": servers}, indent=3))
+    write_file(path, json.dumps({"mcpServers": servers}, indent=3))
     with open_store(store) as opened:
         opened.remember(SERVER, [seen(), held()])
     stop(store, "AAAAAAAA.c1", SECRET)
