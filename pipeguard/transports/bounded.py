@@ -11,11 +11,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
-from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
-from pipeguard.firewall.protocol.strict_json import without_value
+from pipeguard.firewall.protocol import framing, strict_json
 
 SPARE_BYTES = 4 * 2**20  # in addition to one message of the greatest size
-LIMIT_BYTES = DEFAULT_LIMIT_BYTES + SPARE_BYTES
+LIMIT_BYTES = framing.DEFAULT_LIMIT_BYTES + SPARE_BYTES
 SMALL_BYTES = 2**16  # so many bytes of a body are not counted: a small message needs no limit
 MOST_FRAMES = 64
 MOST_BYTES = 2**20
@@ -129,7 +128,7 @@ class Outbox:
     def put(self, frame: bytes) -> None:
         """Add a frame, whether it is full or not. Of several frames, one keeps its value."""
         keeps = self._queue.empty() and len(frame) < MOST_PARSED_BYTES
-        self._queue.put_nowait(frame if keeps else without_value(frame))
+        self._queue.put_nowait(frame if keeps else strict_json.without_value(frame))
         self.size_bytes += len(frame)
 
     def end(self) -> None:

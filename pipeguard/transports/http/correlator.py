@@ -13,7 +13,7 @@ from time import monotonic
 from typing import Generic, NamedTuple, TypeVar
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.framing import Lost, answered_ids
+from pipeguard.firewall.protocol import framing, pending, strict_json
 from pipeguard.firewall.protocol.ids import (
     match_answer,
     read_id,
@@ -23,8 +23,6 @@ from pipeguard.firewall.protocol.ids import (
 )
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.methods import CANCELLED, LISTEN, SUBSCRIPTION_META
-from pipeguard.firewall.protocol.pending import MAX_REMEMBERED, REMEMBERED_SECONDS
-from pipeguard.firewall.protocol.strict_json import parse_json
 
 RELATED_TASK = "io.modelcontextprotocol/related-task"  # MCP 2025-11-25, basic/utilities/tasks
 MOST_TASKS = 1_024  # whose progress is passed on
@@ -143,7 +141,7 @@ class Correlator(Generic[P]):
 
     def working(self) -> list[Sent[P]]:
         """The requests that the server may be working on, including lately cancelled ones."""
-        late, since = self._late, monotonic() - REMEMBERED_SECONDS
+        late, since = self._late, monotonic() - pending.REMEMBERED_SECONDS
         return [sent for own, sent in self._sent.items() if late.get(own, since + 1) > since]
 
     def find(self, token: str, owner: P | None = None) -> str | None:
@@ -202,7 +200,7 @@ class Correlator(Generic[P]):
 
     def _expect_late(self, own: str) -> None:
         self._late[own] = monotonic()
-        while len(self._late) > MAX_REMEMBERED:
+        while len(self._late) > pending.MAX_REMEMBERED:
             self._sent.pop(self._late.popitem(last=False)[0], None)
 
 
@@ -226,12 +224,12 @@ def with_cancelled_id(value: JsonObject, id_token: str) -> JsonObject:
 
 def find_answers(frame: bytes) -> tuple[JsonValue, list[str]]:
     """The value of a frame, None if it cannot be read; and the ids of the requests it answers."""
-    if isinstance(frame, Lost):
+    if isinstance(frame, framing.Lost):
         return None, [frame.id_token]
     try:
-        value = parse_json(frame)
+        value = strict_json.parse_json(frame)
     except Refusal as refusal:
-        return None, answered_ids(frame, refusal)
+        return None, framing.answered_ids(frame, refusal)
     answers = map(answered_id, value if isinstance(value, list) else [value])
     return value, [token for token in answers if token is not None]
 

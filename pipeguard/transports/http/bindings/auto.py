@@ -7,24 +7,22 @@ import aiohttp
 
 from pipeguard.transports.channel import RemoteChannel
 from pipeguard.transports.http.bindings import sse
-from pipeguard.transports.http.client.reconnecting import LinkLost, ReconnectingChannel
-from pipeguard.transports.http.client.streamable import StreamableChannel
-from pipeguard.transports.http.client.upstream import Remote
+from pipeguard.transports.http.client import reconnecting, streamable, upstream
 from pipeguard.transports.http.server.backend import TransportBinding
 
 
-def open_channel(remote: Remote, http: aiohttp.ClientSession) -> RemoteChannel:
+def open_channel(remote: upstream.Remote, http: aiohttp.ClientSession) -> RemoteChannel:
     """A channel of Streamable HTTP that changes to HTTP+SSE when its opening is refused."""
 
-    async def open_older() -> ReconnectingChannel | None:
+    async def open_older() -> reconnecting.ReconnectingChannel | None:
         channel = sse.open_channel(remote, http)
         try:
             await channel.open()
-        except LinkLost:
+        except reconnecting.LinkLost:
             return None
         return channel
 
-    return StreamableChannel(remote, http, open_older)
+    return streamable.StreamableChannel(remote, http, open_older)
 
 
 BINDING = TransportBinding(

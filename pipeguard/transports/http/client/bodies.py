@@ -14,8 +14,7 @@ from pipeguard.firewall.protocol.ids import match_answer
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import SMALL_BYTES
-from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.correlator import answered_id
+from pipeguard.transports.http import correlator, request_headers
 from pipeguard.transports.http.headers import EVENTS, JSON, is_text, media_type
 from pipeguard.transports.judging import offload, parse_value, read_frame
 from pipeguard.transports.sse import MESSAGE, EventStream, ServerSentEvent
@@ -237,7 +236,7 @@ class AnswerReader:
 
     def _note_answers(self, value: JsonValue) -> None:
         for member in value if isinstance(value, list) else [value]:
-            token = match_answer(answered_id(member) or "", self.unanswered.__contains__)
+            token = match_answer(correlator.answered_id(member) or "", self.unanswered.__contains__)
             if token in self.unanswered:
                 self.unanswered.discard(token)
                 result = as_object(member).get("result")

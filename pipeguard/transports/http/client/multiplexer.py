@@ -11,11 +11,9 @@ import asyncio
 import re
 from contextlib import suppress
 
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.answers import creates_task
+from pipeguard.firewall.protocol import answers, codes, methods
 from pipeguard.firewall.protocol.ids import read_id, request_ids, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
-from pipeguard.firewall.protocol.methods import CANCELLED, INITIALIZED, PROGRESS
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import UNTAKEN_SECONDS, Outbox
 from pipeguard.transports.channel import AsyncChannel, ChannelClosed, Dialler, Failure
@@ -191,7 +189,7 @@ class Multiplexer:
         if method == "initialize" and (known := await self._opened.describe(value)):
             port.put(known)
             return
-        if method == INITIALIZED and not self._opened.confirm():
+        if method == methods.INITIALIZED and not self._opened.confirm():
             return
         if token is not None and method in _SETTINGS:
             relayed = self._settings.relay(port, value)
@@ -220,7 +218,7 @@ class Multiplexer:
             if value["method"] == "initialize" and own is not None:
                 self._opened.send(own)
             return sent
-        if value.get("method") != CANCELLED:
+        if value.get("method") != methods.CANCELLED:
             return value
         cancelled = self._ids.cancel(port, cancelled_id(value) or "")
         return None if cancelled is None else with_cancelled_id(value, cancelled)
@@ -280,7 +278,7 @@ class Multiplexer:
     async def _receive_answer(self, frame: bytes, value: JsonObject) -> None:
         own = self._ids.match_answer(answered_id(value) or "")
         sent = self._ids.pop(own)
-        self._ids.end_progress(own, is_task=creates_task(as_object(value.get("result"))))
+        self._ids.end_progress(own, is_task=answers.creates_task(as_object(value.get("result"))))
         self._opened.note_answer(own, value)  # even if its client is gone: others wait for it
         if sent is None:
             return  # its conversation has ended, or the request was ours
@@ -308,7 +306,7 @@ class Multiplexer:
         if origin is not None:
             changed = with_owners_token(value, origin.token)
             origin.owner.put(frame if changed == value else await to_frame(changed))
-        elif value["method"] != PROGRESS:  # else no client waits for it
+        elif value["method"] != methods.PROGRESS:  # else no client waits for it
             for port in self._settings.listeners(value, self._ports):
                 port.offer(frame)
 

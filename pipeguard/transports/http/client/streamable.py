@@ -18,8 +18,7 @@ from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object
 from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.transports.channel import CONNECTION_LOST, Failure, RemoteChannel
-from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.challenge import UNAUTHORIZED
+from pipeguard.transports.http import challenge, correlator, request_headers
 from pipeguard.transports.http.client.bodies import NETWORK_ERRORS, AnswerReader, Unreadable
 from pipeguard.transports.http.client.upstream import (
     InboxChannel,
@@ -29,7 +28,6 @@ from pipeguard.transports.http.client.upstream import (
     describe_status,
     to_failure,
 )
-from pipeguard.transports.http.correlator import cancelled_id
 from pipeguard.transports.http.headers import (
     BOTH,
     EVENTS,
@@ -177,7 +175,7 @@ class StreamableChannel(InboxChannel):
         """Cancel a request by ending its stream, if it has no session (2026-07-28)."""
         if self._session.revision is not None:
             return False
-        task = self._requests.get(cancelled_id(frame.value) or "")
+        task = self._requests.get(correlator.cancelled_id(frame.value) or "")
         if task is not None:
             task.cancel()
         return task is not None
@@ -353,7 +351,7 @@ def _find_failure(answer: aiohttp.ClientResponse) -> Failure:
     """Why an answer would be lost now that the server has sent a status."""
     if media_type(answer) == EVENTS:
         return Failure(CONNECTION_LOST)
-    return Failure(describe_status(answer.status), sent=answer.status != UNAUTHORIZED)
+    return Failure(describe_status(answer.status), sent=answer.status != challenge.UNAUTHORIZED)
 
 
 async def _drop(_: bytes) -> None:

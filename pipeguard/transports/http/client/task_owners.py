@@ -14,11 +14,9 @@ from typing import NamedTuple
 from weakref import WeakSet
 
 from pipeguard.errors import Refusal
-from pipeguard.firewall.protocol.answers import creates_task
-from pipeguard.firewall.protocol.framing import Lost
+from pipeguard.firewall.protocol import answers, framing, methods
 from pipeguard.firewall.protocol.ids import MAX_ID_BYTES, match_answer, write_answered_id, write_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number, as_object
-from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.correlator import find_related_task
@@ -201,7 +199,7 @@ class _OwnTasks:
             task_id = body.get("taskId")
             own_id = task_id if self._owns(task_id) else token_hex(UNKNOWN_BYTES)
             return {**value, "params": {**others, "taskId": own_id}}
-        if method == LISTEN:
+        if method == methods.LISTEN:
             return self._listening(value, body)
         token = write_id(value.get("id"))
         name = body.get("name")
@@ -240,7 +238,7 @@ class _OwnTasks:
         token = match_answer(write_answered_id(value.get("id")) or "", self._tools.__contains__)
         tool = self._tools.pop(token, "")
         result = as_object(value.get("result"))
-        if creates_task(result):
+        if answers.creates_task(result):
             created = as_object(result.get("task")) or result
             self._tasks.add(created, self._client.owner, tool)
         elif self._owns(result.get("taskId")):
@@ -261,7 +259,7 @@ async def _change_frame(
 
     Every name of a task's method or member has `task` in it, unless a letter is escaped.
     """
-    if isinstance(frame, Lost) or not (b"task" in frame or b"\\u00" in frame):
+    if isinstance(frame, framing.Lost) or not (b"task" in frame or b"\\u00" in frame):
         return frame
     try:
         value = await parse_value(frame)

@@ -20,10 +20,8 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from pipeguard.errors import PipeGuardError
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import DEFAULT_LIMIT_BYTES
+from pipeguard.firewall.protocol import codes, framing, json_values
 from pipeguard.firewall.protocol.ids import request_ids
-from pipeguard.firewall.protocol.json_values import JsonValue
 from pipeguard.transports.bounded import SMALL_BYTES, Outbox
 from pipeguard.transports.channel import CONNECTION_LOST, ChannelClosed, Failure
 from pipeguard.transports.http.challenge import FORBIDDEN, UNAUTHORIZED
@@ -75,7 +73,7 @@ class Remote(NamedTuple):
     headers: Mapping[str, str]
     authorization: Authorization | None = None
     context: ssl.SSLContext | None = None
-    limit_bytes: int = DEFAULT_LIMIT_BYTES
+    limit_bytes: int = framing.DEFAULT_LIMIT_BYTES
     passes_credentials: bool = False
 
     async def add_headers(self, more: Mapping[str, str]) -> CIMultiDict[str]:
@@ -296,12 +294,12 @@ class SentFrame(NamedTuple):
     """
 
     data: bytes
-    value: JsonValue
+    value: json_values.JsonValue
     ids: list[str]
     before: asyncio.Task[None] | None
 
     @property
-    def method(self) -> JsonValue:
+    def method(self) -> json_values.JsonValue:
         """The method of a single message."""
         return self.value.get("method") if isinstance(self.value, dict) else None
 

@@ -23,8 +23,7 @@ from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Verdict
 from pipeguard.firewall.policy import Policy
 from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.session import replies
-from pipeguard.firewall.session.client_headers import HeadersSent
+from pipeguard.firewall.session import client_headers, replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
@@ -95,7 +94,7 @@ class ClientHeaders:
         if not pairs:
             return headers
         self._count += 1
-        event = HeadersSent(pairs, monotonic(), f"{session.run}.h{self._count}")
+        event = client_headers.HeadersSent(pairs, monotonic(), f"{session.run}.h{self._count}")
         size = sum(len(name) + len(text) for name, text in pairs)
         verdict = await in_thread(size, partial(take_event, session, event, self._record))
         if verdict.findings:

@@ -16,15 +16,12 @@ from multidict import CIMultiDict
 
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.finding import TO_CLIENT
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.methods import LISTEN
-from pipeguard.firewall.protocol.strict_json import without_value
+from pipeguard.firewall.protocol import codes, methods, strict_json
 from pipeguard.firewall.session import replies
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.bounded import SMALL_BYTES, Crowded
 from pipeguard.transports.channel import CONNECTION_LOST, Failure
-from pipeguard.transports.http import request_headers
-from pipeguard.transports.http.challenge import UNAUTHORIZED
+from pipeguard.transports.http import challenge, request_headers
 from pipeguard.transports.http.client.bodies import (
     NETWORK_ERRORS,
     Unreadable,
@@ -174,7 +171,7 @@ class Relay(Endpoint):
             relayed.method, relayed.waits = verdict.method, bool(session.state.waiting_ids())
             relayed.replies = [] if verdict.reply is None else [verdict.reply]
             is_changed = verdict.forward is not verdict.frame
-            frames = [without_value(verdict.forward)]  # taken out when it is sent
+            frames = [strict_json.without_value(verdict.forward)]  # taken out when it is sent
             del verdict
             if stateless and is_changed:
                 frame = frames[0]
@@ -189,7 +186,7 @@ class Relay(Endpoint):
     async def _get(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Relay the stream of unrequested messages, a resumed one, or the end of a session."""
         relayed = self._begin(request)
-        relayed.method = LISTEN  # unrequested messages are for this stream
+        relayed.method = methods.LISTEN  # unrequested messages are for this stream
         headers = await self._select(relayed)
         try:
             async with await self._endpoint.send(request.method, headers) as answer:
@@ -306,7 +303,7 @@ class Relay(Endpoint):
             return answer_frames(relayed.replies) if relayed.replies else self._without_body(answer)
         status, why = answer.status, describe_status(answer.status)
         if status in LOGIN:
-            told = self._lose(relayed, Failure(why, sent=status != UNAUTHORIZED))
+            told = self._lose(relayed, Failure(why, sent=status != challenge.UNAUTHORIZED))
             return self._without_body(answer) if self._remote.passes_credentials else told
         frames: list[bytes] = []
         if media_type(answer) == JSON:

@@ -14,14 +14,10 @@ from time import monotonic
 from weakref import WeakSet
 
 from pipeguard.firewall.finding import TO_CLIENT, Verdict
-from pipeguard.firewall.protocol.json_values import serialise
-from pipeguard.firewall.protocol.methods import LISTEN
-from pipeguard.firewall.protocol.strict_json import parse_json
-from pipeguard.firewall.session import replies
+from pipeguard.firewall.protocol import json_values, methods, strict_json
+from pipeguard.firewall.session import memory, own_frames, replies
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
-from pipeguard.firewall.session.memory import ClientMemory
-from pipeguard.firewall.session.own_frames import ListsChanged
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.headers import is_session_id
@@ -107,7 +103,7 @@ class Sessions:
     """
 
     name_token: Callable[[str, str], None] | None = None
-    find_memory: Callable[[str], ClientMemory | None] = staticmethod(lambda _: None)
+    find_memory: Callable[[str], memory.ClientMemory | None] = staticmethod(lambda _: None)
     record: Callable[[Verdict], object] = staticmethod(lambda _: None)
 
     def __init__(
@@ -192,7 +188,7 @@ class Sessions:
         if known is not None and known[0] is pin:
             return known[1]
         definition = pin.approved_definition or pin.held_definition
-        parsed = parse_json(definition.encode()) if definition else None
+        parsed = strict_json.parse_json(definition.encode()) if definition else None
         mirrored = find_mirrored(parsed)
         self._mirrored[tool] = (pin, mirrored)
         return mirrored
@@ -231,7 +227,7 @@ class Sessions:
         self, method: str | None, session: Session, subscriber: Subscriber
     ) -> AbstractContextManager[None]:
         """Subscribe while a request is answered, if it is `subscriptions/listen` (2026-07-28)."""
-        return self.subscribing(session, subscriber) if method == LISTEN else nullcontext()
+        return self.subscribing(session, subscriber) if method == methods.LISTEN else nullcontext()
 
     @contextmanager
     def holding(self, session: Session) -> Iterator[asyncio.Future[None]]:
@@ -269,7 +265,7 @@ class Sessions:
     def relist(self, kinds: frozenset[str]) -> None:
         """Tell each conversation's latest subscriber to list the changed kinds again."""
         for session in self._list_subscribed():
-            verdict = take_event(session, ListsChanged(kinds, monotonic()), self.record)
+            verdict = take_event(session, own_frames.ListsChanged(kinds, monotonic()), self.record)
             self.send(session, verdict.own_frames)
 
     def find_subscribed(self, run: str) -> Session | None:
@@ -291,7 +287,7 @@ class Sessions:
     def tell_audit_loss(self) -> None:
         """Tell each conversation's latest subscriber that rows of the audit are lost."""
         for session in self._list_subscribed():
-            notice = serialise(replies.make_notice())
+            notice = json_values.serialise(replies.make_notice())
             verdict = take_frame(session, TO_CLIENT, notice, is_aside=True)
             self.record(verdict)
             self.send(session, list(verdict.forwards))
