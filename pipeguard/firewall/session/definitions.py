@@ -277,7 +277,7 @@ class DefinitionScope(NamedTuple):
 
     def finding(self, rule: str, note: str, name: str | None, action: Action) -> Finding:
         """A finding about the definition as a whole."""
-        is_waiting = rule.startswith("trust.")
+        is_waiting = rule.startswith(("trust.held", "trust.drifted", "trust.left-out"))
         finding = Finding(
             rule=rule,
             place=f"{self.kind}.name",

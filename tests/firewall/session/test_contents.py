@@ -203,6 +203,7 @@ def test_only_the_listed_bytes_reach_the_client(ask: Ask, uri: str) -> None:
         assert passes(ask(server, {"uri": uri, key: encode(MAIN)}))
         wrong = ask(server, {"uri": uri, key: encode(DIFFERENT)})
         assert (wrong.action, rules(wrong)[:1]) == (Action.BLOCK, [WRONG_DIGEST])
+        assert not wrong.findings[0].excerpt, "no command shows it, as it has no pin"
 
 
 @each(
