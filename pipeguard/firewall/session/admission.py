@@ -135,7 +135,7 @@ def _check_reference(guard: Guard, kind: str, name: JsonValue) -> Finding | None
     if kind == "resource" and not is_listed(guard, name):
         around = guard.pins.names.skills_around(name)
         held = filter(None, (find_obstacle(guard, "skill", each) for each in around))
-        why = "no skill of the server lists it"
+        why = "a skill in whose folder it is does not list it"
         return next(held, None) or _not_offered(guard, kind, name, why)
     return find_obstacle(guard, kind, name)
 
