@@ -51,7 +51,8 @@ _REVIEW = """
     UPDATE pins SET approved_at = ?, is_reviewed = 1
     WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ?
         AND (held IS NULL OR reason IN ('withdrawn', 'rejected')) AND NOT is_reviewed"""
-_IS_UNREVIEWED = """server = ? AND approved IS NOT NULL AND NOT is_reviewed
+# The content of an approved definition counts as approved once it was read.
+_IS_UNREVIEWED = """server = ? AND kind <> 'content' AND approved IS NOT NULL AND NOT is_reviewed
         AND (held IS NULL OR reason IN ('withdrawn', 'rejected'))"""
 _HAS_UNREVIEWED = f"SELECT 1 FROM pins WHERE {_IS_UNREVIEWED}"  # noqa: S608  constants
 _HOLD_UNREVIEWED = f"""

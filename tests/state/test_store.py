@@ -84,7 +84,10 @@ def test_approval_trusts_what_is_held(store: Store) -> None:
 
 def test_a_first_sight_waits_for_a_run_under_review_until_a_person_decides(store: Store) -> None:
     store.remember("weather", [seen(), seen(kind="prompt"), held(OTHER)])
-    store.hold_unreviewed("weather")
+    store.remember("pages", [seen(kind="content")])
+    for server in ("weather", "pages"):
+        store.hold_unreviewed(server)
+    assert not any(pin.waits for pin in store.pins("pages").values()), "its definition was approved"
     store.remember("weather", [seen()])  # a run without review does not end the wait
     first = store.pins("weather")
     waiting = {seen().fingerprint, held(OTHER).fingerprint}
