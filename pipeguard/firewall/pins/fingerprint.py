@@ -146,7 +146,7 @@ _MOMENT = (
 
 
 def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
-    """A definition without what may change: a resource's size and date, the order of files.
+    """A definition without what may change: a resource's or template's size and date, files' order.
 
     Only a size and a date are removed; any other value under these names is part of it.
     """
@@ -155,7 +155,7 @@ def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
             **as_object(definition),
             "resources": sorted(files, key=lambda file: str(as_object(file).get("uri"))),
         }
-    if kind != "resource" or not isinstance(definition, dict):
+    if kind not in ("resource", "template") or not isinstance(definition, dict):
         return definition
     size = definition.get("size")
     if size is None or (type(size) is Number and re.fullmatch(_SIZE, size)):
@@ -164,10 +164,10 @@ def lasting_part(kind: str, definition: JsonValue) -> JsonValue:
     if isinstance(annotations, dict):
         moment = annotations.get("lastModified")
         if moment is None or (type(moment) is str and re.fullmatch(_MOMENT, moment)):
-            others: JsonValue = {k: v for k, v in annotations.items() if k != "lastModified"}
-            definition = {key: item for key, item in definition.items() if key != "annotations"}
-            if others:  # without the date there may be no annotations at all
-                definition["annotations"] = others
+            others = {k: v for k, v in annotations.items() if k != "lastModified"}
+            definition = {**definition, "annotations": others}
+            if not others:  # without the date there may be no annotations at all
+                del definition["annotations"]
     return definition
 
 

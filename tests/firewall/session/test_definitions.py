@@ -11,7 +11,7 @@ from pipeguard.firewall.budgets import Budgets
 from pipeguard.firewall.pins.fingerprint import Pin, fingerprint
 from pipeguard.firewall.policy import ActionEntry, Layer, Mode, Policy, Selector, Trust
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue
-from pipeguard.firewall.protocol.places import Surface
+from pipeguard.firewall.protocol.places import LISTS, Surface
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.admission import find_obstacle
 from pipeguard.firewall.session.definitions import (
@@ -41,8 +41,7 @@ def scope(made: Guard, method: str) -> DefinitionScope:
 def listed(
     made: Guard, *items: object, method: str = "tools/list", **more: object
 ) -> ReviewedResult:
-    member = {"tools/list": "tools", "prompts/list": "prompts", "resources/list": "resources"}
-    result = as_object({member[method]: list(items), **more})
+    result = as_object({LISTS[method][0]: list(items), **more})
     reviewed = review_definitions(scope(made, method), result)
     same = json.dumps(reviewed.result) == json.dumps(result)
     assert (reviewed.result is result) == same, "a needless copy"
@@ -170,6 +169,14 @@ def test_a_files_size_and_date_may_change_with_every_list(policy: Policy | None)
     unknown = resource(size=None, annotations={"priority": 1, "lastModified": None})
     for now in (without, unknown):
         assert listed(made, now, method="resources/list").findings == ()
+
+
+def test_a_templates_date_may_change_with_every_list() -> None:
+    first = {"uriTemplate": "file:///{a}", "name": "a", "annotations": {"priority": 1}}
+    made = guard(None, pinned(first, "template", "file:///{a}"))
+    for moment in MOMENTS:
+        now = {**first, "annotations": {"lastModified": moment, "priority": 1}}
+        assert listed(made, now, method="resources/templates/list").findings == ()
 
 
 def test_a_file_has_no_date_until_it_has_one() -> None:
