@@ -215,9 +215,12 @@ class ChangedCard(Card):
         what = f"A {pin.kind} changed"
         super().__init__(_changed_id(definition), definition.server, heading, what, pin.held_at)
         self.title = Markup("{} changed").format(name)
-        use = ", and its calls are refused," * (pin.kind == "tool")
+        refused = {"tool": "calls", "skill": "files"}.get(pin.kind)
+        use = f", and its {refused} are refused," if refused else ""
         version = "approved version" if pin.is_reviewed else f"version {pin.origin}"
         self.now = f"Agents still see the {version}{use} until you decide."
+        if pin.kind == "content":
+            self.now = "No agent can read it until you decide."
         self.definitions = (definition,)
         self.bound = (pin.held_fingerprint or "",)
         if self.change() is None:
