@@ -10,17 +10,14 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from pipeguard.clients import files, history
+from pipeguard.clients import files, gateway_entry, guarding, history
 from pipeguard.clients.entries import Config, GuardState
-from pipeguard.clients.gateway_entry import with_gateway
-from pipeguard.clients.guarding import gateway_launcher
 from pipeguard.clients.history import GatewayMove, MovedServer, Record
 from pipeguard.clients.machine import Machine
 from pipeguard.clients.reading import BOM
 from pipeguard.clients.rewrite import GuardOptions, JudgedServer
 from pipeguard.clients.setting import ChangePlan, carry_out, refusal, with_bom
-from pipeguard.config import tree
-from pipeguard.config.atomic_write import replace_file
+from pipeguard.config import atomic_write, tree
 from pipeguard.config.container import Container
 from pipeguard.config.tree import Node, NodeKind, UneditableError, UnreadableError, Value
 from pipeguard.config.yaml_text import Yaml
@@ -73,7 +70,7 @@ def _write_file(path: Path, text: str) -> None:
         path.parent.mkdir(mode=_PRIVATE_FOLDER, parents=True, exist_ok=True)
         real = path.resolve()
         has_mark = real.exists() and real.read_bytes().startswith(BOM.encode())
-        replace_file(real, ((BOM if has_mark else "") + text).encode())
+        atomic_write.replace_file(real, ((BOM if has_mark else "") + text).encode())
     except OSError as error:
         raise files.FileError(f"{path} cannot be written: {error.strerror}.") from None
 
@@ -98,7 +95,7 @@ def plan_move(
     if problem or not to_do:
         return ChangePlan(config, servers, problem=problem)
     try:
-        text, changes, entry = with_gateway(config, to_do, launcher)
+        text, changes, entry = gateway_entry.with_gateway(config, to_do, launcher)
         _add_servers(gateway, servers)
     except files.FileError as error:
         return ChangePlan(config, servers, problem=str(error))
@@ -153,7 +150,11 @@ def _add_servers(
         PolicyError: the file is wrong.
     """
     before = check_file(gateway)
-    servers = (item for item in judged if item.is_to_do and not gateway_launcher(item.server.words))
+    servers = (
+        item
+        for item in judged
+        if item.is_to_do and not guarding.gateway_launcher(item.server.words)
+    )
     try:
         after = with_servers(before, servers)
         parse_servers(after[0], str(gateway), os.environ)

@@ -15,7 +15,7 @@ from secrets import token_hex
 from typing import NamedTuple
 
 from pipeguard.firewall.finding import MessageKind
-from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol import codes, methods
 from pipeguard.firewall.protocol.answers import creates_task
 from pipeguard.firewall.protocol.ids import read_id, write_id
 from pipeguard.firewall.protocol.json_values import (
@@ -26,7 +26,6 @@ from pipeguard.firewall.protocol.json_values import (
     serialise,
 )
 from pipeguard.firewall.protocol.message import Message, parse
-from pipeguard.firewall.protocol.methods import LISTEN
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
 from pipeguard.firewall.session.replies import make_notice
 from pipeguard.gateway.client_request import ClientRequest, Unavailable
@@ -205,7 +204,9 @@ class GatewayClient(ABC):
         if not self._is_closing:
             self._is_closing = True
             self.finish()
-            listening = [each.task for each in self._under_way.values() if each.method == LISTEN]
+            listening = [
+                each.task for each in self._under_way.values() if each.method == methods.LISTEN
+            ]
             if listening:
                 await asyncio.wait(listening, timeout=FINISHING_SECONDS)
             self._closed = True

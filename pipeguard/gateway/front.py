@@ -11,8 +11,7 @@ from pipeguard.detect.detector import Engines, make_guard
 from pipeguard.errors import Refusal
 from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, Verdict
 from pipeguard.firewall.policy import Policy
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol import codes, ids
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -205,7 +204,9 @@ class ShownJudge(Judge):
             return message
         own = self._shown.own_name(name)
         if own is None:
-            raise Refusal("policy.tool", "it is hidden", codes.BLOCKED, write_id(call.get("id")))
+            raise Refusal(
+                "policy.tool", "it is hidden", codes.BLOCKED, ids.write_id(call.get("id"))
+            )
         return {**call, "params": {**params, "name": own}}
 
     def _show_lists(self, verdict: Verdict) -> Verdict:

@@ -14,8 +14,7 @@ from time import monotonic
 from typing import NamedTuple, Protocol
 
 from pipeguard.firewall.finding import Action, Direction, MessageKind, Verdict
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.framing import legible_id
+from pipeguard.firewall.protocol import codes, framing
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -415,7 +414,7 @@ class Leg:
 
     def _record_own(self, own: Verdict) -> None:
         """Record a message of PipeGuard's own: of an answer, the one that the client gets."""
-        token = legible_id(own.frame)
+        token = framing.legible_id(own.frame)
         if token in self._waiting:
             frame = serialise(self._lose(token, codes.PEER_GONE, self.loss))
             self._judge.record(own._replace(frame=frame, forward=frame))

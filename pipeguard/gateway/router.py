@@ -14,8 +14,7 @@ from contextlib import suppress
 from secrets import token_urlsafe
 from typing import NamedTuple
 
-from pipeguard.firewall.protocol import codes
-from pipeguard.firewall.protocol.ids import write_id
+from pipeguard.firewall.protocol import codes, ids
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
     JsonValue,
@@ -115,7 +114,7 @@ class _CallLeg(LegListener):
         if message.method != "notifications/cancelled":
             self._heard(leg, message)
             return
-        token = write_id(message.params.get("requestId"))
+        token = ids.write_id(message.params.get("requestId"))
         for key, question in list(self.questions.items()):
             if question.id_token == token:
                 del self.questions[key]
