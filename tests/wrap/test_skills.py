@@ -2,84 +2,64 @@
 
 import json
 from collections.abc import Callable
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
+from tests.firewall.session.test_contents import entry, listed
 from tests.gateway.served import Served, write_servers
+from tests.gateway.test_skills import SKILLED
 from tests.wrap.wrapped import PYTHON, Object, Wrapped
 
 pytestmark = pytest.mark.real
-SERVER = Path(__file__).with_name("skills.py")
 MARK = "CHANGED"  # in each text that no client may see
-Offered = dict[str, Any]
+TEXTS = {
+    "SKILL.md": "---\nname: notes\n---\nRead the notes, then run the script.\n",
+    "references/notes.md": "The notes are short.\n",
+    "scripts/blob.sh": "git status\n",
+}
 
 
-def entry(name: str, files: dict[str, str]) -> Offered:
-    """The entry of a skill with these files."""
-    resources = [
-        {"uri": uri, "digest": f"sha256:{sha256(text.encode()).hexdigest()}", "size": len(text)}
-        for uri, text in files.items()
-    ]
-    description = f"Keeps the {name} of this team in order."
-    front = {"name": name, "description": description, "license": "MIT"}
-    return {"uri": f"skill://{name}/SKILL.md", "frontmatter": front, "resources": resources}
+class Offered(NamedTuple):
+    """The entries of all skills by name, and the texts of all files by address."""
+
+    skills: dict[str, Any]
+    files: dict[str, str]
+
+    def write(self, path: Path) -> None:
+        """Write what the server reads when it starts."""
+        skills = {entry["uri"]: entry for entry in self.skills.values()}
+        path.write_text(json.dumps([skills, self.files]))
 
 
-def skill(name: str) -> tuple[Offered, dict[str, str]]:
-    """A skill of three files: its entry, and their texts by address."""
-    texts = {
-        "SKILL.md": f"---\nname: {name}\n---\nRead the notes, then run the script.\n",
-        "references/notes.md": "The notes are short.\n",
-        "scripts/blob.sh": "git status\n",
-    }
-    files = {f"skill://{name}/{path}": text for path, text in texts.items()}
-    return entry(name, files), files
+Change = Callable[[Offered, str], object]
 
 
-def _file(path: str) -> Callable[[Offered, str], None]:
-    """Change a file alone."""
+def _file(path: str, *, is_listed: bool = False) -> Change:
+    """Change a file, alone or with its digest."""
 
     def change(offered: Offered, name: str) -> None:
-        offered["files"][f"skill://{name}/{path}"] += MARK
+        offered.files[f"skill://{name}/{path}"] += MARK
+        if is_listed:
+            resources = offered.skills[name]["resources"]
+            resources[:] = [listed(one["uri"], offered.files[one["uri"]]) for one in resources]
 
     return change
 
 
-def _listed_file(path: str) -> Callable[[Offered, str], None]:
-    """Change a file, and its digest with it."""
-
-    def change(offered: Offered, name: str) -> None:
-        _file(path)(offered, name)
-        files = {uri: text for uri, text in offered["files"].items() if f"//{name}/" in uri}
-        find(offered, name)["resources"] = entry(name, files)["resources"]
-
-    return change
-
-
-def _entry(change: Callable[[Offered], object]) -> Callable[[Offered, str], object]:
+def _entry(change: Callable[[dict[str, Any]], object]) -> Change:
     """Change an entry alone."""
-    return lambda offered, name: change(find(offered, name))
+    return lambda offered, name: change(offered.skills[name])
 
 
-def find(offered: Offered, name: str) -> Offered:
-    """The entry of a skill, by its folder."""
-    return next(each for each in offered["skills"] if each["uri"] == f"skill://{name}/SKILL.md")
-
-
-def _added(offered: Offered, name: str) -> None:
-    offered["files"][f"skill://{name}/more.md"] = MARK
-
-
-CHANGES: dict[str, Callable[[Offered, str], object]] = {
+CHANGES: dict[str, Change] = {
     "main-file": _file("SKILL.md"),
     "reference": _file("references/notes.md"),
     "script": _file("scripts/blob.sh"),
-    "listed-main-file": _listed_file("SKILL.md"),
-    "listed-reference": _listed_file("references/notes.md"),
-    "listed-script": _listed_file("scripts/blob.sh"),
+    "listed-main-file": _file("SKILL.md", is_listed=True),
+    "listed-reference": _file("references/notes.md", is_listed=True),
+    "listed-script": _file("scripts/blob.sh", is_listed=True),
     "name": _entry(lambda one: one["frontmatter"].update(name=MARK)),
     "description": _entry(lambda one: one["frontmatter"].update(description=MARK)),
     "licence": _entry(lambda one: one["frontmatter"].update(license=MARK)),
@@ -93,13 +73,13 @@ CHANGES: dict[str, Callable[[Offered, str], object]] = {
     "twice-listed": _entry(lambda one: one["resources"].append(one["resources"][0])),
     "foreign-file": _entry(lambda one: one["resources"].append({"uri": "file:///etc/passwd"})),
     "dynamic": _entry(lambda one: one.update(resources="dynamic")),
-    "unlisted-file": _added,
+    "unlisted-file": lambda it, name: it.files.update({f"skill://{name}/more.md": MARK}),
 }
 
 
 def begin(folder: Path, way: str, offered: Path) -> Wrapped:
     """Start a client of the server, through `wrap` or `serve`."""
-    command = [*PYTHON, str(SERVER), str(offered)]
+    command = [*PYTHON, str(SKILLED), "one", "handshake", str(offered)]
     if way == "wrap":
         return Wrapped(folder, command=command).opened()
     program, *arguments = command
@@ -111,12 +91,11 @@ def see(run: Wrapped, offered: Offered) -> dict[str, Object]:
     """All that a client can see of the skills, by what it asked for."""
     with run as client:
         seen = {"skills/list": client.ask("skills/list")}
-        for each in offered["skills"]:
-            uri = each["uri"]
-            seen[f"get {uri}"] = client.ask("skills/get", uri=uri)
-            folder = uri.removesuffix("/SKILL.md")
-            seen[f"folder {uri}"] = client.ask("resources/directory/read", uri=folder)
-        for uri in offered["files"]:
+        for name in offered.skills:
+            folder = f"skill://{name}/"
+            seen[f"get {folder}"] = client.ask("skills/get", uri=f"{folder}SKILL.md")
+            seen[f"folder {folder}"] = client.ask("resources/directory/read", uri=folder[:-1])
+        for uri in offered.files:
             seen[uri] = client.ask("resources/read", uri=uri)
         client.end()
     return seen
@@ -124,22 +103,22 @@ def see(run: Wrapped, offered: Offered) -> dict[str, Object]:
 
 @pytest.mark.parametrize("way", ["wrap", "serve"])
 def test_what_changes_in_a_skill_reaches_no_client(tmp_path: Path, way: str) -> None:
-    skills = {name: skill(name) for name in [*CHANGES, "same", "reordered"]}
-    offered: Offered = {
-        "skills": [entry for entry, _ in skills.values()],
-        "files": {uri: text for _, files in skills.values() for uri, text in files.items()},
-    }
+    folders = {name: f"skill://{name}" for name in [*CHANGES, "same", "reordered"]}
+    offered = Offered(
+        {name: entry(TEXTS, folder, license="MIT") for name, folder in folders.items()},
+        {f"{folder}/{file}": TEXTS[file] for folder in folders.values() for file in TEXTS},
+    )
     path = tmp_path / "offered.json"
-    path.write_text(json.dumps(offered))
+    offered.write(path)
     first = see(begin(tmp_path, way, path), offered)
     assert [key for key, answer in first.items() if "error" in answer] == []
     for name, change in CHANGES.items():
         change(offered, name)
-    find(offered, "reordered")["resources"].reverse()
-    path.write_text(json.dumps(offered))
+    offered.skills["reordered"]["resources"].reverse()
+    offered.write(path)
     second = see(begin(tmp_path, way, path), offered)
     assert [key for key, answer in second.items() if MARK in json.dumps(answer)] == []
-    for name in skills:
+    for name in offered.skills:
         of_skill = [key for key in second if f"//{name}/" in key]
         refused = [key for key in of_skill if "error" in second[key]]
         assert bool(refused) is (name in CHANGES), name
