@@ -118,6 +118,8 @@ def test_what_changes_in_a_skill_reaches_no_client(tmp_path: Path, way: str) -> 
     offered.write(path)
     second = see(begin(tmp_path, way, path), offered)
     assert [key for key, answer in second.items() if MARK in json.dumps(answer)] == []
+    passed = [uri for uri in offered.files if "result" in second[uri]]  # some of it in Base64
+    assert [uri for uri in passed if second[uri]["result"] != first[uri]["result"]] == []
     for name in offered.skills:
         of_skill = [key for key in second if f"//{name}/" in key]
         refused = [key for key in of_skill if "error" in second[key]]
