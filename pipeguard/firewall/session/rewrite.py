@@ -228,10 +228,10 @@ def _has_strict_schema(context: Context) -> bool:
 
 
 def block_cuts(findings: Iterable[Finding], why: str) -> list[Finding]:
-    """The findings, with what would be taken out turned into blocks."""
+    """The findings, with cuts turned into blocks."""
     return [
         finding._replace(action=Action.BLOCK, note=why, steps=(*finding.steps, f"block: {why}"))
-        if finding.action in PARTIAL
+        if finding.action is Action.CUT
         else finding
         for finding in findings
     ]

@@ -9,6 +9,7 @@ from pipeguard.firewall.finding import (
     Finding,
     MessageKind,
     Verdict,
+    blocked_whole,
     greatest,
     make_block,
     method_is_secret,
@@ -22,7 +23,6 @@ from pipeguard.firewall.session import find, memory, refuse, replies, rewrite
 from pipeguard.firewall.session.case import Case
 
 LITTLE_LEFT = "without it more than half of the result would be gone, so all of it was withheld"
-WHOLE = "nothing can be taken out of it, because clients compare its bytes"
 _NOTHING_LEFT = "what remained after the cut could not pass either"
 MAX_REDACTIONS = 3  # rounds; a message that still has something to redact is blocked
 
@@ -39,7 +39,7 @@ def settle(case: Case, message: Message, findings: list[Finding]) -> Verdict:
         findings = [each._replace(**shown) if each is first else each for each in findings]
     if action in PARTIAL:
         if case.keeps_bytes:
-            return _block(case, rewrite.block_cuts(findings, WHOLE))
+            return _block(case, [*map(blocked_whole, findings)])  # clients compare the bytes
         return _redact(case, message, findings)
     if action is not Action.BLOCK:
         return make_verdict(case, findings, message.frame)
