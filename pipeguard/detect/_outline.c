@@ -268,6 +268,8 @@ static int member_place(const Outline *outline, Place place, Span name)
     };
     if (!outline->keyed && place != WHOLE && is_same(name, "_meta"))
         return META;
+    if (!outline->keyed && is_same(name, "resource"))
+        return -1;
     for (size_t i = 0; i < sizeof members / sizeof *members; i++)
         if (members[i].around == place && members[i].keyed != !outline->keyed &&
             is_same(name, members[i].name))
@@ -377,8 +379,9 @@ static int read_text(Outline *outline, Place place, const Span *name, int facts,
             note_short_value(outline, name == NULL ? empty : *name, facts, text) < 0)
             return -1;
     }
-    if (!outline->keyed && name != NULL && is_same(*name, "value"))
-        return -1; /* a name beside it may be its label */
+    /* A name beside it may be its label; or a resource is embedded, whose bytes are compared. */
+    if (!outline->keyed && name != NULL && (is_same(*name, "value") || is_same(text, "resource")))
+        return -1;
     return lay_out(outline, name, facts, text, 0);
 }
 

@@ -231,6 +231,8 @@ def test_a_call_that_needs_its_value_is_not_outlined(arguments: object) -> None:
     "result",
     [
         {"value": "s", "key": "API_KEY"},  # the label of a value
+        {"type": "resource", "text": "s"},  # bytes that are compared
+        {"resource": {"uri": "skill://a/SKILL.md"}},
         {"_meta": []},
     ],
 )
