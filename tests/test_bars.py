@@ -22,22 +22,22 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_132,
-    ("firewall",): 47_300,
-    ("detect",): 151_400,
+    ("firewall",): 46_876,
+    ("detect",): 150_758,
     ("rulebook",): 10_581,
     ("identity",): 7_299,
-    ("config", "state", "auth"): 66_850,
-    ("transports",): 47_168,
-    ("launch", "isolation"): 70_563,
+    ("config", "state", "auth"): 66_764,
+    ("transports",): 47_017,
+    ("launch", "isolation"): 70_503,
     ("runtime",): 17_537,
-    ("gateway",): 63_300,
-    ("clients", "assess", "doctor", "demo"): 57_269,
-    ("ui",): 28_664,
-    ("cli",): 39_853,
+    ("gateway",): 62_861,
+    ("clients", "assess", "doctor", "demo"): 57_199,
+    ("ui",): 28_546,
+    ("cli",): 39_764,
 }
-TOKENS_CAP = 614_600  # of all rooms
+TOKENS_CAP = 612_837  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
-TESTS_CAP = 72_500
+TESTS_CAP = 72_169
 C_CAP = 4_700
 COMMENT_IN_C = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 LAYOUT = {
