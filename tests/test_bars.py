@@ -22,7 +22,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
     (".", "terminal", "unicode"): 7_132,
-    ("firewall",): 46_876,
+    ("firewall",): 46_863,
     ("detect",): 150_758,
     ("rulebook",): 10_581,
     ("identity",): 7_299,
@@ -35,7 +35,7 @@ CAPS = {
     ("ui",): 28_546,
     ("cli",): 39_764,
 }
-TOKENS_CAP = 612_837  # of all rooms
+TOKENS_CAP = 612_824  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
 TESTS_CAP = 72_169
 C_CAP = 4_700

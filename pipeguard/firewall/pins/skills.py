@@ -7,7 +7,7 @@ from bisect import bisect_left
 from functools import lru_cache
 
 from pipeguard.firewall.lazy_regex import lazy_regex
-from pipeguard.firewall.protocol.json_values import JsonValue, as_object, read_object
+from pipeguard.firewall.protocol.json_values import JsonValue, as_list, as_object, read_object
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.protocol.uris import normal
 from pipeguard.records import NamedTuple
@@ -44,7 +44,7 @@ def read_entry(entry: JsonValue) -> Manifest | None:
         raise ValueError("its name is not that of its folder")
     if listed == "dynamic":
         return None
-    files = [*map(as_object, listed)] if isinstance(listed, list) else []
+    files = [*map(as_object, as_list(listed))]
     digests = {
         normal(str(file.get("uri"))): f"{file.get('digest')} {file.get('size')}" for file in files
     }

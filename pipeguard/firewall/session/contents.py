@@ -12,6 +12,7 @@ from pipeguard.firewall.finding import Action, Findings, greatest
 from pipeguard.firewall.pins.fingerprint import CONTENT, describe_content, measure_content
 from pipeguard.firewall.protocol.json_values import (
     JsonObject,
+    as_list,
     as_object,
     read_object,
     walk_values,
@@ -77,8 +78,7 @@ def _stop(findings: Findings) -> Findings:
 
 def _review_directory(scope: DefinitionScope, result: JsonObject) -> ReviewedResult:
     """Leave out of a folder what no approved manifest of its skill lists."""
-    listed = result.get("resources")
-    items = listed if isinstance(listed, list) else []
+    items = as_list(result.get("resources"))
     for each in (result, *map(as_object, items)):
         check_spelling(each, _MEMBERS, "the result")
     shown = [item for item in items if is_listed(scope.guard, str(as_object(item).get("uri")))]
