@@ -15,7 +15,7 @@ from pipeguard.config.directories import config_folder
 from pipeguard.errors import PipeGuardError
 from pipeguard.identity.server_name import Launched, identify_remote, identify_server
 from pipeguard.runtime.start import RunningGuard, running_guards
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 
 GATEWAY = "pipeguard-serve"  # in place of a client's id
 FILE_NAME = "pipeguard.yaml"

@@ -27,7 +27,7 @@ from pipeguard.identity.server_name import identify_server
 from pipeguard.isolation import ServerCommand, ServerPreview
 from pipeguard.runtime.start import RunningGuard, running_guards
 from pipeguard.state.activity import list_runs
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 from pipeguard.state.timestamps import to_utc_text
 
 _STARTED_BARE = (GuardState.OPEN, GuardState.CANNOT)  # by its entry, without PipeGuard

@@ -7,7 +7,7 @@ from pipeguard.auth.server import login_command
 from pipeguard.installation import installed_extras
 from pipeguard.state.activity import WANTS_TOKEN, find_login_requests
 from pipeguard.state.exceptions import AuditedEvent, to_event
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 
 
 class NeededLogin(NamedTuple):

@@ -20,7 +20,8 @@ from pipeguard.config.following import Following, describe_following
 from pipeguard.errors import StateError
 from pipeguard.gateway.discovery import describe_mistakes
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, parse_findings, rows
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import from_utc_text, now_text
 from pipeguard.unicode.display import show
 from pipeguard.version import VERSION

@@ -12,8 +12,9 @@ import click
 from pipeguard.cli._emit import choice, emit, flag, json_option, wants_json
 from pipeguard.cli._groups import RefusedError
 from pipeguard.launch.person import Person
+from pipeguard.state.pins import Store
 from pipeguard.state.review import KINDS, StoredDefinition, UnknownTargetError
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.unicode.display import visible
 
 NOT_DONE = 1

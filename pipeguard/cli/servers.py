@@ -11,8 +11,9 @@ from pipeguard.cli._groups import group
 from pipeguard.errors import InputError
 from pipeguard.launch.person import Person
 from pipeguard.state import proposals
+from pipeguard.state.pins import Store
 from pipeguard.state.proposals import Proposal
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.unicode.display import those_there_are, visible
 
 NOT_DONE = 1

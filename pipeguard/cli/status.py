@@ -16,7 +16,7 @@ from pipeguard.unicode.display import pluralize, show, visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 MOST_BLOCKED = 200  # of the newest rows, among which one that does not wait is looked for
 LEAST_CHARS = 12  # of a server's name, on a terminal however narrow

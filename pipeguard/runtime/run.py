@@ -50,9 +50,10 @@ from pipeguard.state.client_notes import ClientNotes
 from pipeguard.state.contents_key import contents_key
 from pipeguard.state.grants import StoredGrants
 from pipeguard.state.paths import note_own_paths, store_file
+from pipeguard.state.pins import Namesake
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import Namesake, open_store
+from pipeguard.state.store import open_store
 from pipeguard.state.verdict_writer import EndedConnection
 from pipeguard.transports.pump import take_event
 

@@ -14,9 +14,9 @@ from pipeguard.firewall.session.own_frames import RULE
 from pipeguard.firewall.session.remedies import LOST
 from pipeguard.state import row_filter, search
 from pipeguard.state.audit import COLUMNS, AuditEntry, AuditRow, make_row, select
+from pipeguard.state.pins import Store
 from pipeguard.state.row_conditions import OUTCOME
 from pipeguard.state.schema import IS_NOTICED, MAX_NAME_CHARS
-from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 
 _HOUR_CHARS = len("2026-01-01T00")

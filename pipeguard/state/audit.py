@@ -23,14 +23,13 @@ from typing import TYPE_CHECKING, Any
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import SHOWN, Finding, worst_first
 from pipeguard.records import NamedTuple
-from pipeguard.state import database, row_conditions, row_filter, timestamps
+from pipeguard.state import row_conditions, row_filter, timestamps
 from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE, MAX_NAME_CHARS
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
 
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 _IS_PING = "method = 'ping' AND action = 'allow'"
 # A row may be written after so many newer rows of other processes: each writes batches.
@@ -238,9 +237,8 @@ class Audit:
         Raises:
             StateError: the store could not be written; nothing was appended.
         """
-        connection = self._store.connection
         with self._store.transaction():
-            head, length = self._head(connection)
+            head, length = self._head()
             rows = []
             for entry in entries:
                 length += 1
@@ -248,31 +246,27 @@ class Audit:
                 digest = hash_of_row((*row_fields, head))
                 rows.append((*row_fields, head, digest))
                 head = digest
-            connection.executemany(_INSERT, rows)
-            connection.execute(
+            self._store.write_many(_INSERT, rows)
+            self._store.write(
                 "UPDATE chains SET head = ?, length = ? WHERE chain = ?",
-                (head, length, self._chain),
+                *(head, length, self._chain),
             )
 
-    def _head(self, connection: sqlite3.Connection) -> tuple[str, int]:
-        row = connection.execute(
-            "SELECT head, length FROM chains WHERE chain = ?", (self._chain,)
-        ).fetchone()
-        if row is not None:
-            return row[0], row[1]
-        before = connection.execute(
-            "SELECT number, first FROM chains ORDER BY number DESC LIMIT 1"
-        ).fetchone()
-        previous = before[1] if before else ""
-        number = connection.execute(
+    def _head(self) -> tuple[str, int]:
+        store = self._store
+        for head, length in store.read(
+            "SELECT head, length FROM chains WHERE chain = ?", self._chain
+        ):
+            return head, length
+        before = store.read("SELECT first FROM chains ORDER BY number DESC LIMIT 1")
+        previous = before[0][0] if before else ""
+        ((number,),) = store.read(
             "INSERT INTO chains (chain, server, started, previous, first, head, length)"
-            " VALUES (?, ?, ?, ?, '', '', 0)",
-            (self._chain, self._server, self._started, previous),
-        ).lastrowid
-        first = hash_row(number, self._chain, self._server, self._started, previous)
-        connection.execute(
-            "UPDATE chains SET first = ?, head = ? WHERE number = ?", (first, first, number)
+            " VALUES (?, ?, ?, ?, '', '', 0) RETURNING number",
+            *(self._chain, self._server, self._started, previous),
         )
+        first = hash_row(number, self._chain, self._server, self._started, previous)
+        store.write("UPDATE chains SET first = ?, head = ? WHERE number = ?", first, first, number)
         return first, 0
 
 
@@ -311,10 +305,7 @@ def select(
     Raises:
         StateError: the store cannot be read.
     """
-    with database.translated_errors(store.path):
-        selected = store.connection.execute(f"SELECT {columns} FROM {table} {condition}", values)  # noqa: S608  constants
-        for row in selected:  # noqa: UP028  which would close the cursor after its store
-            yield row
+    return store.stream(f"SELECT {columns} FROM {table} {condition}", values)  # noqa: S608  constants
 
 
 # By field of a filter, the condition; every `?` is the value.

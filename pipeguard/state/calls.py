@@ -24,7 +24,7 @@ from pipeguard.state.timestamps import from_utc_text, to_utc_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 HOUR_SECONDS = 3600
 BIN_SECONDS = 30

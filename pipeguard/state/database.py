@@ -17,7 +17,7 @@ from pipeguard.state.schema import create_tables, rollback
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 BUSY_SECONDS = 5.0  # how long a writer waits for another; a batch takes milliseconds
@@ -100,6 +100,16 @@ class StateDatabase:
         with translated_errors(self.path):
             return self.connection.execute(query, values).fetchall()
 
+    def stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """Read the rows of a query, as the caller takes them.
+
+        Raises:
+            StateError: the file cannot be read.
+        """
+        with translated_errors(self.path):
+            for row in self.connection.execute(query, values):  # noqa: UP028  which would close the cursor after its store
+                yield row
+
     def write(self, statement: str, *values: object) -> int:
         """Change rows, in a transaction of their own or in the one that is open; their number.
 
@@ -108,6 +118,15 @@ class StateDatabase:
         """
         with self.transaction():
             return self.connection.execute(statement, values).rowcount
+
+    def write_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Change rows by one statement, with the values of each.
+
+        Raises:
+            StateError: the file could not be written.
+        """
+        with self.transaction():
+            self.connection.executemany(statement, rows)
 
     def damage(self) -> str:
         """Check the file's structure; empty if it is sound."""

@@ -9,7 +9,7 @@ from pipeguard.state.timestamps import parse_moment
 
 if TYPE_CHECKING:
     from pipeguard.state.audit import AuditEntry
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 MOST_NOTED = 2_000  # messages with a warning, the newest, that are looked at: 30 ms
 # Messages of a time that passed with a warning, each with its worst finding. What an isolated

@@ -20,7 +20,8 @@ from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, AuditRow, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
 from pipeguard.state.paths import DEMO_STORE_NAME
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.unicode.display import NAME_CHARS, quote, show
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 from pipeguard.errors import StateError
 from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.records import NamedTuple
+from pipeguard.state.pins import Store
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import exact_now_text, to_utc_text
 
 if TYPE_CHECKING:

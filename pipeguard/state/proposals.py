@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from pipeguard.errors import InputError
 from pipeguard.state.audit import decision_entry, record_decision
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 from pipeguard.state.timestamps import now_text
 
 MOST_WAITING = 20  # of all agents: more than a person reads at once

@@ -16,7 +16,7 @@ from pipeguard.state.audit import PRUNED, Audit, AuditEntry, Chain, chains
 from pipeguard.state.timestamps import utc_text
 
 if TYPE_CHECKING:
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 PIECE_ROWS = 5000  # removed at a time, about 50 ms: the longest that a writer waits for it
 

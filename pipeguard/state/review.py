@@ -26,7 +26,7 @@ from pipeguard.unicode.display import quote, visible
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from pipeguard.state.store import Namesake, Store
+    from pipeguard.state.pins import Namesake, Store
 
 MOST_DECISIONS = 50  # of one definition's history
 _DECISIONS = ("approve", "reject", "forget", "undo")  # about definitions

@@ -17,8 +17,8 @@ from pipeguard.unicode.display import visible
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from pipeguard.state.pins import Store
     from pipeguard.state.row_filter import RowFilter
-    from pipeguard.state.store import Store
 
 MOST_LOOKED_AT = 100_000  # rows of one search; the next one continues from there
 BATCH_ROWS = 1_000  # of a stream

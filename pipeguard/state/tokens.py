@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.audit import decision_entry, record_decision
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 from pipeguard.state.timestamps import now_text, second_text
 from pipeguard.unicode.display import those_there_are
 

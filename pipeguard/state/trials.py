@@ -15,7 +15,7 @@ from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.state.audit import AuditFilter, AuditRow, chains, parse_findings, rows
 from pipeguard.state.decisions import EXCEPTION
 from pipeguard.state.exceptions import DECISION, STOPPED, enforced_action
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 
 MORE = "audit.more"  # replaces findings that did not fit into a row
 

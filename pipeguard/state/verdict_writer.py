@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
 from pipeguard.state.missing import REPLACED, MissingVerdicts, gap_entry, read_notes, remove_note
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import to_utc_text
 
 if TYPE_CHECKING:

@@ -23,7 +23,8 @@ from pipeguard.state.audit import (
     select,
 )
 from pipeguard.state.missing import read_notes
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.unicode.display import NAME_CHARS, cut
 
 if TYPE_CHECKING:

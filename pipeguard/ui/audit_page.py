@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from pipeguard.state.audit import AuditRow, list_findings
+from pipeguard.state.pins import Store
 from pipeguard.state.row_filter import RowFilter
 from pipeguard.state.search import export_lines, find_rows, stream_rows
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.state.verification import Examination, examine
 from pipeguard.ui.live import read_query

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from pipeguard.assess.logins import NeededLogin
     from pipeguard.state.exceptions import AuditedEvent
+    from pipeguard.state.pins import Store
     from pipeguard.state.review import StoredDefinition
-    from pipeguard.state.store import Store
     from pipeguard.ui.decisions import DoneDecision
 
 HOLDS_UP = "Holds up an agent"

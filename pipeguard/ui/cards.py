@@ -21,8 +21,8 @@ from pipeguard.state import proposals as proposed
 from pipeguard.state.dismissals import dismissals
 from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.state.page_address import definition_card, new_card
+from pipeguard.state.pins import Store
 from pipeguard.state.review import StoredDefinition, approve, reject, restore, stored_definitions
-from pipeguard.state.store import Store
 from pipeguard.state.timestamps import from_utc_text, to_utc_text
 from pipeguard.ui import evidence, own_policy
 from pipeguard.ui.card import GROUPS, HELD, Card, CardAnswer, ChosenAnswer

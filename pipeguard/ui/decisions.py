@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
     from pipeguard.state.audit import AuditEntry
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 Undo = Callable[["Store"], bool]
 

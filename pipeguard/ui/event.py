@@ -13,7 +13,7 @@ from pipeguard.rulebook import packs, samples
 from pipeguard.state import exceptions, explanation
 from pipeguard.state.audit import AuditEntry, AuditFilter, AuditRow, parse_findings, rows
 from pipeguard.state.exceptions import AuditedEvent
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 from pipeguard.ui import cards, evidence, headings
 from pipeguard.ui.page import Request, Response, draw, with_store
 from pipeguard.ui.text import foreign, sentence, show_own

@@ -26,7 +26,7 @@ from pipeguard.rulebook import packs, rule_texts
 from pipeguard.state import audit, decisions, dismissals, exceptions, exemption
 from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.state.grants import CallGrant, make_grant, refuse_call, revoke_grant
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 from pipeguard.state.timestamps import today
 from pipeguard.ui.card import HOLDS_UP, STOPPED, Card, CardAnswer, ChosenAnswer
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy

@@ -6,8 +6,8 @@ from aiohttp import web
 
 from pipeguard.assess.isolated_servers import RunningProcesses
 from pipeguard.state import calls
+from pipeguard.state.pins import Store
 from pipeguard.state.row_filter import RowFilter, WrongFilterError, parse_filter
-from pipeguard.state.store import Store
 from pipeguard.state.timestamps import to_utc_text
 from pipeguard.ui.event import explain_event
 from pipeguard.ui.page import PAGE, Request, Response, draw, with_store

@@ -20,7 +20,8 @@ from markupsafe import Markup
 
 from pipeguard.errors import PipeGuardError, StateError
 from pipeguard.state.calls import HourCounts
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import now_text
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError
 from pipeguard.ui.door import MOST_WRONG, Door, Visitor

@@ -19,7 +19,7 @@ from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode
 from pipeguard.state import decisions, trials
 from pipeguard.state.audit import decision_entry
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 from pipeguard.state.timestamps import parse_moment, today
 from pipeguard.ui.decisions import DoneDecision, NothingDoneError, change_policy
 from pipeguard.ui.own_policy import read_policy

@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from pipeguard.clients.setting import ChangePlan
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 IDLE_SECONDS = 300.0  # after which a server that said nothing is idle
 MOST_SERVERS = 200  # that are drawn

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from pipeguard.firewall.pins.fingerprint import Pin
-    from pipeguard.state.store import Store
+    from pipeguard.state.pins import Store
 
 CHARS_PER_TOKEN = 4  # an estimate: o200k_base has about so many for English and JSON
 MOST_DESTROYING = 3  # names of tools that are listed

@@ -19,8 +19,8 @@ from pipeguard.gateway import menu
 from pipeguard.isolation import short_path
 from pipeguard.state.activity import tool_calls
 from pipeguard.state.audit import AuditEntry, parse_findings
+from pipeguard.state.pins import Store
 from pipeguard.state.review import StoredDefinition, pin_history
-from pipeguard.state.store import Store
 from pipeguard.ui import cards, tool_pins
 from pipeguard.ui.decisions import NothingDoneError
 from pipeguard.ui.headings import describe_reason

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from pipeguard.state.audit import find_loosened
 from pipeguard.state.dismissals import clear_noted, find_noted, recall
-from pipeguard.state.store import Store
+from pipeguard.state.pins import Store
 from pipeguard.state.timestamps import today
 from pipeguard.ui import cards, headings
 from pipeguard.ui.card import GROUPS, Card, ChosenAnswer

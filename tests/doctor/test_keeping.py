@@ -23,7 +23,8 @@ from pipeguard.clients.machine import Machine
 from pipeguard.doctor import keeping
 from pipeguard.doctor.diagnosis import DiagnosisState
 from pipeguard.state.audit import Audit
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from tests.auth.conftest import KEYRING
 from tests.cli.test_auth import LOGIN as NOTES
 from tests.commands import run_command

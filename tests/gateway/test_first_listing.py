@@ -9,8 +9,9 @@ import pytest
 
 from pipeguard.gateway.tool_offer import MOST_PAGES
 from pipeguard.launch.person import TOKEN_VARIABLE, new_token
+from pipeguard.state.pins import Store
 from pipeguard.state.review import StoredDefinition, approve, held_definitions, reject
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.ui.cards import find_waiting
 from tests.commands import run_command
 from tests.forking import PIPEGUARD

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.state.pins import Store
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 
 
 @dataclass

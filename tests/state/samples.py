@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pipeguard.firewall.finding import Action, Direction, Finding, MessageKind, PinChange, Verdict
 from pipeguard.firewall.pins.fingerprint import canonical, fingerprint
 from pipeguard.state.audit import Audit, AuditEntry, findings_json
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Callable

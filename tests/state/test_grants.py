@@ -21,7 +21,8 @@ from pipeguard.firewall.session.own_frames import ServerGone
 from pipeguard.state import grants
 from pipeguard.state.database import BUSY_SECONDS
 from pipeguard.state.grants import CallGrant, StoredGrants, make_grant, refuse_call
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.transports.judging import wait_for_decision
 from pipeguard.transports.pump import look_for_decision, use_grant
 from tests.firewall.session.talk import begin, to_client, to_server

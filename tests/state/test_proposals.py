@@ -4,6 +4,7 @@ import pytest
 
 from pipeguard.errors import InputError
 from pipeguard.state.audit import AuditFilter, rows
+from pipeguard.state.pins import Store
 from pipeguard.state.proposals import (
     MOST_BYTES,
     MOST_REASON_CHARS,
@@ -15,7 +16,6 @@ from pipeguard.state.proposals import (
     reject,
     withdraw,
 )
-from pipeguard.state.store import Store
 
 ENTRY = '{"command":"node"}'
 BY = "kim at /dev/pts/3"

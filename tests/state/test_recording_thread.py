@@ -12,8 +12,9 @@ from pipeguard.state import database
 from pipeguard.state import recorder as recorder_module
 from pipeguard.state.audit import AuditFilter, rows
 from pipeguard.state.missing import MissingVerdicts, read_notes, write_note
+from pipeguard.state.pins import Store
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from tests.state.conftest import wait_until_written
 from tests.state.samples import seen, silent, verdict

@@ -8,8 +8,9 @@ import pytest
 from pipeguard.errors import StateError
 from pipeguard.state import retention
 from pipeguard.state.audit import Audit, AuditEntry, AuditFilter, Chain, chains, rows
+from pipeguard.state.pins import Store
 from pipeguard.state.retention import prune
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import utc_text
 from pipeguard.state.verification import verify
 from tests.state.test_audit import entry, tamper

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from pipeguard.state.audit import Audit, AuditEntry
 from pipeguard.state.calls import find_calls
+from pipeguard.state.pins import Store
 from pipeguard.state.row_conditions import to_condition
 from pipeguard.state.row_filter import FIELDS, WrongFilterError, parse_filter
 from pipeguard.state.search import find_rows, stream_rows
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 
 VALUES = {
     "verdict": ("allow", "block", "asks"),

@@ -14,7 +14,8 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.pins.fingerprint import Pin
 from pipeguard.identity.server_name import Launched, identify_server
 from pipeguard.state import database
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import utc_text
 from tests.commands import run_command
 from tests.state.samples import FORECAST, POISONED, decide_all, held, seen

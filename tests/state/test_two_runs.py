@@ -9,8 +9,8 @@ from pipeguard.firewall.policy import Policy, Trust
 from pipeguard.firewall.protocol.json_values import ABSENT, JsonObject
 from pipeguard.firewall.session.admission import find_obstacle
 from pipeguard.firewall.session.definitions import DefinitionScope, review_definition
+from pipeguard.state.pins import Store
 from pipeguard.state.review import approve, held_definitions, reject, restore
-from pipeguard.state.store import Store
 from tests.fuzz.rulebook import engines
 from tests.state.samples import decide_all
 

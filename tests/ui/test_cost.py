@@ -11,8 +11,9 @@ from playwright.sync_api import BrowserContext
 
 from pipeguard.firewall.finding import Finding, MessageKind
 from pipeguard.state.grants import find_granted
+from pipeguard.state.pins import Store
 from pipeguard.state.recorder import Recorder
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.store import open_store
 from pipeguard.ui.cards import find_waiting
 from pipeguard.ui.servers import find_servers
 from tests.state.conftest import wait_until_written

@@ -7,7 +7,8 @@ from pipeguard.assess.target import AssessmentTarget
 from pipeguard.assess.values import Findings, PostureFinding, read_checks
 from pipeguard.clients.entries import ServerEntry
 from pipeguard.errors import StateError
-from pipeguard.state.store import Store, open_store
+from pipeguard.state.pins import Store
+from pipeguard.state.store import open_store
 from pipeguard.state.verification import verify
 from pipeguard.unicode.display import pluralize
 

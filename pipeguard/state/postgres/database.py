@@ -1,0 +1,176 @@
+"""One connection to the store that replicas share: transactions, with errors explained."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import parse_qs, urlsplit
+
+import psycopg
+from psycopg.pq import TransactionStatus
+
+from pipeguard.errors import InputError, StateError
+from pipeguard.state.pins import Store
+from pipeguard.state.postgres.dialect import translate
+from pipeguard.state.postgres.schema import create_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CONNECT_SECONDS = 10
+PATIENCE_SECONDS = 5.0  # for one statement; a database that is stopped keeps its connections
+ROWS_AT_ONCE = 1000
+
+
+class _PatientConnection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that waits only so long for an answer."""
+
+    patience = PATIENCE_SECONDS
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """Wait for the end of a generator of psycopg's."""
+        try:
+            return super().wait(gen, interval, self.patience if timeout is None else timeout)
+        except psycopg.errors._WaitTimeout:
+            self.pgconn.finish()  # its answer would be taken for that of the next statement
+            raise psycopg.OperationalError("it does not answer") from None
+
+
+class PostgresStore(Store):
+    """The store in PostgreSQL. Belongs to the thread that opened it.
+
+    Args:
+        address: `postgresql://user@host/database`.
+        patience: how long a statement may take, in seconds.
+
+    Raises:
+        InputError: the address is not one, or has a password.
+        StateError: the database cannot be used.
+    """
+
+    def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
+        self.path = check_address(address)
+        self._patience = patience
+        self._session = self._connect()
+
+    def _connect(self) -> _PatientConnection:
+        with self.explaining():
+            session = _PatientConnection.connect(
+                str(self.path),
+                autocommit=True,
+                connect_timeout=CONNECT_SECONDS,
+                prepare_threshold=None,  # as a pooler by transactions has it
+                cursor_factory=psycopg.ClientCursor,
+                application_name="pipeguard",
+            )
+            session.patience = self._patience
+            try:
+                create_tables(session, str(self.path))
+            except BaseException:
+                session.close()
+                raise
+        return session
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def is_in_place(self) -> bool:
+        """False once the connection is lost."""
+        return not self._session.closed
+
+    def reopen(self) -> Self:
+        """Another connection to the same database.
+
+        Raises:
+            StateError: it cannot be used.
+        """
+        self.close()
+        return type(self)(str(self.path), self._patience)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit everything or nothing; a transaction inside another becomes part of that one.
+
+        Raises:
+            StateError: the database could not be written; nothing was committed.
+        """
+        if self._session.info.transaction_status is not TransactionStatus.IDLE:
+            yield
+            return
+        with self.explaining(), self._session.transaction():
+            yield
+
+    def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
+        """Read the rows of a query.
+
+        Raises:
+            StateError: the database cannot be read.
+        """
+        with self.explaining():
+            return self._session.execute(translate(query), values).fetchall()
+
+    def stream(self, query: str, values: Sequence[object] = ()) -> Iterator[tuple[Any, ...]]:
+        """Read the rows of a query, as the caller takes them.
+
+        Raises:
+            StateError: the database cannot be read.
+        """
+        with self.explaining(), self._session.transaction():
+            text = psycopg.ClientCursor(self._session).mogrify(translate(query), values)
+            with self._session.cursor("rows") as rows:
+                rows.itersize = ROWS_AT_ONCE
+                yield from rows.execute(text)
+
+    def write(self, statement: str, *values: object) -> int:
+        """Change rows, in a transaction of their own or in the one that is open; their number.
+
+        Raises:
+            StateError: the database could not be written.
+        """
+        with self.explaining():
+            return self._session.execute(translate(statement), values).rowcount
+
+    def write_many(self, statement: str, rows: Sequence[Sequence[object]]) -> None:
+        """Change rows by one statement, with the values of each.
+
+        Raises:
+            StateError: the database could not be written.
+        """
+        with self.transaction(), self._session.cursor() as cursor:
+            cursor.executemany(translate(statement), rows)
+
+    def change_counter(self) -> int:
+        """A number that changes once anything has changed of what replicas keep in memory."""
+        ((number,),) = self.read("SELECT number FROM changes")
+        return int(number)
+
+    @contextmanager
+    def explaining(self) -> Iterator[None]:
+        """Turn psycopg's errors into ours.
+
+        Raises:
+            StateError: instead of any of them.
+        """
+        try:
+            yield
+        except psycopg.Error as error:
+            with suppress(AttributeError):
+                if not error.sqlstate:  # nothing of the server's: the connection is of no use
+                    self._session.close()
+            why = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise StateError(f"the store {self.path}: {why}.") from error
+
+
+def check_address(address: str) -> str:
+    """The address of a database.
+
+    Raises:
+        InputError: it is not one, or has a password.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise InputError("--store takes postgresql://user@host/database")
+    if parts.password is not None or "password" in parse_qs(parts.query):
+        raise InputError("--store takes no password: PGPASSWORD or a passfile has it.")
+    return address
