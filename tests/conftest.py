@@ -18,6 +18,7 @@ from inspect import iscoroutinefunction
 from itertools import count
 from pathlib import Path
 from time import sleep
+from typing import TYPE_CHECKING
 
 import pytest
 from _pytest.terminal import TerminalReporter
@@ -26,8 +27,12 @@ from pipeguard.launch.agents import AGENT_VARIABLES
 from pipeguard.rulebook.cache import load_engines
 from tests import forking
 from tests.fuzz.budget import load_profile
+from tests.programs import find_program
 from tests.snapshot import IS_WRITTEN, Snapshot
 from tests.tools import TOOLS
+
+if TYPE_CHECKING:
+    from tests.fleet.postgres import Cluster
 
 FOLDERS = ("CONFIG", "STATE", "DATA")  # as the XDG base directories name them
 PROGRESS_SECONDS = 25
@@ -36,8 +41,9 @@ ON_CI = bool(os.environ.get("PIPEGUARD_CI"))
 # The programs that `needs` of a test may name; requirements/system installs them.
 PROGRAMS = (
     *("Xvfb", "bash", "bubblewrap", "cc", "chromium", "curl", "dbus-daemon", "dunst", "fish"),
-    *("git", "ip", "java", "libxcb-cursor", "node 20", "npx", "podman", "ps", "psql"),
-    *("redis-server", "strace", "systemd-analyze", "terminal", "trayer", "xdotool", "zsh"),
+    *("git", "haproxy", "initdb", "ip", "java", "libxcb-cursor", "nginx", "node 20", "npx"),
+    *("pgbouncer", "podman", "ps", "psql", "redis-server", "strace", "systemd-analyze"),
+    *("terminal", "trayer", "xdotool", "zsh"),
 )
 
 # Tests are collected before their folders are set: a pack of whoever runs them is no part of it.
@@ -71,7 +77,7 @@ def works(name: str) -> bool:
     if name.startswith("lib"):
         return find_library(name.removeprefix("lib")) is not None
     if name != "bubblewrap":
-        return any(map(shutil.which, (name, f"{name}-browser")))
+        return any(map(find_program, (name, f"{name}-browser")))
     tried = ["bwrap", "--unshare-user", "--unshare-net", "--ro-bind", "/", "/", "true"]
     return (
         shutil.which("bwrap") is not None
@@ -195,6 +201,23 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             for name in ("os.openpty", "pty.openpty", "pty.fork"):
                 patch.setattr(name, partial(pytest.skip, "a terminal does not work here"))
         yield
+
+
+@pytest.fixture(scope="session")
+def cluster() -> "Iterator[Cluster]":
+    """The PostgreSQL of this process's tests, which none of them stops: that needs its own."""
+    if not works("initdb"):
+        pytest.skip("initdb does not work here")
+    from tests.fleet.postgres import Cluster
+
+    with Cluster() as server:
+        yield server
+
+
+@pytest.fixture
+def database(cluster: "Cluster") -> str:
+    """The address of a new database, as a role with no right beyond its schema."""
+    return cluster.create_database()
 
 
 @pytest.fixture

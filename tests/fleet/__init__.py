@@ -1,0 +1,1 @@
+"""Replicas on one PostgreSQL, as real processes."""
