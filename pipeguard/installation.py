@@ -19,7 +19,7 @@ INSTALL_AGAIN = "Install PipeGuard again, the way it was installed."
 # The extras of the package, and modules that each brings.
 EXTRAS = {
     "desktop": ("desktop_notifier", "PySide6"),
-    "fleet": ("jwt", "cryptography", "httpx2"),
+    "fleet": ("psycopg", "jwt", "cryptography", "httpx2"),
     "oauth": ("mcp", "httpx2"),
     "otel": ("opentelemetry.sdk",),
 }

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import click
 
 from pipeguard.cli import _sources, wrap
-from pipeguard.cli._emit import choice, flag
+from pipeguard.cli._emit import choice, flag, value_option
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError
+from pipeguard.launch.environment import STORE_VARIABLE
 from pipeguard.log import make_say, say
+from pipeguard.state.shared import SECRET_VARIABLE
 
 if TYPE_CHECKING:
     from pipeguard.gateway.serving import ServeOptions
@@ -45,6 +47,20 @@ if the scan engine is missing, 4 if the store cannot be used."""
     "How agents get to the tools: search (default) shows a few that find and call all others,"
     " direct lists all of them, auto lists them while they are few.",
 )
+@value_option(
+    "--store",
+    "URL",
+    "Share pins, tokens, audit and flows with other replicas, in PostgreSQL 14 or newer:"
+    " postgresql://user@host/database. PGPASSWORD or a passfile has its password.",
+    envvar=STORE_VARIABLE,
+)
+@value_option(
+    "--secret-file",
+    "FILE",
+    "Keys for --store, of 32 random bytes in base64, one a line: the first one seals, all open."
+    " Only you may be able to read FILE.",
+    envvar=SECRET_VARIABLE,
+)
 @flag("--read-only", "Refuse every tool that may change something, and proposals of servers.")
 @flag("--no-management", "Do not let agents propose servers, whatever the file says (management).")
 @flag(
@@ -54,7 +70,15 @@ if the scan engine is missing, 4 if the store cannot be used."""
 )
 @click.pass_context
 def command(
-    ctx: click.Context, /, sources: Sources, mode: str | None, *, check: bool, **given: object
+    ctx: click.Context,
+    /,
+    sources: Sources,
+    mode: str | None,
+    *,
+    store: str | None,
+    secret_file: str | None,
+    check: bool,
+    **given: object,
 ) -> None:
     """Guard many MCP servers, and serve them as one whose tools an agent finds by search.
 
@@ -70,7 +94,9 @@ def command(
     """
     from pipeguard.gateway.menu import ToolMode
     from pipeguard.gateway.serving import ServeOptions
+    from pipeguard.state.store import share_store
 
+    share_store(store, secret_file)
     chosen = None if mode is None else ToolMode(mode)
     is_read_only = bool(given["read_only"])
     may_manage = not (is_read_only or given["no_management"])

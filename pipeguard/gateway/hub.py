@@ -1,9 +1,11 @@
 """State that the servers and clients of a gateway share, and turns of its servers on the loop."""
 
+from __future__ import annotations
+
 import asyncio
 from collections import deque
 from collections.abc import Callable, Collection, Hashable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from pipeguard.detect.flows.ledger import Flows
@@ -16,6 +18,9 @@ from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.telemetry import NO_TELEMETRY
+
+if TYPE_CHECKING:
+    from pipeguard.state.postgres.link import Link
 
 LISTS = frozenset(("tools", "prompts", "resources"))  # whose changes are announced
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
@@ -57,6 +62,7 @@ class Hub:
         waiting_room: of all calls that wait for a person.
         telemetry: gets traces and metrics.
         server_names: of all servers.
+        link: to the store that replicas share; None if this is the only one.
         conversations: of the clients, with their flows.
         find_memory: finds the memory of a token's client; the name may be empty.
         silences: until when servers are not asked for a list, by server and method.
@@ -70,6 +76,7 @@ class Hub:
         self.telemetry = NO_TELEMETRY
         self.mode = mode
         self.server_names: Collection[str] = ()
+        self.link: Link | None = None
         self.conversations: dict[ClientConversation, Flows] = {}
         self._shared = WeakValueDictionary[str, Flows]()
         self.find_memory: Callable[[str], ClientMemory | None] = lambda _token: None

@@ -27,7 +27,7 @@ from pipeguard.launch.environment import refers
 from pipeguard.runtime.endpoints import identify_upstream
 from pipeguard.runtime.transports import AUTO, transport_names
 
-IDLE_SECONDS = 300.0
+IDLE_SECONDS = OUTAGE_SECONDS = 300.0
 
 
 class Start(StrEnum):
@@ -166,7 +166,7 @@ def runs_gateway(words: Sequence[str]) -> bool:
 SECONDS = (0.001, 86400.0)  # that a server may take for an answer, or be idle
 
 _LIMITS = {"top_k": 1_000, "tools_limit": 1_000, "response_chars": 4 * 2**20}  # and the most
-_KEYS = ("mode", "start", "idle", "servers", "mcpServers", "management", *_LIMITS)
+_KEYS = ("mode", "start", "idle", "outage", "servers", "mcpServers", "management", *_LIMITS)
 _SERVER = (
     "command",
     "args",
@@ -212,6 +212,8 @@ class ServersFile(NamedTuple):
         mode: how agents get to their tools.
         start: the default time of starting servers.
         idle_seconds: the default time without work after which lazy servers are stopped.
+        outage_seconds: for which calls continue without the store that replicas share; None for
+            `OUTAGE_SECONDS`.
         notes: remarks for the user on how it was read.
         management: `add` if agents may propose servers, `remove` if they may withdraw that.
         limits: of the text that agents read at once.
@@ -221,6 +223,7 @@ class ServersFile(NamedTuple):
     mode: ToolMode = ToolMode.SEARCH
     start: Start = Start.EAGER
     idle_seconds: float = IDLE_SECONDS
+    outage_seconds: float | None = None
     notes: tuple[str, ...] = ()
     management: frozenset[str] = frozenset()
     limits: MenuLimits = DEFAULT_LIMITS
@@ -301,6 +304,7 @@ class _Reader(NamedTuple):
             or ToolMode.SEARCH,
             parse_choice(keys.get("start"), _STARTS) or Start.EAGER,
             read_seconds(keys.get("idle"), SECONDS) or IDLE_SECONDS,
+            read_seconds(keys.get("outage"), SECONDS),
             management=management,
             limits=_limits(keys),
         )

@@ -25,7 +25,7 @@ from pipeguard.gateway.gateway import Gateway
 from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
-from pipeguard.gateway.servers_file import ServerSettings, ServersFile
+from pipeguard.gateway.servers_file import OUTAGE_SECONDS, ServerSettings, ServersFile
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
 from pipeguard.isolation import missing_paths
@@ -38,7 +38,8 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.client_notes import ClientNotes
 from pipeguard.state.paths import existing_store, store_file
-from pipeguard.state.store import open_store
+from pipeguard.state.shared import shared_address
+from pipeguard.state.store import open_link, open_store
 from pipeguard.state.tokens import TokenReader, TokenScope
 from pipeguard.transports.bridge import AsyncAdapter
 from pipeguard.transports.channel import ChannelClosed
@@ -48,6 +49,7 @@ from pipeguard.transports.stdio import LineChannel
 
 if TYPE_CHECKING:
     from pipeguard.gateway.listening import GatewayListener, PageEndpoint
+    from pipeguard.state.postgres.link import Link
 
 GRACE_SECONDS = 5.0  # to answer pending requests when the client hangs up
 LAST_SECONDS = 2.0  # for the client to read the rest; one that hung up may read nothing
@@ -82,7 +84,9 @@ class ServeOptions:
         """The servers except those at this gateway's own address: it would call itself."""
         listen = self.wrap.values.get("--listen", "")
         own = [server for server in file.servers if is_own_address(server.url, listen)]
-        notes = (f"the server {each.name} is left out: it is this gateway itself" for each in own)
+        notes = [f"the server {each.name} is left out: it is this gateway itself" for each in own]
+        if file.outage_seconds is not None and not shared_address():
+            notes.append("`outage` does nothing without --store")
         others = tuple(server for server in file.servers if server not in own)
         return file._replace(servers=others, notes=(*file.notes, *notes))
 
@@ -116,6 +120,7 @@ class _Serving:
         )
         self._listener: GatewayListener | None = None
         self._tokens: TokenReader | None = None
+        self._link: Link | None = None
         self._stamp: Stamp = ()  # of the sources, when they were read last
         self._notes: tuple[str, ...] = ()  # on how they were read
         self._reported = ""  # the error in them
@@ -133,12 +138,14 @@ class _Serving:
         file = options.sources.read(os.environ)
         engines = wait_for_engines()
         judge = FrontJudge(self._log)
+        link = self._link = open_link(file.outage_seconds or OUTAGE_SECONDS, say)
         if client_fd is None:
             self._tokens = TokenReader(open_store(), say)
         mode = options.mode or file.mode
         self._gateway = gateway = Gateway(engines, mode, options.common(), self._find_scope)
         gateway.is_read_only = options.is_read_only
         gateway.limits = file.limits
+        gateway.link = link
         notes = ClientNotes(judge.notice, is_used=policy.follows_client)
         gateway.find_memory = notes.of_token if client_fd is None else notes.of_process
         gateway.telemetry = open_telemetry(
@@ -147,13 +154,7 @@ class _Serving:
         gateway.telemetry.watch(gateway.figures)
         sessions = FrontSessions(front_guard(engines, policy), judge.run, gateway.find_definition)
         if self._tokens is not None:
-            from pipeguard.gateway.listening import GatewayListener  # with an HTTP library
-
-            if self._tokens.are_required() and not self._tokens.valid():
-                say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
-            self._listener = GatewayListener(
-                options.wrap, gateway, sessions, judge=judge, stored=self._tokens, page=self._page
-            )
+            self._listener = self._listen(self._tokens, sessions, judge)
         with ending_on_signals(loop, ended):
             await self._apply(file)
             watching = asyncio.create_task(self._watch())
@@ -170,7 +171,30 @@ class _Serving:
                 if self._tokens is not None:
                     self._tokens.close()
                 await asyncio.to_thread(judge.close)
+                if link is not None:
+                    await asyncio.to_thread(link.close)
         return 0
+
+    def _listen(
+        self, tokens: TokenReader, sessions: FrontSessions, judge: FrontJudge
+    ) -> GatewayListener:
+        """Take the address.
+
+        Raises:
+            PipeGuardError: an option is wrong, or the address is in use.
+        """
+        from pipeguard.gateway.listening import GatewayListener  # with an HTTP library
+
+        if tokens.are_required() and not tokens.valid():
+            say("no stored token is valid, and one is needed: pipeguard tokens create NAME")
+        return GatewayListener(
+            self._options.wrap,
+            self._gateway,
+            sessions,
+            judge=judge,
+            stored=tokens,
+            page=self._page,
+        )
 
     def _find_scope(self, who: str) -> TokenScope | None:
         """The access of a token's client: everything, if the token is one of the options."""
@@ -257,6 +281,8 @@ class _Serving:
             for note in file.notes:
                 say(note)
         self._notes = file.notes
+        if self._link is not None:
+            self._link.outage_seconds = file.outage_seconds or OUTAGE_SECONDS
         self._let_manage(file.management)
         reported = self._gateway.left_out
         changes = await self._gateway.apply(file.servers)

@@ -86,6 +86,9 @@ ALLOWED_PREFIX = "LC_"
 PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"}
 # PipeGuard's own variables: one may contain a header with a token meant for PipeGuard only.
 OURS_PREFIX = "PIPEGUARD_"
+# Of the store that replicas share: they lead to its password.
+STORE_VARIABLE = "PIPEGUARD_STORE"
+OF_STORE = {"PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE"}
 # The prefix of a value that names a secret in the keyring (auth.secrets).
 REFERENCE = "keyring:"
 # Set by shells for themselves, so a difference means nothing.
@@ -171,10 +174,12 @@ def child_environment(
         LaunchError: an `--env` has no name, or one of PipeGuard's own.
     """
     passes_all = inherit_all or _is_chosen(ours, parent)
+    kept = OF_STORE if ours.get(STORE_VARIABLE) else ()
     variables = {
         name: value
         for name, value in ours.items()
-        if passes_all or _is_allowed(name, value) or _is_for_server(name, value, parent)
+        if name.upper() not in kept
+        and (passes_all or _is_allowed(name, value) or _is_for_server(name, value, parent))
     }
     missing = []
     for entry in extra:

@@ -16,6 +16,7 @@ from pipeguard.config.directories import (
     usual_state_folder,
 )
 from pipeguard.errors import StateError
+from pipeguard.state.shared import list_secret_files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -115,7 +116,8 @@ def note_own_paths(options: WrapOptions) -> None:
     folders = [os.path.join(os.path.realpath(os.path.expanduser(root)), "") for root in roots]
     program = os.path.join(sys.prefix, "bin", "pipeguard")
     own = config_folder(), cache_folder(), _folder_path(), clients_folder(), program
-    for path in chain(own, *wrap_policy_paths(options).values()):
+    secret = map(os.path.abspath, list_secret_files())
+    for path in chain(own, secret, *wrap_policy_paths(options).values()):
         names = {path, path.replace(os.path.expanduser("~"), "~", 1)}
         names.update(f"\n{path.removeprefix(f)}" for f in folders if path.startswith(f))
         OWN_NAMES.update(names)

@@ -13,13 +13,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import InputError
+from pipeguard.launch.environment import STORE_VARIABLE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-STORE_VARIABLE = "PIPEGUARD_STORE"
 SECRET_VARIABLE = "PIPEGUARD_SECRET_FILE"  # noqa: S105  names a file
 KEY_BYTES = 32
 SALT_BYTES, NONCE_BYTES, TAG_BYTES = 16, 12, 16
@@ -29,6 +29,19 @@ MOST_SECRET_BYTES = 2**16
 def shared_address() -> str:
     """The address of the store that replicas share; empty for the user's own file."""
     return os.environ.get(STORE_VARIABLE, "")
+
+
+def list_secret_files() -> list[str]:
+    """The files that open the store that replicas share: its keys, and its password."""
+    if not shared_address():
+        return []
+    home = os.environ.get("APPDATA", "") if os.name == "nt" else os.path.expanduser("~")
+    passfile = "postgresql/pgpass.conf" if os.name == "nt" else ".pgpass"
+    return [
+        *filter(None, map(os.environ.get, (SECRET_VARIABLE, "PGPASSFILE", "PGSERVICEFILE"))),
+        os.path.join(home, passfile),
+        os.path.join(home, ".pg_service.conf"),
+    ]
 
 
 class Keys:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from pipeguard.errors import InputError
+from pipeguard.launch.environment import STORE_VARIABLE
 from pipeguard.state.database import connect
 from pipeguard.state.paths import STORE_NAME, existing_store, store_file
 from pipeguard.state.pins import Store
-from pipeguard.state.shared import shared_address
+from pipeguard.state.shared import SECRET_VARIABLE, read_keys, shared_address
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from pipeguard.state.postgres.link import Link
 
 
 def open_store(setting: Path | str | None = None) -> Store:
@@ -42,3 +47,49 @@ def open_existing_store() -> Store | None:
     """
     path = existing_store()
     return None if path is None else open_store(path)
+
+
+# --- shared by replicas -----------------------------------------------------------------
+
+
+def share_store(address: str | None, secret_file: str | None) -> None:
+    """Let this process share a store with other replicas; without an address, it shares none.
+
+    Args:
+        address: of the database.
+        secret_file: with the keys that seal for it.
+
+    Raises:
+        InputError: one of them is wrong or missing, or the extra is not installed.
+    """
+    if not address and not secret_file:
+        return
+    if not address or not secret_file:
+        raise InputError("--store URL and --secret-file FILE need each other.")
+    from pipeguard.installation import require_extra
+
+    require_extra("fleet", "shared stores", InputError)
+    from pipeguard.state.postgres.database import check_address
+
+    check_address(address)
+    read_keys(secret_file)
+    os.environ |= {STORE_VARIABLE: address, SECRET_VARIABLE: os.path.abspath(secret_file)}
+
+
+def open_link(outage_seconds: float, tell: Callable[[str], None]) -> Link | None:
+    """Open this replica's link to the store that it shares; None if it shares none.
+
+    Args:
+        outage_seconds: for which the replica goes on without the database.
+        tell: takes a line about the database, for people.
+
+    Raises:
+        StateError: the database cannot be used.
+    """
+    if not (address := shared_address()):
+        return None
+    from pipeguard.state.postgres.link import Link
+
+    link = Link(address, read_keys(os.environ[SECRET_VARIABLE]), outage_seconds, tell)
+    link.begin()
+    return link

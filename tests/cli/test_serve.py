@@ -37,6 +37,11 @@ def test_a_start_is_checked_and_nothing_is_started(file: Path, snapshot: Snapsho
         {check} --policy missing.yaml  # 2
         {check} --policy {file.with_name("policy.yaml")}  # 2
         {check} --token-env X  # 2
+        {check} --store postgresql://host/store  # 2
+        {check} --secret-file {file}  # 2
+        {check} --store postgresql://a:b@host/store --secret-file {file}  # 2
+        {check} --store mysql://host/store --secret-file {file}  # 2
+        {check} --store postgresql://host/store --secret-file {file}  # 2
         """,
     )
     assert existing_store() is None

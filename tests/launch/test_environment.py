@@ -91,6 +91,16 @@ def test_our_own_variables_never_reach_a_server(ours: dict[str, str], *, inherit
         assert not any(name.upper().startswith("PIPEGUARD") for name in got.variables)
 
 
+@pytest.mark.parametrize("inherit_all", [False, True])
+def test_what_leads_to_the_shared_store_is_kept_from_servers(*, inherit_all: bool) -> None:
+    ours = dict.fromkeys(("PGPASSWORD", "PGPASSFILE", "PGSERVICEFILE", "PGHOST"), "x")
+    without = child_environment(ours, {}, inherit_all=inherit_all)
+    assert without.variables == ours
+    shared = {**ours, "PIPEGUARD_STORE": "postgresql://host/store"}
+    given = child_environment(shared, {}, extra=["PGPASSWORD=its own"], inherit_all=inherit_all)
+    assert given.variables == {"PGHOST": "x", "PGPASSWORD": "its own"}
+
+
 def test_all_is_passed_on_demand() -> None:
     assert child_environment(DESKTOP, DESKTOP, inherit_all=True).variables == DESKTOP
 

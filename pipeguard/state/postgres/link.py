@@ -66,6 +66,7 @@ class Link:
 
     Attributes:
         keys: the same.
+        outage_seconds: the same.
         shared: as of the last look; replaced as a whole.
         is_away: True from the first wait in vain until the database answers again.
     """
@@ -76,7 +77,7 @@ class Link:
         self.keys = keys
         self.shared = SharedState()
         self.is_away = False
-        self._address, self._outage_seconds, self._tell = address, outage_seconds, tell
+        self._address, self.outage_seconds, self._tell = address, outage_seconds, tell
         self._servers: dict[str, Callable[[], object]] = {}
         self._jobs: list[_Job] = []
         self._lock, self._wake = threading.Lock(), threading.Event()
@@ -105,7 +106,7 @@ class Link:
     def why_out(self) -> str:
         """Explain why calls are refused; empty unless the database was away for too long."""
         seconds = monotonic() - self._heard_at
-        if seconds < self._outage_seconds:
+        if seconds < self.outage_seconds:
             return ""
         return f"the shared store has not answered for {seconds / 60:.0f} minutes"
 
