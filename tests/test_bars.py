@@ -57,6 +57,8 @@ CATCHES_ALL = {
     "pipeguard/detect/detector.py show": "a person sees less, and the message is judged as ever",
     "pipeguard/firewall/session/session.py judge_case": "a check that breaks must refuse",
     "pipeguard/firewall/session/session.py take": "if a part breaks, nothing passes",
+    "pipeguard/state/postgres/link.py _attempt": "one job fails, and the others are done",
+    "pipeguard/state/postgres/link.py _run": "a thread that others wait for goes on",
     "pipeguard/state/recorder.py _describe_failure": "a thread that writes has no caller to tell",
 }
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef

@@ -7,10 +7,16 @@ goes on with what it knows. A round is a few statements, however many calls wait
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
-from concurrent.futures import Future
+from collections import deque
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
 
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
@@ -31,6 +37,8 @@ GROUP_SECONDS = 0.002  # in which the jobs of one round come together
 WAIT_SECONDS = 1.0  # that a call waits for the database
 RETRY_SECONDS = 0.5
 MOST_JOBS = 10_000  # that wait for the database
+MOST_BYTES = 32 * 2**20  # of their texts: two of the largest frames
+MOST_TRIES = 3  # of one job, each by a database that answered before
 
 
 class SharedState(NamedTuple):
@@ -67,6 +75,7 @@ class Link:
     Attributes:
         keys: the same.
         outage_seconds: the same.
+        name: of the replica, until it ends.
         shared: as of the last look; replaced as a whole.
         is_away: True from the first wait in vain until the database answers again.
     """
@@ -75,15 +84,17 @@ class Link:
         self, address: str, keys: Keys, outage_seconds: float, tell: Callable[[str], None]
     ) -> None:
         self.keys = keys
+        self.name = os.urandom(8).hex()
         self.shared = SharedState()
         self.is_away = False
         self._address, self.outage_seconds, self._tell = address, outage_seconds, tell
         self._servers: dict[str, Callable[[], object]] = {}
-        self._jobs: list[_Job] = []
+        self._jobs: deque[_Job] = deque()
+        self._length = 0  # of the texts in them
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._heard_at = monotonic()
         self._polled_at = float("-inf")
-        self._is_closing = False
+        self._is_closing = self._is_closed = self._is_told = False
         self._store: PostgresStore | None = None
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
@@ -97,11 +108,14 @@ class Link:
         self._thread.start()
 
     def close(self) -> None:
-        """Do what waits, if the database answers, and end."""
+        """Do what waits, if the database answers within a second, and end; the rest fails."""
         self._is_closing = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(WAIT_SECONDS)
+        with self._lock:
+            self._is_closed = True
+        self._fail_jobs(StateError("the link to the shared store was closed"))
 
     def why_out(self) -> str:
         """Explain why calls are refused; empty unless the database was away for too long."""
@@ -115,85 +129,127 @@ class Link:
         with self._lock:
             self._servers[server] = changed
 
-    def do(self, work: Callable[[PostgresStore], T], *, is_kept: bool = True) -> Future[T]:
+    def do(
+        self, work: Callable[[PostgresStore], T], *, is_kept: bool = True, length: int = 0
+    ) -> Future[T]:
         """Do work in the link's thread, in the order in which it came.
 
+        If the connection is lost meanwhile, nobody knows whether the work was committed: it is
+        done again. So it inserts with `ON CONFLICT`, or sets what it would set again. Work that
+        fails by itself is not repeated, and stops no other.
+
         Args:
-            work: to do in one transaction; may be repeated if the connection is lost.
+            work: to do in one transaction.
             is_kept: whether it waits for a database that is away; else it fails.
+            length: of the texts in it, in bytes.
         """
         done = Future[T]()
-
-        def run(store: PostgresStore) -> None:
-            value = work(store)
-            if not done.done():
-                done.set_result(value)
-
         with self._lock:
-            if len(self._jobs) >= MOST_JOBS:
-                done.set_exception(StateError("too much waits for the shared store"))
+            is_full = len(self._jobs) >= MOST_JOBS or self._length + length > MOST_BYTES
+            if not (is_full or self._is_closed):
+                self._jobs.append(_Job(work, done, is_kept, length))
+                self._length += length
+                self._wake.set()
                 return done
-            self._jobs.append(_Job(run, done, is_kept))
-        self._wake.set()
+        done.set_exception(StateError("too much waits for the shared store"))
         return done
 
-    async def settle(self, done: Future[T]) -> T | None:
-        """Wait for work, for a second at most; None if the database is away."""
-        if done.done():
-            return None if done.exception() else done.result()
-        if self.is_away:
-            return None
-        finished, _ = await asyncio.wait({asyncio.wrap_future(done)}, timeout=WAIT_SECONDS)
-        if not finished:
+    def run_now(self, work: Callable[[PostgresStore], T]) -> T:
+        """Do work, and wait for it: for a second at most, and not at all while it is away.
+
+        Raises:
+            StateError: the database does not answer; the work is not done later.
+        """
+        done = self.do(work, is_kept=False)
+        try:
+            return done.result(0 if self.is_away else WAIT_SECONDS)
+        except TimeoutError:
             self.is_away = True
-        return done.result() if finished and not done.exception() else None
+            done.cancel()
+            raise StateError("the shared store does not answer") from None
+
+    async def settle(self, done: Future[T]) -> T | None:
+        """Wait for work, for a second at most; None if it failed, or the database is away."""
+        if not (done.done() or self.is_away):
+            waiting = asyncio.wrap_future(done)
+            waiting.add_done_callback(has_failed)
+            finished, _ = await asyncio.wait({waiting}, timeout=WAIT_SECONDS)
+            if not finished:
+                self.is_away = True
+        return done.result() if done.done() and not has_failed(done) else None
 
     # --- in the thread ---
 
     def _run(self) -> None:
-        while True:
-            self._wake.wait(POLL_SECONDS)
+        is_last = False
+        while not is_last:
+            self._wake.wait(max(0.0, self._polled_at + POLL_SECONDS - monotonic()))
             is_last = self._is_closing
             self._wake.clear()
             sleep(GROUP_SECONDS)
             try:
                 self._round()
-            except StateError as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, the next round is tried
                 self._leave(error)
-                sleep(RETRY_SECONDS)
-            if is_last:
-                break
+                if not is_last:
+                    sleep(RETRY_SECONDS)
         self._close_store()
 
     def _round(self) -> None:
-        store = self._open()
-        with self._lock:
-            jobs, self._jobs = self._jobs, []
-        try:
-            while jobs:
-                with store.transaction():
-                    jobs[0].run(store)
-                del jobs[0]
-            if monotonic() - self._polled_at >= POLL_SECONDS:
-                self._poll(store)
-        finally:
-            with self._lock:
-                self._jobs[:0] = jobs
-        self._heard_at = monotonic()
-        if self.is_away:
-            self.is_away = False
+        for job in self._waiting():
+            self._attempt(job)
+            self._drop(job)
+        if monotonic() - self._polled_at >= POLL_SECONDS:
+            self._poll(self._open())
+        self.is_away = False
+        if self._is_told:
+            self._is_told = False
             self._tell("the shared store answers again")
 
-    def _leave(self, error: StateError) -> None:
+    def _attempt(self, job: _Job) -> None:
+        """Do a job.
+
+        Raises:
+            StateError: the database is to blame, and the job can be done again.
+        """
+        if job.done.cancelled():
+            return
+        store = self._open()
+        job.tries += 1
+        try:
+            with store.transaction():
+                value = job.work(store)
+        except Exception as error:
+            if is_about_database(error) and job.tries < MOST_TRIES:
+                raise
+            _end(job.done, error)
+        else:
+            _end(job.done, None, value)
+            self._heard_at = monotonic()
+
+    def _leave(self, error: Exception) -> None:
         self._close_store()
-        if not self.is_away:
-            self.is_away = True
+        self.is_away = True
+        if not self._is_told:
+            self._is_told = True
             self._tell(f"{error} PipeGuard goes on with what it knows.")
+        self._fail_jobs(error, are_kept=True)
+
+    def _fail_jobs(self, error: Exception, *, are_kept: bool = False) -> None:
+        """Fail what waits, or only what does not wait for a database that is away."""
+        for job in self._waiting():
+            if not (are_kept and job.is_kept):
+                self._drop(job)
+                _end(job.done, error)
+
+    def _waiting(self) -> tuple[_Job, ...]:
         with self._lock:
-            failed = [job for job in self._jobs if not job.is_kept]
-            self._jobs = [job for job in self._jobs if job.is_kept]
-        for job in failed:
-            job.done.set_exception(error)
+            return tuple(self._jobs)
+
+    def _drop(self, job: _Job) -> None:
+        with self._lock, suppress(ValueError):  # one that was dropped by `close`
+            self._jobs.remove(job)
+            self._length -= job.length
 
     def _open(self) -> PostgresStore:
         if self._store is None:
@@ -231,10 +287,36 @@ class Link:
             for server, changed in servers.items():
                 if self.shared.pins[server] != before.get(server):
                     changed()
-        self._polled_at = monotonic()
+        self._polled_at = self._heard_at = monotonic()
 
 
-class _Job(NamedTuple):
-    run: Callable[[PostgresStore], None]
+@dataclass(slots=True, eq=False)
+class _Job:
+    work: Callable[[PostgresStore], Any]
     done: Future[Any]
     is_kept: bool
+    length: int
+    tries: int = 0
+
+
+def is_about_database(error: Exception) -> bool:
+    """True if the database is to blame and not the work, so that it can be done again."""
+    cause = error.__cause__
+    if not isinstance(error, StateError) or isinstance(cause, psycopg.errors.ProgramLimitExceeded):
+        return False
+    lost = psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction
+    return isinstance(cause, lost)
+
+
+def _end(done: Future[Any], error: Exception | None, value: object = None) -> None:
+    """Set the outcome of work, unless nobody waits for it any longer."""
+    with suppress(InvalidStateError):
+        if error is None:
+            done.set_result(value)
+        else:
+            done.set_exception(error)
+
+
+def has_failed(done: asyncio.Future[Any] | Future[Any]) -> bool:
+    """True if work failed or was given up; asyncio reports errors that nobody looked at."""
+    return done.cancelled() or done.exception() is not None
