@@ -61,6 +61,12 @@ if the scan engine is missing, 4 if the store cannot be used."""
     " Only you may be able to read FILE.",
     envvar=SECRET_VARIABLE,
 )
+@value_option(
+    "--drain",
+    "SECONDS",
+    "After SIGTERM, continue to accept requests for this long, while /readyz tells balancers to"
+    " send no more (5).",
+)
 @flag("--read-only", "Refuse every tool that may change something, and proposals of servers.")
 @flag("--no-management", "Do not let agents propose servers, whatever the file says (management).")
 @flag(
@@ -110,7 +116,7 @@ def command(
 def _wrap_options(given: dict[str, object]) -> WrapOptions:
     values: dict[str, str] = {}
     lists: dict[str, tuple[str, ...]] = {}
-    for name in FROM_WRAP:
+    for name in (*FROM_WRAP, "--drain"):
         value = given[name.removeprefix("--").replace("-", "_")]
         if isinstance(value, tuple) and value:
             lists[name] = value

@@ -59,7 +59,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
 _LISTENING = frozenset(
     {
         *("--shared", "--token-env", "--token-file", "--allow-host", "--allow-origin"),
-        *("--max-sessions", "--idle-timeout", "--tls-cert", "--tls-key"),
+        *("--max-sessions", "--idle-timeout", "--tls-cert", "--tls-key", "--drain"),
     }
 )
 _REMOTE_SERVER = frozenset(

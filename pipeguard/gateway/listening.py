@@ -5,6 +5,7 @@ Knows no frames.
 """
 
 import asyncio
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Protocol
@@ -92,7 +93,7 @@ class GatewayListener:
         tokens = self._place.admission.tokens
         return tokens is not None and tokens.has_whole(who)
 
-    async def run(self, ended: asyncio.Future[None]) -> None:
+    async def run(self, ended: asyncio.Future[int]) -> None:
         """Listen until a signal."""
         gateway, place = self._gateway, self._place
         everything = place.mount(self._sessions, self._judge, partial(dial, gateway))
@@ -109,8 +110,8 @@ class GatewayListener:
         origin = await place.listen(readiness, self._judge.record_refusal, page=self._page)
         if self._page is not None:
             await self._page.open(origin, self._may_decide)
-        await ended
-        await place.listener.drain()
+        has_balancer = await ended == signal.SIGTERM
+        await place.listener.drain(place.drain_seconds if has_balancer else 0.0)
         if self._page is not None:
             await self._page.close()
         await asyncio.gather(*(mounted.close() for _, mounted in self._mounted.values()))

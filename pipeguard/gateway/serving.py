@@ -215,7 +215,7 @@ class _Serving:
         client_fd: int,
         sessions: FrontSessions,
         judge: FrontJudge,
-        ended: asyncio.Future[None],
+        ended: asyncio.Future[int],
     ) -> None:
         limit = sessions.guard.policy.limits.frame_bytes
         client = AsyncAdapter(LineChannel(0, client_fd, limit), start_thread)

@@ -34,6 +34,7 @@ from pipeguard.transports.judging import Judge
 
 MAX_SESSIONS = 1000
 IDLE_SECONDS = 1800.0
+DRAIN_SECONDS = 5.0
 
 
 def serve(options: WrapOptions) -> int:
@@ -142,7 +143,7 @@ class _ListeningServer:
         """End everything, with an error."""
         self._failure = error
         if not self._ended.done():
-            self._ended.set_result(None)
+            self._ended.set_result(0)
 
     def _tell_loss(self) -> None:
         """Warn clients of lost audit rows."""
@@ -181,6 +182,7 @@ class ListeningPlace:
         admission: of requests.
         most: the largest number of sessions at once.
         idle_seconds: after which a session is ended.
+        drain_seconds: for which a gateway accepts requests after SIGTERM.
         routes: of all endpoints.
     """
 
@@ -197,6 +199,7 @@ class ListeningPlace:
         self._context = server_context(options)
         self.most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
         self.idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)
+        self.drain_seconds = read_number(options, "--drain", DRAIN_SECONDS)
         self.routes = RouteTable()
 
     def take(self, owners: SessionOwners) -> None:

@@ -51,22 +51,22 @@ def tune_process() -> None:
 
 @contextmanager
 def ending_on_signals(
-    loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]
+    loop: asyncio.AbstractEventLoop, ended: asyncio.Future[int]
 ) -> Iterator[None]:
-    """Set a future on a signal; a second signal ends the process at once."""
+    """Set a future to the first signal's number; a second one ends the process at once."""
 
-    def end() -> None:
+    def end(number: int) -> None:
         if ended.done():
             os._exit(1)
-        ended.set_result(None)
+        ended.set_result(number)
 
     if sys.platform == "win32":
         for number in _SIGNALS:
-            signal.signal(number, lambda _number, _frame: loop.call_soon_threadsafe(end))
+            signal.signal(number, lambda number, _frame: loop.call_soon_threadsafe(end, number))
         yield
         return
     for number in (*_SIGNALS, signal.SIGHUP):
-        loop.add_signal_handler(number, end)
+        loop.add_signal_handler(number, end, number)
     try:
         yield
     finally:

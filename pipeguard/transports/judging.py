@@ -255,10 +255,14 @@ async def wait_for_decision(
     return await pump.wait_for_decision(session, verdict, record, pause, work)
 
 
-async def drain() -> None:
-    """Wait until all open requests are answered, for `DRAIN_SECONDS` at most."""
+async def drain(is_busy: Callable[[], bool]) -> None:
+    """Wait until all open requests are answered, for `DRAIN_SECONDS` at most.
+
+    Args:
+        is_busy: True while there are requests that are not judged yet.
+    """
     end = monotonic() + DRAIN_SECONDS
-    while any(session.state.waiting_ids(lasting=False) for session in _judged):
+    while is_busy() or any(session.state.waiting_ids(lasting=False) for session in _judged):
         if monotonic() > end:
             break
         await asyncio.sleep(DRAIN_TICK_SECONDS)

@@ -117,7 +117,7 @@ def test_a_client_that_goes_through_the_gateway_over_http_is_guarded_and_stays(h
     of_project = [str(project.parent), "--format", "json"]
     on_other_machines = json.loads(CliRunner().invoke(assess, of_project).output)["findings"]
     assert "0 of 1 servers in clients guarded" in shown(), "nothing listens there"
-    options = ("--listen", address, "--config", str(config))
+    options = ("--listen", address, "--drain", "0", "--config", str(config))
     variables = {"PIPEGUARD_STATE_DIR": str(home / "state")}
     with Process(
         home / "log", [*PIPEGUARD, "serve", *options], variables, told_on_stderr=True

@@ -153,7 +153,7 @@ def test_a_gateway_that_listens_is_asked_and_starts_nothing(tmp_path: Path, mode
     commands = [("list", "--json"), ("call", "one/echo", '{"text": "hello"}', "--json")]
     if mode == "search":
         commands += [("search", "echo", "--json"), ("describe", "echo")]
-    options = ("--listen", address, "--config", str(config), "--token-env", "AGENT")
+    options = ("--listen", address, "--drain", "0", "--config", str(config), "--token-env", "AGENT")
     command = [*PIPEGUARD, "serve", *options]
     token = {"AGENT": "a-token-of-the-tests"}
     variables = {"PIPEGUARD_STATE_DIR": str(tmp_path / "state"), **token}

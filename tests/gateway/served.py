@@ -10,6 +10,7 @@ from tests.listening import Process
 from tests.wrap.wrapped import PYTHON, SERVER, Json, Object, Wrapped
 
 ACTOR = [*PYTHON, str(SERVER)]
+AT_ONCE = ("--drain", "0", "--log-level", "info")
 
 
 def actor(*words: str, trust: str = "first-use", **settings: Json) -> Object:
@@ -50,7 +51,7 @@ class ServedAt(Process):
         self.store = folder / "state" / "pipeguard.db"
         super().__init__(
             folder / "serving.log",
-            [*PIPEGUARD, "serve", "--listen", "127.0.0.1:0", "--log-level", "info", *options],
+            [*PIPEGUARD, "serve", *AT_ONCE, "--listen", "127.0.0.1:0", *options],
             {"PIPEGUARD_STATE_DIR": str(folder / "state"), **environment},
             told_on_stderr=True,
         )

@@ -103,6 +103,8 @@ def answer(id_: object, method: str, params: dict[str, object]) -> object:  # no
                 assert isinstance(meta, dict)
                 report = {"progressToken": meta["progressToken"], "progress": 1}
                 send(method="notifications/progress", params=report)
+            if str(arguments["text"]).startswith("wait "):
+                wait_for(arguments["text"].removeprefix("wait "))
             content = [{"type": "text", "text": text or arguments["text"]}]
             return {"content": content, "resultType": "complete"}
         case "do/echo":

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from aiohttp import HttpVersion11, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
 
 from pipeguard.errors import PipeGuardError
@@ -96,7 +97,8 @@ class Listener:
         self._accepting: asyncio.Task[None] | None = None
         self._handshakes = Tasks()
         self._runner: web.ServerRunner | None = None
-        self._is_closing = False
+        self._is_leaving = self._is_closing = False
+        self._answers = set[AbstractStreamWriter]()  # to messages, in progress
 
     async def open(self, listening: socket.socket, context: ssl.SSLContext | None) -> None:
         """Begin to accept connections.
@@ -133,12 +135,18 @@ class Listener:
 
     def refuse(self) -> None:
         """Refuse new requests; open ones continue."""
-        self._is_closing = True
+        self._is_leaving = self._is_closing = True
 
-    async def drain(self) -> None:
-        """Refuse new requests, and wait for a moment until the open ones are answered."""
+    async def drain(self, seconds: float = 0.0) -> None:
+        """Refuse new requests, and wait for a moment until the open ones are answered.
+
+        Args:
+            seconds: for which they are accepted before that, while we say that we are not ready.
+        """
+        self._is_leaving = True
+        await asyncio.sleep(seconds)
         self.refuse()
-        await drain()
+        await drain(lambda: any(answer.output_size == 0 for answer in self._answers))
 
     async def close(self) -> None:
         """Stop accepting connections, and close the open ones."""
@@ -186,7 +194,7 @@ class Listener:
             request.transport.write(_UNSUPPORTED_VERSION)  # the library would speak that version
             request.transport.close()
         try:
-            return await self._answer(request, connection)
+            response = await self._answer(request, connection)
         except RequestRefused as refusal:
             if refusal.reason is not None:
                 self._refusals.add(refusal.reason, self._route_name(request), request.remote or "")
@@ -195,7 +203,12 @@ class Listener:
             if request.writer.output_size:
                 raise ConnectionAbortedError from None  # a stream has begun: end it
             return web.Response(status=500, text="PipeGuard: the request cannot be recorded\n")
+        else:
+            if self._is_leaving:
+                response.force_close()  # a balancer would use the connection for further requests
+            return response
         finally:
+            self._answers.discard(request.writer)
             if connection is not None:
                 self._connections.end_request(connection)
 
@@ -224,6 +237,7 @@ class Listener:
         if route.upgrades and connection is not None:
             connection.upgrade()
         if route.has_body:
+            self._answers.add(request.writer)
             return await route.answer(request, await self._admission.read_body(request))
         return await route.answer(request, b"")
 
@@ -255,7 +269,7 @@ class Listener:
         if request.method not in ("GET", "HEAD"):
             raise RequestRefused(RefusalReason.NOWHERE, 405, "use GET", {"Allow": "GET, HEAD"})
         state = Readiness(is_ready=True) if path == HEALTHY else self._readiness()
-        is_well = path == HEALTHY or (state.is_ready and not self._is_closing)
+        is_well = path == HEALTHY or (state.is_ready and not self._is_leaving)
         words = "ok" if is_well else "not ready"
         text = f"{words}\n{state.detail}\n" if state.detail else f"{words}\n"
         return web.Response(status=200 if is_well else 503, text=text)

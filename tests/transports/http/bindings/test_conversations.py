@@ -206,7 +206,7 @@ async def test_an_end_waits_for_requests_but_not_for_those_without_end(transport
             await client.send(request(number, method))
         child = host.children[0]
         await eventually(lambda: child.asked("x/y"), "both are asked")
-        draining = asyncio.create_task(drain())
+        draining = asyncio.create_task(drain(lambda: False))
         await asyncio.sleep(2 * DRAIN_TICK_SECONDS)
         assert not draining.done()
         child.say(text_result(2, "done"))
