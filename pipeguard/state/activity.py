@@ -25,14 +25,15 @@ END_ROWS = 200  # of a run, among which is the last message of a server that ans
 _RUNS = """(SELECT chain, server, started, length FROM chains
     WHERE (SELECT kind FROM audit WHERE audit.chain = chains.chain AND seq = 1)
         NOT IN ('approval', 'proposal', 'retention')
-    ORDER BY number DESC LIMIT 1000)"""  # the newest; a decision has a chain of its own, too
+    ORDER BY {} LIMIT 1000) AS runs"""  # the newest; a decision has a chain of its own, too
 OPENINGS = ("initialize", "server/discover")  # with which a client opens a conversation
 MOST_MESSAGES = 60  # of one tool
 WANTS_TOKEN = "wants a token"  # noqa: S105  of a gateway of PipeGuard (auth.bearer)
 # An answer that did not come: the note has the command (auth.bearer), or the server's status.
 _ASKS = (
-    f"action = 'warn' AND instr(findings, '\"rule\":\"{LOST}\"') AND (instr(findings, '(HTTP 401)')"
-    f" OR instr(findings, 'auth login ') OR instr(findings, '{WANTS_TOKEN}'))"
+    f"action = 'warn' AND instr(findings, '\"rule\":\"{LOST}\"') > 0"
+    " AND (instr(findings, '(HTTP 401)') > 0"
+    f" OR instr(findings, 'auth login ') > 0 OR instr(findings, '{WANTS_TOKEN}') > 0)"
 )
 FROM_PEER = f'instr(findings, \'"rule":"{RULE}"\') = 0'  # not PipeGuard's own
 _HEARD = f"direction = 'to-client' AND {FROM_PEER}"
@@ -167,9 +168,14 @@ def _find_ends(store: Store) -> Iterator[tuple[str, str, str, str]]:
     )
     since = f"seq > coalesce({newest.format('seq', _HEARD)}, 0)"
     opened = f"{since} AND direction = 'to-server' AND method IN {OPENINGS}"
-    latest = (f"coalesce(max({newest.format('time', each)}), '')" for each in ("1", _HEARD, opened))
+    latest = (
+        f"coalesce(max({newest.format('time', each)}), '')" for each in ("TRUE", _HEARD, opened)
+    )
     return select(
-        store, f"server, {', '.join(latest)}", "GROUP BY server", table=f"{_RUNS} AS runs"
+        store,
+        f"server, {', '.join(latest)}",
+        "GROUP BY server",
+        table=_RUNS.format(store.NEWEST_CHAINS),
     )
 
 
@@ -179,7 +185,7 @@ def list_runs(store: Store) -> list[tuple[str, str, str]]:
     Raises:
         StateError: the store cannot be read.
     """
-    return [*select(store, "started, server, chain", "", table=_RUNS)]
+    return [*select(store, "started, server, chain", "", table=_RUNS.format(store.NEWEST_CHAINS))]
 
 
 def find_login_requests(store: Store) -> Iterator[AuditRow]:
@@ -214,7 +220,7 @@ def guarded_servers(store: Store) -> dict[str, KnownServer]:
     Raises:
         StateError: the store cannot be read.
     """
-    last = "(SELECT server, max(started) AS last FROM chains GROUP BY server)"
+    last = "(SELECT server, max(started) AS last FROM chains GROUP BY server) AS ended"
     servers = f"servers LEFT JOIN {last} USING (server)"
     rows = select(store, "server, launched, since, coalesce(last, '')", "", table=servers)
     return {name: KnownServer(*fields) for name, *fields in rows}

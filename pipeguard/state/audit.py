@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _IS_PING = "method = 'ping' AND action = 'allow'"
 # A row may be written after so many newer rows of other processes: each writes batches.
 LATE_ROWS = 1_000
+MOST_CHAINS = 2**32 - 1  # of a replica; in a file, what is above in a number is the replica's
 FINDINGS_KEPT = 50  # of one verdict, the most serious; a frame can have thousands
 TEXT_CHARS = 500  # of a pointer, an excerpt or a note: a peer chooses their contents
 DAMAGED = "audit.damaged"  # replaces findings that PipeGuard did not write
@@ -116,6 +117,7 @@ class Chain(NamedTuple):
         first: SHA-256 over the fields above; the first row's `prev_hash`.
         head: the hash of its last row, or `first`.
         length: how many rows it has.
+        replica: that began it; chains are numbered for each.
     """
 
     number: int
@@ -126,6 +128,7 @@ class Chain(NamedTuple):
     first: str
     head: str
     length: int
+    replica: str | int = 0
 
 
 LOOSENED = "audit.loosened"  # of a run whose new policy stops less than the one before
@@ -174,7 +177,7 @@ def find_loosened(store: Store) -> str:
     Raises:
         StateError: the store cannot be read.
     """
-    condition = "WHERE action = 'warn' AND kind = 'notice' AND time >= ? AND instr(findings, ?)"
+    condition = "WHERE action = 'warn' AND kind = 'notice' AND time >= ? AND instr(findings, ?) > 0"
     values = (timestamps.parse_moment("1d"), f'"rule":"{LOOSENED}"')
     return next((time for (time,) in select(store, "max(time)", condition, values)), None) or ""
 
@@ -238,6 +241,8 @@ class Audit:
             StateError: the store could not be written; nothing was appended.
         """
         with self._store.transaction():
+            entries = list(entries)
+            self._store.prepare_days(entry.time for entry in entries)
             head, length = self._head()
             rows = []
             for entry in entries:
@@ -258,15 +263,23 @@ class Audit:
             "SELECT head, length FROM chains WHERE chain = ?", self._chain
         ):
             return head, length
-        before = store.read("SELECT first FROM chains ORDER BY number DESC LIMIT 1")
-        previous = before[0][0] if before else ""
-        ((number,),) = store.read(
-            "INSERT INTO chains (chain, server, started, previous, first, head, length)"
-            " VALUES (?, ?, ?, ?, '', '', 0) RETURNING number",
-            *(self._chain, self._server, self._started, previous),
+        ((number, replica),) = store.read(
+            "INSERT INTO chains (chain, server, started, previous, first, head, length)"  # noqa: S608  a constant
+            f" VALUES (?, ?, ?, '', '', '', 0) RETURNING number, {store.REPLICA}",
+            *(self._chain, self._server, self._started),
         )
-        first = hash_row(number, self._chain, self._server, self._started, previous)
-        store.write("UPDATE chains SET first = ?, head = ? WHERE number = ?", first, first, number)
+        before = store.read(
+            f"SELECT first FROM chains WHERE {store.REPLICA} = ? AND number < ?"  # noqa: S608  a constant
+            " ORDER BY number DESC LIMIT 1",
+            *(replica, number),
+        )
+        previous = before[0][0] if before else ""
+        names = (self._chain, self._server, self._started)
+        first = hash_row(number & MOST_CHAINS, *names, previous)
+        store.write(
+            "UPDATE chains SET previous = ?, first = ?, head = ? WHERE chain = ?",
+            *(previous, first, first, self._chain),
+        )
         return first, 0
 
 
@@ -285,8 +298,8 @@ def rows(store: Store, where: AuditFilter, *, by_time: bool = False) -> Iterator
     values += [where.limit + LATE_ROWS if where.limit and by_time else where.limit or -1]
     values.append(where.limit or -1)
     latest, order = ("time DESC, id DESC", "time, id") if by_time else ("id DESC", "id")
-    newest = f"(SELECT * FROM audit WHERE {condition} ORDER BY id DESC LIMIT ?)"  # noqa: S608  constants
-    newest = f"(SELECT * FROM {newest} ORDER BY {latest} LIMIT ?)"  # noqa: S608  constants
+    newest = f"(SELECT * FROM audit WHERE {condition} ORDER BY id DESC LIMIT ?) AS late"  # noqa: S608  constants
+    newest = f"(SELECT * FROM {newest} ORDER BY {latest} LIMIT ?) AS newest"  # noqa: S608  constants
     yield from map(make_row, select(store, COLUMNS, f"ORDER BY {order}", values, newest))
 
 
@@ -316,7 +329,7 @@ _CONDITIONS = {
     "token": "token = ?",
     "chain": "chain = ?",
     "from_event": "id >= (SELECT min(id) FROM audit WHERE event = ? AND event <> '')",
-    "note": f"{IS_NOTICED} AND instr(findings, ?)",
+    "note": f"{IS_NOTICED} AND instr(findings, ?) > 0",
     "is_stopped": IS_TO_DECIDE,
     # Servers that a person calls so, even if another server has the name.
     "server": "server IN (SELECT ? UNION SELECT server FROM servers WHERE name = ?)",
@@ -329,7 +342,7 @@ def _conditions(where: AuditFilter) -> tuple[str, list[str | int]]:
     """The condition of a selection in SQL, and its values."""
     event = row_filter.spell_event(where.event) or where.event
     where = where._replace(event=event, rule=where.rule.removesuffix(".*"))  # as a policy names it
-    conditions = ["1" if where.pings else f"NOT ({_IS_PING})"]
+    conditions = ["TRUE" if where.pings else f"NOT ({_IS_PING})"]
     values = list[str | int]()
     for field, condition in _CONDITIONS.items():
         if value := getattr(where, field):
@@ -380,13 +393,14 @@ def _is_finding(value: object) -> bool:
 
 
 def chains(store: Store) -> Iterator[Chain]:
-    """Read every chain, oldest first, as the caller takes them.
+    """Read every chain, those of each replica oldest first, as the caller takes them.
 
     Raises:
         StateError: the store cannot be read.
     """
-    columns = ", ".join(Chain._fields)
-    return itertools.starmap(Chain, select(store, columns, "ORDER BY number", table="chains"))
+    columns = ", ".join((f"number & {MOST_CHAINS}", *Chain._fields[1:-1], store.REPLICA))
+    order = f"ORDER BY {store.REPLICA}, number"
+    return itertools.starmap(Chain, select(store, columns, order, table="chains"))
 
 
 _ENTRY = AuditEntry._fields

@@ -207,7 +207,7 @@ def _has_ended(store: Store, number: int, row: AuditRow, where: RowFilter) -> bo
     is_only_ask = not any(where.fits_verdict(each) for each in _GRAVITY if each != "ask")
     if row.entry.action != "ask" or is_only_ask:
         return False
-    condition = f"WHERE id > ? AND {IS_NOTICED} AND chain = ? AND instr(findings, ?) LIMIT 1"
+    condition = f"WHERE id > ? AND {IS_NOTICED} AND chain = ? AND instr(findings, ?) > 0 LIMIT 1"
     values = (number, row.chain, f'event {row.entry.event}"')
     return any(where.fits_verdict(end) for (end,) in select(store, OUTCOME, condition, values))
 

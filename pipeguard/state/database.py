@@ -17,7 +17,7 @@ from pipeguard.state.schema import create_tables, rollback
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
 BUSY_SECONDS = 5.0  # how long a writer waits for another; a batch takes milliseconds
@@ -32,7 +32,12 @@ class StateDatabase:
 
     Attributes:
         connection: SQLite's connection to it.
+        REPLICA: of a chain, in SQL: a copy of a shared store has the chains of several.
+        NEWEST_CHAINS: their order, in SQL.
     """
+
+    REPLICA = "number >> 32"
+    NEWEST_CHAINS = "number DESC"
 
     def __init__(self, path: Path | str, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -91,6 +96,15 @@ class StateDatabase:
             finally:
                 rollback(self.connection)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the file as it is at one moment."""
+        self.read("BEGIN")
+        try:
+            yield
+        finally:
+            rollback(self.connection)
+
     def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
         """Read the rows of a query.
 
@@ -137,6 +151,17 @@ class StateDatabase:
         """The whole file, with all that was written to it."""
         with translated_errors(self.path):
             return self.connection.serialize()
+
+    def limit_wait(self, milliseconds: int) -> None:
+        """Wait only so long for another process to write."""
+        self.read(f"PRAGMA busy_timeout = {milliseconds}")
+
+    def replace_invalid(self) -> None:
+        """Read text that is not UTF-8, as a damaged file may have it, with replacements."""
+        self.connection.text_factory = lambda text: text.decode(errors="replace")
+
+    def prepare_days(self, times: Iterable[str]) -> None:
+        """Have room for rows of these times; a file always has."""
 
     def change_counter(self) -> int:
         """A number that changes once another connection has changed the file (data_version)."""

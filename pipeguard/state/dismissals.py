@@ -16,18 +16,19 @@ MOST_NOTED = 2_000  # messages with a warning, the newest, that are looked at: 3
 # server did not get has a card instead, and a low severity is housekeeping, as in the log. Of a
 # group, time and event are those of its newest row.
 _NOTED = f"""
-    SELECT server, coalesce(nullif(json_extract(findings, '$[0].tool'), ''), tool) AS tool,
-        coalesce(json_extract(findings, '$[0].rule'), 'audit.damaged') AS rule,
-        count(*), max(id), time, event
-    FROM (SELECT id, time, server, event, tool,
-            iif(json_valid(findings), findings, '[]') AS findings
-        FROM audit
-        WHERE id > (SELECT coalesce(max(CAST(substr(key, 7) AS INTEGER)), 0) FROM dismissals
-                WHERE key GLOB 'noted *')
-            AND {IS_NOTICED} AND time >= ? AND action = 'warn' AND NOT {IS_TO_DECIDE}
-        ORDER BY id DESC LIMIT {MOST_NOTED})
-    WHERE json_extract(findings, '$[0].severity') IS NOT 'low'
-    GROUP BY 1, 2, 3 ORDER BY max(id) DESC"""  # noqa: S608  constants
+    SELECT kinds.server, kinds.tool, rule, number, last, time, event
+    FROM (SELECT server, coalesce(nullif(json_extract(findings, '$[0].tool'), ''), tool) AS tool,
+            coalesce(json_extract(findings, '$[0].rule'), 'audit.damaged') AS rule,
+            count(*) AS number, max(id) AS last
+        FROM (SELECT id, server, tool, iif(json_valid(findings), findings, '[]') AS findings
+            FROM audit
+            WHERE id > (SELECT coalesce(max(CAST(substr(key, 7) AS INTEGER)), 0)
+                    FROM dismissals WHERE key GLOB 'noted *')
+                AND {IS_NOTICED} AND time >= ? AND action = 'warn' AND NOT {IS_TO_DECIDE}
+            ORDER BY id DESC LIMIT {MOST_NOTED}) AS newest
+        WHERE json_extract(findings, '$[0].severity') IS NOT 'low'
+        GROUP BY 1, 2, 3) AS kinds
+    JOIN audit ON id = last ORDER BY last DESC"""  # noqa: S608  constants
 
 
 def find_noted(store: Store) -> list[tuple[Any, ...]]:
@@ -59,9 +60,9 @@ def clear_noted(store: Store, until: str, by: str) -> str:
     """
     from pipeguard.state.audit import decision_entry
 
-    query = "SELECT coalesce(max(id), 0) FROM audit WHERE id <= CAST(? AS INTEGER)"
+    query = "SELECT coalesce(max(id), 0) FROM audit WHERE id <= ?"
     with store.transaction():
-        ((number,),) = store.read(query, until)
+        ((number,),) = store.read(query, int(until) if until.isdecimal() else 0)
         entry = decision_entry("dismiss", note=f"warnings to row {number}", by=by)
         dismiss(store, f"noted {number}", "*", entry)
     return f"noted {number}"
@@ -91,7 +92,11 @@ def dismiss(store: Store, key: str, server: str, decision: AuditEntry) -> None:
     from pipeguard.state.audit import record_decision  # here: a session asks only for refusals
 
     with store.transaction():
-        store.write("INSERT OR REPLACE INTO dismissals VALUES (?, ?)", key, decision.time)
+        store.write(
+            "INSERT INTO dismissals VALUES (?, ?)"
+            " ON CONFLICT (key) DO UPDATE SET made = excluded.made",
+            *(key, decision.time),
+        )
         record_decision(store, server, decision)
 
 

@@ -70,8 +70,8 @@ def make_grant(
     expires = to_utc_text(now + minutes * 60)
     with store.transaction():
         store.write("DELETE FROM grants WHERE expires <= ?", moment)
-        insert = "INSERT OR REPLACE INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)"
-        store.write(insert, *grant, moment, expires)
+        store.write("DELETE FROM grants WHERE mark = ?", grant.mark)
+        store.write("INSERT INTO grants VALUES (?, ?, ?, ?, ?, ?, ?)", *grant, moment, expires)
         note = f"event {grant.event}, once{_because(grant)}"
         entry = _entry("allow", grant, note, by, moment=moment, excerpt=words, until=expires)
         record_decision(store, grant.server, entry)
@@ -130,7 +130,7 @@ def find_granted(store: Store, since: str) -> frozenset[tuple[str, str]]:
     from pipeguard.firewall.session.remedies import GRANTED_AS
 
     listed = store.read(
-        "SELECT server, findings FROM audit WHERE instr(findings, ?) AND id > (SELECT min(id)"
+        "SELECT server, findings FROM audit WHERE instr(findings, ?) > 0 AND id > (SELECT min(id)"
         " FROM audit WHERE chain >= 'ALLOW-' AND chain < 'ALLOW.' AND time >= ?)",
         *(GRANTED_AS, since),
     )
@@ -177,6 +177,6 @@ class StoredGrants:
 
 
 def _is_granted(store: Store, mark: str) -> bool:
-    store.read(f"PRAGMA busy_timeout = {BUSY_MS}")
+    store.limit_wait(BUSY_MS)
     query = "SELECT 1 FROM grants WHERE mark = ? AND expires > ?"
     return bool(store.read(query, mark, exact_now_text()))

@@ -29,7 +29,7 @@ _SELECT = """
 _PIN = """
     INSERT INTO pins (server, kind, name, approved, approved_fingerprint, approved_at)
     VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET approved = excluded.approved,
+    ON CONFLICT (server, kind, name) DO UPDATE SET approved = excluded.approved,
         approved_fingerprint = excluded.approved_fingerprint,
         approved_at = iif(pins.approved IS NULL, excluded.approved_at, pins.approved_at),
         held = NULL, held_fingerprint = NULL, held_at = '', reason = ''
@@ -37,8 +37,9 @@ _PIN = """
 _HOLD = """
     INSERT INTO pins (server, kind, name, held, held_fingerprint, held_at, reason)
     VALUES (?, ?, ?, ?, ?, ?, ?)
-    ON CONFLICT DO UPDATE SET held = excluded.held, held_fingerprint = excluded.held_fingerprint,
-        held_at = excluded.held_at, reason = excluded.reason
+    ON CONFLICT (server, kind, name) DO UPDATE SET held = excluded.held,
+        held_fingerprint = excluded.held_fingerprint, held_at = excluded.held_at,
+        reason = excluded.reason
     WHERE pins.held_fingerprint IS NOT excluded.held_fingerprint
         OR pins.reason <> excluded.reason"""
 _APPROVE = """
@@ -48,9 +49,9 @@ _APPROVE = """
 _REVIEW = """
     UPDATE pins SET approved_at = ?, is_reviewed = 1
     WHERE server = ? AND kind = ? AND name = ? AND approved_fingerprint = ?
-        AND (held IS NULL OR reason IN ('withdrawn', 'rejected')) AND NOT is_reviewed"""
+        AND (held IS NULL OR reason IN ('withdrawn', 'rejected')) AND is_reviewed = 0"""
 # The content of an approved definition counts as approved once it was read.
-_IS_UNREVIEWED = """server = ? AND kind <> 'content' AND approved IS NOT NULL AND NOT is_reviewed
+_IS_UNREVIEWED = """server = ? AND kind <> 'content' AND approved IS NOT NULL AND is_reviewed = 0
         AND (held IS NULL OR reason IN ('withdrawn', 'rejected'))"""
 _HAS_UNREVIEWED = f"SELECT 1 FROM pins WHERE {_IS_UNREVIEWED}"  # noqa: S608  constants
 _HOLD_UNREVIEWED = f"""
@@ -66,9 +67,14 @@ _REJECT = """
 # Of a version that a person rejected, among the dismissals.
 _KEY = "'rejected ' || json_array(?, ?, ?) || ' ' || ?"
 _PUT_BACK = """
-    INSERT OR REPLACE INTO pins (server, kind, name, approved, approved_fingerprint, held,
+    INSERT INTO pins (server, kind, name, approved, approved_fingerprint, held,
         held_fingerprint, reason, approved_at, held_at, is_reviewed)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (server, kind, name) DO UPDATE SET approved = excluded.approved,
+        approved_fingerprint = excluded.approved_fingerprint, held = excluded.held,
+        held_fingerprint = excluded.held_fingerprint, reason = excluded.reason,
+        approved_at = excluded.approved_at, held_at = excluded.held_at,
+        is_reviewed = excluded.is_reviewed"""
 
 
 class Namesake(NamedTuple):

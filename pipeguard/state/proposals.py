@@ -140,8 +140,9 @@ def restore(store: Store, before: Proposal, by: str) -> bool:
 
 
 def _put(store: Store, proposal: Proposal) -> None:
+    _delete(store, proposal)
     store.write(
-        f"INSERT OR REPLACE INTO proposals ({_COLUMNS}, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  constants
+        f"INSERT INTO proposals ({_COLUMNS}, state) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  constants
         *proposal,
         proposal.state,
     )

@@ -44,7 +44,7 @@ _SQL = {
 
 def to_condition(where: RowFilter) -> tuple[str, list[str | float]]:
     """The condition of a filter, and its values."""
-    conditions = ["1" if where.fits_verdict("allow") else IS_NOTICED]
+    conditions = ["TRUE" if where.fits_verdict("allow") else IS_NOTICED]
     given = list[str | float]()
     for term in where.terms:
         choices = []

@@ -37,7 +37,7 @@ class FoundRows(NamedTuple):
 
 
 def find_rows(
-    store: Store, where: RowFilter, *, limit: int, before: int = 0, only: str = "1"
+    store: Store, where: RowFilter, *, limit: int, before: int = 0, only: str = "TRUE"
 ) -> FoundRows:
     """Find the newest rows that fit, among the `MOST_LOOKED_AT` newest.
 

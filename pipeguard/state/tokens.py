@@ -154,9 +154,9 @@ def create_token(
         check_name(store, name)
         if not scope.decides:
             store.write(
-                f"INSERT OR IGNORE INTO tokens ({_COLUMNS})"  # noqa: S608  a constant
-                " VALUES (?, x'', '[]', '[]', '', 0, 0, '', '')",
-                _ONCE_MADE,
+                f"INSERT INTO tokens ({_COLUMNS}) VALUES (?, ?, '[]', '[]', '', 0, 0, '', '')"  # noqa: S608  a constant
+                " ON CONFLICT DO NOTHING",
+                *(_ONCE_MADE, b""),
             )
         store.write(
             f"INSERT INTO tokens ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608  a constant

@@ -271,7 +271,8 @@ def _entries(batch: list[PendingVerdict]) -> list[AuditEntry]:
 
 
 def _utf8(text: str | None) -> str:
-    """A peer's text with its lone surrogates escaped, because UTF-8 cannot encode them."""
-    if text is None or text.isascii():
-        return text or ""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    """A peer's text with lone surrogates and NUL escaped, which not every store can have."""
+    if not text:
+        return ""
+    text = text.replace("\0", "\\x00")
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")

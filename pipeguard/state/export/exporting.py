@@ -40,8 +40,8 @@ _COLLECTOR = re.compile(
 _BATCH = f"""
     SELECT id, chain || '/' || seq, {COLUMNS} FROM (
         SELECT *, sum(length(findings)) OVER (ORDER BY id) - length(findings) AS chars_before
-        FROM (SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?)
-    ) WHERE chars_before < ? ORDER BY id"""  # noqa: S608  constants
+        FROM (SELECT * FROM audit WHERE id > ? ORDER BY id LIMIT ?) AS next
+    ) AS counted WHERE chars_before < ? ORDER BY id"""  # noqa: S608  constants
 
 
 def choose_target(to: str, form: str) -> Target:
@@ -126,7 +126,7 @@ def _send_batch(cursor: ExportCursor, target: Target) -> int:
     In a store that does not have the cursor's row, the first ones are next.
     """
     with open_store() as store:
-        store.connection.text_factory = lambda text: text.decode(errors="replace")
+        store.replace_invalid()
         place = cursor.place
         found = store.read("SELECT hash FROM audit WHERE id = ?", place.number)
         if place.number and found != [(place.digest,)]:

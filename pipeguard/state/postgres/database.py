@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import contextmanager, suppress
+from datetime import date
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, urlsplit
 
@@ -12,12 +14,17 @@ from psycopg.pq import TransactionStatus
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.pins import Store
 from pipeguard.state.postgres.dialect import translate
-from pipeguard.state.postgres.schema import create_tables
+from pipeguard.state.postgres.schema import LOCK, create_tables
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 CONNECT_SECONDS = 10
+DAY_CHARS = len("2026-01-01")
+# Attached, because creating it as a partition would wait for whoever reads the audit.
+_PARTITION = """
+    CREATE TABLE {name} (LIKE audit INCLUDING DEFAULTS INCLUDING INDEXES);
+    ALTER TABLE audit ATTACH PARTITION {name} FOR VALUES FROM ('{day}') TO ('{day}~')"""
 PATIENCE_SECONDS = 5.0  # for one statement; a database that is stopped keeps its connections
 ROWS_AT_ONCE = 1000
 
@@ -48,9 +55,13 @@ class PostgresStore(Store):
         StateError: the database cannot be used.
     """
 
+    REPLICA = "replica"
+    NEWEST_CHAINS = "started DESC"
+
     def __init__(self, address: str, patience: float = PATIENCE_SECONDS) -> None:
         self.path = check_address(address)
         self._patience = patience
+        self._numbers = itertools.count()
         self._session = self._connect()
 
     def _connect(self) -> _PatientConnection:
@@ -92,6 +103,19 @@ class PostgresStore(Store):
     def transaction(self) -> Iterator[None]:
         """Commit everything or nothing; a transaction inside another becomes part of that one.
 
+        Only one process at a time decides, as with a file: what a transaction has read holds.
+
+        Raises:
+            StateError: the database could not be written; nothing was committed.
+        """
+        with self.batch():
+            self.read("SELECT pg_advisory_xact_lock(?)", LOCK)
+            yield
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Commit everything or nothing, while others write.
+
         Raises:
             StateError: the database could not be written; nothing was committed.
         """
@@ -99,6 +123,13 @@ class PostgresStore(Store):
             yield
             return
         with self.explaining(), self._session.transaction():
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read the store as it is at one moment."""
+        with self.batch():
+            self.write("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
             yield
 
     def read(self, query: str, *values: object) -> list[tuple[Any, ...]]:
@@ -116,11 +147,12 @@ class PostgresStore(Store):
         Raises:
             StateError: the database cannot be read.
         """
-        with self.explaining(), self._session.transaction():
+        with self.explaining(), self.batch():
             text = psycopg.ClientCursor(self._session).mogrify(translate(query), values)
-            with self._session.cursor("rows") as rows:
+            with self._session.cursor(f"rows{next(self._numbers)}") as rows:
                 rows.itersize = ROWS_AT_ONCE
-                yield from rows.execute(text)
+                with suppress(GeneratorExit):  # the transaction may be another's, too
+                    yield from rows.execute(text)
 
     def write(self, statement: str, *values: object) -> int:
         """Change rows, in a transaction of their own or in the one that is open; their number.
@@ -137,8 +169,32 @@ class PostgresStore(Store):
         Raises:
             StateError: the database could not be written.
         """
-        with self.transaction(), self._session.cursor() as cursor:
+        with self.batch(), self._session.cursor() as cursor:
             cursor.executemany(translate(statement), rows)
+
+    def limit_wait(self, milliseconds: int) -> None:
+        """Wait only so long for another process to write; here nothing but decisions wait."""
+
+    def replace_invalid(self) -> None:
+        """Read text that is not UTF-8 with replacements; the database refuses such text."""
+
+    def prepare_days(self, times: Iterable[str]) -> None:
+        """Have a partition of the audit for the day of each row.
+
+        Raises:
+            StateError: the database could not be written.
+        """
+        for day in sorted({time[:DAY_CHARS] for time in times}):
+            name = f"audit_{_check_day(day):%Y%m%d}"
+            if self.read("SELECT 1 WHERE to_regclass(?) IS NOT NULL", name):
+                continue
+            with self.transaction():
+                if not self.read("SELECT 1 WHERE to_regclass(?) IS NOT NULL", name):
+                    self.write(_PARTITION.format(name=name, day=day))
+
+    def damage(self) -> str:
+        """Empty: the database looks after its files."""
+        return ""
 
     def change_counter(self) -> int:
         """A number that changes once anything has changed of what replicas keep in memory."""
@@ -160,6 +216,13 @@ class PostgresStore(Store):
                     self._session.close()
             why = str(error).strip().partition("\n")[0] or type(error).__name__
             raise StateError(f"the store {self.path}: {why}.") from error
+
+
+def _check_day(day: str) -> date:
+    try:
+        return date.fromisoformat(day)
+    except ValueError:
+        raise StateError(f"a row of the audit has no day: {day!r}.") from None
 
 
 def check_address(address: str) -> str:

@@ -8,7 +8,8 @@ import re
 from functools import lru_cache
 
 _REWRITTEN = re.compile(
-    r"(?P<quoted>'(?:[^']|'')*')"
+    r"(?P<truth>instr\(findings, '\"rule\":\"isolation\.'\))"
+    r"|(?P<quoted>'(?:[^']|'')*')"
     r"|(?P<parameter>\?)"
     r"|(?P<percent>%)"
     r"|(?P<glob>\bGLOB\b)"
@@ -39,6 +40,8 @@ def _rewrite(part: re.Match[str]) -> str:
     kind = part.lastgroup or ""
     if kind == "quoted":
         return part[0].replace("%", "%%")
+    if kind == "truth":
+        return f"{part[0]} > 0"
     if kind == "length":
         return f"right({part['text']}, {part['length']})"
     return _NAMES.get(part[0]) or _WORDS[kind]

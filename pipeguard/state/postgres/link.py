@@ -39,6 +39,8 @@ RETRY_SECONDS = 0.5
 MOST_JOBS = 10_000  # that wait for the database
 MOST_BYTES = 32 * 2**20  # of their texts: two of the largest frames
 MOST_TRIES = 3  # of one job, each by a database that answered before
+SUBJECT = "subject "  # begins the key of a dismissal: a subject's sign-ins from before it
+_REVOKED = f"SELECT key, made FROM dismissals WHERE key GLOB '{SUBJECT}*'"  # noqa: S608  a constant
 
 
 class SharedState(NamedTuple):
@@ -217,7 +219,7 @@ class Link:
         store = self._open()
         job.tries += 1
         try:
-            with store.transaction():
+            with store.batch():
                 value = job.work(store)
         except Exception as error:
             if is_about_database(error) and job.tries < MOST_TRIES:
@@ -281,7 +283,7 @@ class Link:
                     )
                 ),
                 dict(store.read("SELECT digest, home FROM sessions")),
-                dict(store.read("SELECT subject, before FROM revoked")),
+                {key.removeprefix(SUBJECT): made for key, made in store.read(_REVOKED)},
                 {server: store.pins(server) for server in servers},
             )
             for server, changed in servers.items():

@@ -8,9 +8,18 @@ CREATE FUNCTION instr(text, text) RETURNS integer LANGUAGE sql IMMUTABLE
     AS 'SELECT strpos($1, $2)';
 CREATE FUNCTION iif(boolean, text, text) RETURNS text LANGUAGE sql IMMUTABLE
     AS 'SELECT CASE WHEN $1 THEN $2 ELSE $3 END';
+CREATE FUNCTION iif(boolean, bigint, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE
+    AS 'SELECT CASE WHEN $1 THEN $2 ELSE $3 END';
 CREATE FUNCTION max(bigint, bigint) RETURNS bigint LANGUAGE sql IMMUTABLE
     AS 'SELECT greatest($1, $2)';
 CREATE AGGREGATE min(boolean) (SFUNC = booland_statefunc, STYPE = boolean);
+CREATE FUNCTION add_truth(bigint, boolean) RETURNS bigint LANGUAGE sql IMMUTABLE
+    AS 'SELECT $1 + coalesce($2, FALSE)::integer';
+CREATE AGGREGATE sum(boolean) (SFUNC = add_truth, STYPE = bigint, INITCOND = '0');
+CREATE FUNCTION add_number(text, double precision) RETURNS text LANGUAGE sql IMMUTABLE
+    AS $$SELECT left($1, -1) || CASE $1 WHEN '[]' THEN '' ELSE ',' END || to_json($2) || ']'$$;
+CREATE AGGREGATE json_group_array(double precision) (SFUNC = add_number, STYPE = text,
+    INITCOND = '[]');
 CREATE FUNCTION julianday(text) RETURNS double precision LANGUAGE sql IMMUTABLE
     AS 'SELECT (extract(epoch FROM $1::timestamptz) / 86400 + 2440587.5)::double precision';
 -- PostgreSQL's JSON refuses escapes of NUL and of halves of characters: nothing searches them.
@@ -56,11 +65,26 @@ CREATE TABLE grants (mark bytewise PRIMARY KEY, event bytewise NOT NULL,
 
 CREATE TABLE dismissals (key bytewise PRIMARY KEY, made bytewise NOT NULL);
 
--- A replica's chains have the numbers of its own file; decisions have those of replica ''.
+-- A replica's chains have the numbers of its own file; those of decisions are counted here.
+CREATE TABLE pipeguard (version integer NOT NULL, chains bigint NOT NULL);
+
+INSERT INTO pipeguard VALUES (1, 0);
+
+CREATE VIEW sqlite_sequence AS SELECT 'chains' AS name, chains AS seq FROM pipeguard;
+
 CREATE TABLE chains (replica bytewise NOT NULL DEFAULT '', number bigint NOT NULL,
     chain bytewise PRIMARY KEY, server bytewise NOT NULL, started bytewise NOT NULL,
     previous bytewise NOT NULL, first bytewise NOT NULL, head bytewise NOT NULL,
-    length bigint NOT NULL, last bytewise NOT NULL DEFAULT '', UNIQUE (replica, number));
+    length bigint NOT NULL, UNIQUE (replica, number));
+
+CREATE INDEX chains_started ON chains (started);
+
+CREATE FUNCTION number_chain() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    UPDATE pipeguard SET chains = chains + 1 RETURNING chains INTO NEW.number;
+    RETURN NEW; END $$;
+
+CREATE TRIGGER numbered BEFORE INSERT ON chains FOR EACH ROW WHEN (NEW.number IS NULL)
+    EXECUTE FUNCTION number_chain();
 
 CREATE TABLE audit (id bigint GENERATED ALWAYS AS IDENTITY, chain bytewise NOT NULL,
     seq bigint NOT NULL, time bytewise NOT NULL, server bytewise NOT NULL, client bytewise NOT NULL,
@@ -74,7 +98,12 @@ CREATE INDEX audit_id ON audit (id);
 
 CREATE INDEX audit_event ON audit (event) WHERE event <> '';
 
+CREATE INDEX audit_stopped ON audit (id) WHERE action IN ('block', 'ask', 'cut', 'redact')
+    OR (action = 'warn' AND instr(findings, '"rule":"isolation.') > 0);
+
 CREATE INDEX audit_noticed ON audit (id) WHERE action <> 'allow' OR findings <> '[]';
+
+CREATE INDEX audit_slow ON audit (chain, request_bytes) WHERE duration_ms >= 500;
 
 -- What ledgers remember for the others of their client, sealed.
 CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -91,9 +120,6 @@ CREATE TABLE rates (who bytewise PRIMARY KEY, minute bigint NOT NULL, calls inte
 CREATE TABLE sessions (digest bytea PRIMARY KEY, home bytewise NOT NULL,
     made timestamptz NOT NULL DEFAULT now());
 
--- Subjects of an issuer whose sign-ins from before a time no longer hold.
-CREATE TABLE revoked (subject bytewise PRIMARY KEY, before bytewise NOT NULL);
-
 -- Counts the changes of what replicas keep in memory.
 CREATE TABLE changes (number bigint NOT NULL);
 
@@ -104,11 +130,8 @@ CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS
 
 DO $$ DECLARE name text; BEGIN
     FOREACH name IN ARRAY ARRAY['pins', 'servers', 'tokens', 'proposals', 'grants', 'dismissals',
-        'sessions', 'revoked'] LOOP
+        'sessions'] LOOP
         EXECUTE format('CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I'
             ' FOR EACH STATEMENT EXECUTE FUNCTION note_change()', name);
     END LOOP;
 END $$;
-
-CREATE TABLE pipeguard (version integer NOT NULL);
-INSERT INTO pipeguard VALUES (1);
