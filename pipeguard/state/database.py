@@ -32,10 +32,12 @@ class StateDatabase:
 
     Attributes:
         connection: SQLite's connection to it.
+        IDS_ARE_DENSE: True if each row of the audit has the number after the last one.
         REPLICA: of a chain, in SQL: a copy of a shared store has the chains of several.
         NEWEST_CHAINS: their order, in SQL.
     """
 
+    IDS_ARE_DENSE = True
     REPLICA = "number >> 32"
     NEWEST_CHAINS = "number DESC"
 
@@ -161,7 +163,11 @@ class StateDatabase:
         self.connection.text_factory = lambda text: text.decode(errors="replace")
 
     def prepare_days(self, times: Iterable[str]) -> None:
-        """Have room for rows of these times; a file always has."""
+        """Make room for rows of these times; a file has it."""
+
+    def list_days(self, before: str) -> list[str] | None:
+        """The partitions of the audit for days before a moment; None if it has none."""
+        return None
 
     def change_counter(self) -> int:
         """A number that changes once another connection has changed the file (data_version)."""

@@ -5,11 +5,13 @@ Reads; fixes nothing. `audit` explains what the hashes cover and cannot prove.
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeguard.errors import InputError
 from pipeguard.state.audit import (
     COLUMNS,
+    MOST_CHAINS,
     PRUNED,
     AuditFilter,
     AuditRow,
@@ -17,6 +19,7 @@ from pipeguard.state.audit import (
     chains,
     hash_of_row,
     hash_row,
+    list_findings,
     make_row,
     parse_findings,
     rows,
@@ -33,6 +36,10 @@ if TYPE_CHECKING:
 
 
 NO_CHAINS = "0 rows in 0 chains, unchanged."  # the list of heads of an audit that has no row
+# How many chains were begun, by replica: of a shared store's, only those of decisions are counted.
+_BEGUN = f"""
+    SELECT {{}}, number & {MOST_CHAINS} FROM (SELECT seq AS number, '' AS replica
+    FROM sqlite_sequence WHERE name = 'chains') AS begun"""  # noqa: S608  constants
 _MAKE_LIST = "\n  Make such a list:  pipeguard audit verify --heads > FILE"
 
 
@@ -98,17 +105,19 @@ def compare(path: Path, heads: Iterable[str]) -> list[Problem]:
         raise InputError(f"it lists no head.{_MAKE_LIST}")
     with open_store(path) as store:
         is_pruned = bool(store.read("SELECT 1 FROM audit WHERE kind = ?", PRUNED))
+        until = _read_pruning(store).until
         present = {chain.chain for chain in chains(store)}
         for line in listed:
             head, length, name = (*line.split(), "", "")[:3]
             if not name or not length.isdecimal():
                 raise InputError(f"{cut(line, NAME_CHARS)!r} is not a head.{_MAKE_LIST}")
-            is_pruned = is_pruned and name not in present  # the oldest chains are pruned
+            if not until:
+                is_pruned = is_pruned and name not in present  # the oldest chains are pruned
             query = "SELECT hash FROM audit WHERE chain = ? AND seq = ?"
             found = store.read(query, name, int(length))
             if name not in present and not is_pruned:
                 problems.append(Problem(name, 0, "the chain was removed"))
-            elif name in present and int(length) and found != [(head,)]:
+            elif name in present and int(length) and found != [(head,)] and (found or not until):
                 problems.append(Problem(name, int(length), f"row {length} is not the head it was"))
     return problems
 
@@ -125,12 +134,17 @@ def verify(path: Path) -> list[Problem]:
     Raises:
         StateError: the store cannot be read.
     """
-    with open_store(path) as store:
-        store.read("BEGIN")  # a snapshot: other processes keep writing
-        expected, before = _without_pruned(store, list(chains(store)))
-        problems = list(_verify_chains(store, expected, before))
-        for chain in expected:
-            problems += _verify_rows(store, chain)
+    problems = list[Problem]()
+    with open_store(path) as store, store.snapshot():  # other processes keep writing
+        pruning = _read_pruning(store)
+        begun = dict(store.read(_BEGUN.format(store.REPLICA)))
+        for replica, group in groupby(chains(store), key=lambda chain: chain.replica):
+            expected = _without_pruned(list(group), pruning)
+            problems += _verify_chains(expected, pruning, begun.pop(replica, 0))
+            for chain in expected:
+                problems += _verify_rows(store, chain, pruning.until)
+        for count in begun.values():
+            problems += _verify_chains([], pruning, count)
         orphans = store.read(
             "SELECT chain, count(*) FROM audit WHERE chain NOT IN (SELECT chain FROM chains)"
             " GROUP BY chain"
@@ -153,37 +167,59 @@ def _verify_order(store: Store) -> Iterator[Problem]:
         " ordered AS (SELECT id, chain, seq, event, lag(id, 1, 0) OVER (ORDER BY id) AS before,"
         " lag(seq, 1, 0) OVER (PARTITION BY chain ORDER BY id) AS seq_before FROM audit)"
         " SELECT chain, seq, event FROM ordered, pruned"
-        " WHERE seq < seq_before OR id > last AND id <> before + 1 ORDER BY id LIMIT 1",
-        PRUNED,
+        " WHERE seq < seq_before OR ? AND id > last AND id <> before + 1 ORDER BY id LIMIT 1",
+        *(PRUNED, store.IDS_ARE_DENSE),
     )
     for chain, seq, event in moved:
         what = f"the id of row {seq}, or of the row listed before it, was changed"
         yield Problem(chain, seq, what, event)
 
 
-def _without_pruned(store: Store, stored: list[Chain]) -> tuple[list[Chain], Chain]:
-    """The chains that must be there, and number and first hash of the chain before them.
+class _Pruning(NamedTuple):
+    """The rows about removed chains.
+
+    Attributes:
+        first: the first hashes of chains that are removed with all before them.
+        linked: of all chains whose successor stays.
+        until: the day before which no row is left; empty if none was dropped.
+    """
+
+    first: set[str]
+    linked: set[str]
+    until: str
+
+
+def _read_pruning(store: Store) -> _Pruning:
+    pruning = _Pruning(set(), set(), "")
+    for columns in select(store, COLUMNS, "WHERE kind = ?", (PRUNED,)):
+        row = make_row(columns)
+        if row.hash == hash_of_row(columns[:-1]):  # else it proves nothing; _verify_rows reports it
+            until = max((each.get("until", "") for each in list_findings(row.entry)), default="")
+            pruning.linked.add(row.entry.frame_sha256)
+            if until:
+                pruning = pruning._replace(until=max(until, pruning.until))
+            else:
+                pruning.first.add(row.entry.frame_sha256)
+    pruning.linked.discard("")
+    return pruning
+
+
+def _without_pruned(stored: list[Chain], pruning: _Pruning) -> list[Chain]:
+    """The chains that must be there.
 
     Pruning first writes a row with the first hash of the newest chain to go, and removes that
     chain last, after all chains before it. Without such a row the first chain has the number 1.
     """
-    pruned = set()
-    for columns in select(store, COLUMNS, "WHERE kind = ?", (PRUNED,)):
-        row = make_row(columns)
-        if row.hash == hash_of_row(columns[:-1]):  # else it proves nothing; _verify_rows reports it
-            pruned.add(row.entry.frame_sha256)
-    while any(chain.first in pruned for chain in stored):
+    while any(chain.first in pruning.first for chain in stored):
         stored = stored[1:]
-    number = 0
-    first = ""
-    if stored and stored[0].previous in pruned:
-        number = stored[0].number - 1
-        first = stored[0].previous
-    return stored, Chain(number, "", "", "", "", first, "", 0)
+    return stored
 
 
-def _verify_chains(store: Store, expected: list[Chain], before: Chain) -> Iterator[Problem]:
+def _verify_chains(expected: list[Chain], pruning: _Pruning, begun: int) -> Iterator[Problem]:
+    before = Chain(0, "", "", "", "", "", "", 0)
     for chain in expected:
+        if chain.previous in pruning.linked:
+            before = before._replace(number=chain.number - 1, first=chain.previous)
         for number in range(before.number + 1, chain.number):
             yield Problem("", number, f"chain number {number} was removed")
         first = hash_row(chain.number, chain.chain, chain.server, chain.started, chain.previous)
@@ -192,19 +228,21 @@ def _verify_chains(store: Store, expected: list[Chain], before: Chain) -> Iterat
         elif chain.number == before.number + 1 and chain.previous != before.first:
             yield Problem(chain.chain, 0, "the chain that began before it was replaced")
         before = chain
-    for (begun,) in store.read("SELECT seq FROM sqlite_sequence WHERE name = 'chains'"):
-        for number in range(before.number + 1, begun + 1):
-            yield Problem("", number, f"chain number {number} was removed")
+    for number in range(before.number + 1, begun + 1):
+        yield Problem("", number, f"chain number {number} was removed")
 
 
-def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
+def _verify_rows(store: Store, chain: Chain, until: str) -> Iterator[Problem]:
     seq = 0
+    dropped = f"{until}T00:01" if chain.started < until else ""  # threads write a little late
+    time = ""
     head = chain.first
     follows = True
     for columns in select(store, COLUMNS, "WHERE chain = ? ORDER BY seq", (chain.chain,)):
         row = make_row(columns)
         if row.seq != seq + 1:
-            yield Problem(chain.chain, seq + 1, _missing(seq + 1, row.seq - 1))
+            if time >= dropped:
+                yield Problem(chain.chain, seq + 1, _missing(seq + 1, row.seq - 1))
             follows = False
         is_intact = row.hash == hash_of_row(columns[:-1])
         if not is_intact:
@@ -215,6 +253,7 @@ def _verify_rows(store: Store, chain: Chain) -> Iterator[Problem]:
             yield Problem(chain.chain, row.seq, f"row {row.seq} does not follow the row before it")
         # The row after a wrong one is not wrong itself, so its link is not checked.
         seq = row.seq
+        time = row.entry.time
         head = row.hash
         follows = is_intact
     if seq < chain.length:

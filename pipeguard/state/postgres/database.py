@@ -55,6 +55,7 @@ class PostgresStore(Store):
         StateError: the database cannot be used.
     """
 
+    IDS_ARE_DENSE = False
     REPLICA = "replica"
     NEWEST_CHAINS = "started DESC"
 
@@ -179,7 +180,7 @@ class PostgresStore(Store):
         """Read text that is not UTF-8 with replacements; the database refuses such text."""
 
     def prepare_days(self, times: Iterable[str]) -> None:
-        """Have a partition of the audit for the day of each row.
+        """Make a partition of the audit for the day of each row.
 
         Raises:
             StateError: the database could not be written.
@@ -191,6 +192,16 @@ class PostgresStore(Store):
             with self.transaction():
                 if not self.read("SELECT 1 WHERE to_regclass(?) IS NOT NULL", name):
                     self.write(_PARTITION.format(name=name, day=day))
+
+    def list_days(self, before: str) -> list[str]:
+        """The partitions of the audit for days before a moment."""
+        query = (
+            "SELECT relname FROM pg_class JOIN pg_inherits ON oid = inhrelid"
+            " WHERE inhparent = to_regclass('audit') AND relkind = 'r' AND relname < ?"
+            " ORDER BY relname"
+        )
+        end = f"audit_{before[:DAY_CHARS].replace('-', '')}"
+        return [name for (name,) in self.read(query, end)]
 
     def damage(self) -> str:
         """Empty: the database looks after its files."""
