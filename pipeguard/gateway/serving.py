@@ -137,8 +137,8 @@ class _Serving:
         self._stamp = options.sources.stamp()
         file = options.sources.read(os.environ)
         engines = wait_for_engines()
-        judge = FrontJudge(self._log)
         link = self._link = open_link(file.outage_seconds or OUTAGE_SECONDS, say)
+        judge = FrontJudge(self._log)
         if client_fd is None:
             self._tokens = TokenReader(open_store(), say)
         mode = options.mode or file.mode

@@ -12,7 +12,9 @@ from hashlib import sha256
 from time import sleep
 
 from pipeguard.errors import StateError
-from pipeguard.state.paths import believe
+from pipeguard.state.paths import STORE_NAME, believe
+from pipeguard.state.replica import REPLICA
+from pipeguard.state.shared import shared_address, shared_keys
 
 KEY_NAME = "contents.key"
 KEY_BYTES = 32
@@ -21,12 +23,21 @@ _PAUSE_SECONDS = 0.02
 
 
 def contents_key(store: str) -> bytes:
-    """The key next to a store, made if it does not exist.
+    """The key next to a store, or in the one that replicas share; made if it does not exist.
 
     Raises:
+        InputError: the keys of the shared store cannot be read.
         StateError: it cannot be read or written, another user could have written it, or it is not
             a key.
     """
+    if REPLICA.link is not None:
+        return REPLICA.link.contents_key
+    if os.path.basename(store) == STORE_NAME and (address := shared_address()):
+        from pipeguard.state.postgres.database import PostgresStore
+        from pipeguard.state.postgres.shared_key import read_shared_key
+
+        with PostgresStore(address) as opened:
+            return read_shared_key(opened, shared_keys())
     path = os.path.join(os.path.dirname(store), KEY_NAME)
     try:
         with suppress(FileNotFoundError):

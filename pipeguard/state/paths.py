@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 STATE_DIR_VARIABLE = "PIPEGUARD_STATE_DIR"
 STORE_NAME = "pipeguard.db"
+OUTBOX_NAME = "outbox.db"  # of a replica's rows of the audit, until they are sent
 DEMO_STORE_NAME = "demo.db"  # of the last demonstration, for `pipeguard explain`
 _OWNER_ONLY = 0o700  # XDG base directory specification, on files that are private to a user
 
@@ -89,6 +90,15 @@ def store_file() -> str:
         StateError: as `state_folder`.
     """
     return os.path.join(state_folder_text(), STORE_NAME)
+
+
+def outbox_file() -> str:
+    """The file of a replica's rows of the audit, until they are sent.
+
+    Raises:
+        StateError: as `state_folder`.
+    """
+    return os.path.join(state_folder_text(), OUTBOX_NAME)
 
 
 def clients_folder() -> str:

@@ -18,6 +18,8 @@ from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
 from pipeguard.state.contents_key import KeyedHash, contents_key
 from pipeguard.state.database import is_about_a_row
 from pipeguard.state.missing import MissingVerdicts, remove_note, write_note
+from pipeguard.state.paths import outbox_file
+from pipeguard.state.replica import REPLICA
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import exact_now_text
 from pipeguard.state.verdict_writer import (
@@ -56,7 +58,7 @@ class Recorder:
     replaced by a `gap`. Nothing but `close` ends it.
 
     Args:
-        store_path: the store; opened by the thread.
+        store_path: the store; opened by the thread. A replica writes to its outbox instead.
         server: the server's name.
         run: the name of this run's chain in the audit; None to keep pins and no audit.
         log: gets findings and failures.
@@ -88,6 +90,9 @@ class Recorder:
         needs_review: bool = False,
     ) -> None:
         key = b"" if run is None else contents_key(str(store_path))
+        link = REPLICA.link
+        if link is not None:
+            store_path = outbox_file()
         self.client = self.token = ""
         self.healthy = True
         self.missing = 0
@@ -98,7 +103,7 @@ class Recorder:
         self._on_pins = on_pins
         self._thread = _find_thread(store_path)
         self._writer = VerdictWriter(
-            self._thread.opened, server, run, pins, needs_review=needs_review
+            self._thread.opened, server, run=run, pins=pins, needs_review=needs_review, link=link
         )
         self._queue: deque[PendingVerdict] = deque()
         self._batch: list[PendingVerdict] = []

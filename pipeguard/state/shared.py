@@ -57,6 +57,10 @@ class Keys:
         sealed = _cipher(self._keys[0], self._salt).encrypt(nonce, text, about)
         return self._salt + nonce + sealed
 
+    def keep_first(self) -> Keys:
+        """Only the key that seals."""
+        return Keys(self._keys[:1])
+
     def open(self, sealed: bytes, about: bytes) -> bytes | None:
         """The sealed text; None if none of the keys sealed it, or if anything was changed."""
         from cryptography.exceptions import InvalidTag
@@ -70,6 +74,18 @@ class Keys:
             except InvalidTag:
                 continue
         return None
+
+
+def shared_keys() -> Keys:
+    """The keys of the shared store, from the file that the environment names.
+
+    Raises:
+        InputError: as `read_keys`, or it names none.
+    """
+    path = os.environ.get(SECRET_VARIABLE)
+    if not path:
+        raise InputError(f"{STORE_VARIABLE} needs {SECRET_VARIABLE}, the file with its keys.")
+    return read_keys(path)
 
 
 @lru_cache(maxsize=256)  # of the processes whose texts were opened last

@@ -10,6 +10,7 @@ from pipeguard.launch.environment import STORE_VARIABLE
 from pipeguard.state.database import connect
 from pipeguard.state.paths import STORE_NAME, existing_store, store_file
 from pipeguard.state.pins import Store
+from pipeguard.state.replica import REPLICA
 from pipeguard.state.shared import SECRET_VARIABLE, read_keys, shared_address
 
 if TYPE_CHECKING:
@@ -92,4 +93,5 @@ def open_link(outage_seconds: float, tell: Callable[[str], None]) -> Link | None
 
     link = Link(address, read_keys(os.environ[SECRET_VARIABLE]), outage_seconds, tell)
     link.begin()
+    REPLICA.link = link
     return link

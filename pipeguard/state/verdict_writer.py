@@ -13,6 +13,7 @@ from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
 from pipeguard.state.missing import REPLACED, MissingVerdicts, gap_entry, read_notes, remove_note
 from pipeguard.state.pins import Store
+from pipeguard.state.shared_pins import SharedPins
 from pipeguard.state.store import open_store
 from pipeguard.state.timestamps import to_utc_text
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipeguard.firewall.finding import Action, Direction, Finding, PinChange
     from pipeguard.firewall.pins.fingerprint import Pin
     from pipeguard.state.audit import AuditEntry
+    from pipeguard.state.postgres.link import Link
 
     Pins = Mapping[tuple[str, str], Pin]
 
@@ -112,6 +114,7 @@ class VerdictWriter:
         run: the name of this run's chain in the audit; None to keep pins and no audit.
         pins: the pins that the Guard has; None if it starts with those in the store.
         needs_review: definitions that another process pins at first sight wait for a person.
+        link: to the other replicas, which have the pins then; the store has only the audit.
 
     Attributes:
         changed: all pins of the server, once another process has changed any.
@@ -121,11 +124,15 @@ class VerdictWriter:
         self,
         opened: OpenStore,
         server: str,
+        *,
         run: str | None,
         pins: Pins | None,
-        *,
         needs_review: bool,
+        link: Link | None = None,
     ) -> None:
+        self._shared: SharedPins | None = None
+        if link is not None and pins is not None:
+            self._shared = SharedPins(link, server, needs_review=needs_review)
         self._needs_review = needs_review
         self._opened = opened
         self._server = server
@@ -154,19 +161,21 @@ class VerdictWriter:
         entries = self._gaps(notes, lost, to_utc_text(when))
         if self._run is not None:
             entries += _entries(batch)
-        changes = [change for verdict in batch for change in verdict.pins]
+        pins = [(each.pins, to_utc_text(each.time)) for each in batch if each.pins]
+        stored = pins if self._shared is None else []
         with store.transaction():
             self._append(store, entries)
-            before = store.pins(self._server) if changes else {}
-            for verdict in batch:
-                if verdict.pins:
-                    store.remember(self._server, verdict.pins, to_utc_text(verdict.time))
-            after = store.pins(self._server) if changes else {}
+            before = store.pins(self._server) if stored else {}
+            for changes, moment in stored:
+                store.remember(self._server, changes, moment)
+            after = store.pins(self._server) if stored else {}
         self._is_first = self._is_replaced = False
         self._last_time = batch[-1].time if batch else self._last_time
         for note in notes:
             remove_note(path, note.run)
-        if not changes:
+        if self._shared is not None and pins:
+            self._shared.remember(pins)
+        if not stored:
             return
         self._opened.pin_writes += 1
         # Once more after a change: the pins handed on before lacked the ones written now.
@@ -214,6 +223,9 @@ class VerdictWriter:
         store = self._open()
         if self._is_replaced:
             self.write([], 0)
+        if self._shared is not None:
+            self._report(self._shared.find_changed())
+            return
         counter = store.change_counter(), self._opened.pin_writes
         if counter == self._counter:
             return
@@ -221,9 +233,12 @@ class VerdictWriter:
             store.hold_unreviewed(self._server)
         pins = store.pins(self._server)
         self._counter = counter
-        before = self._last_seen
-        self._last_seen = _fingerprints(pins)
-        if before != self._last_seen:
+        self._report(pins)
+
+    def _report(self, pins: Pins | None) -> None:
+        """Hand pins on if they are not those seen last."""
+        if pins is not None and self._last_seen != (seen := _fingerprints(pins)):
+            self._last_seen = seen
             self.changed = pins
 
     def _open(self) -> Store:

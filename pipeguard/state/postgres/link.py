@@ -20,8 +20,11 @@ import psycopg
 
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
+from pipeguard.state.paths import outbox_file
 from pipeguard.state.postgres.database import PostgresStore
-from pipeguard.state.timestamps import now_text
+from pipeguard.state.postgres.shared_key import read_shared_key
+from pipeguard.state.postgres.shipping import Shipping
+from pipeguard.state.timestamps import now_text, parse_moment
 from pipeguard.state.tokens import StoredToken, are_required, stored_tokens
 
 if TYPE_CHECKING:
@@ -51,6 +54,7 @@ class SharedState(NamedTuple):
         tokens: of the gateway's clients.
         are_required: whether clients need one.
         grants: the marks of calls that a person allowed.
+        refused: the events of waiting calls that a person refused.
         sessions: the homes of sessions that ended (""), or that one replica goes on with.
         revoked: since when the sign-ins of subjects no longer hold.
         pins: of each server that this replica has.
@@ -60,6 +64,7 @@ class SharedState(NamedTuple):
     tokens: tuple[StoredToken, ...] = ()
     are_required: bool = False
     grants: frozenset[str] = frozenset()
+    refused: frozenset[str] = frozenset()
     sessions: Mapping[bytes, str] = {}
     revoked: Mapping[str, str] = {}
     pins: Mapping[str, Mapping[tuple[str, str], Pin]] = {}
@@ -78,6 +83,7 @@ class Link:
         keys: the same.
         outage_seconds: the same.
         name: of the replica, until it ends.
+        contents_key: of fingerprints, the one of all replicas.
         shared: as of the last look; replaced as a whole.
         is_away: True from the first wait in vain until the database answers again.
     """
@@ -87,6 +93,7 @@ class Link:
     ) -> None:
         self.keys = keys
         self.name = os.urandom(8).hex()
+        self.contents_key = b""
         self.shared = SharedState()
         self.is_away = False
         self._address, self.outage_seconds, self._tell = address, outage_seconds, tell
@@ -98,6 +105,7 @@ class Link:
         self._polled_at = float("-inf")
         self._is_closing = self._is_closed = self._is_told = False
         self._store: PostgresStore | None = None
+        self._shipping: Shipping | None = None
         self._thread = threading.Thread(target=self._run, name="link", daemon=True)
 
     def begin(self) -> None:
@@ -106,7 +114,11 @@ class Link:
         Raises:
             StateError: the database cannot be used.
         """
-        self._poll(self._open())
+        store = self._open()
+        self._poll(store)
+        self.contents_key = read_shared_key(store, self.keys)
+        self._shipping = Shipping(outbox_file(), self._address, self._tell)
+        self._shipping.begin()
         self._thread.start()
 
     def close(self) -> None:
@@ -118,6 +130,8 @@ class Link:
         with self._lock:
             self._is_closed = True
         self._fail_jobs(StateError("the link to the shared store was closed"))
+        if self._shipping is not None:
+            self._shipping.close()
 
     def why_out(self) -> str:
         """Explain why calls are refused; empty unless the database was away for too long."""
@@ -280,6 +294,12 @@ class Link:
                     mark
                     for (mark,) in store.read(
                         "SELECT mark FROM grants WHERE expires > ?", now_text()
+                    )
+                ),
+                frozenset(
+                    key
+                    for (key,) in store.read(
+                        "SELECT key FROM dismissals WHERE made >= ?", parse_moment("1d")
                     )
                 ),
                 dict(store.read("SELECT digest, home FROM sessions")),

@@ -39,7 +39,10 @@ def create_tables(connection: Connection[tuple[object, ...]], name: str) -> None
 
 
 def _version(connection: Connection[tuple[object, ...]]) -> int:
-    ((is_there,),) = connection.execute("SELECT to_regclass('pipeguard') IS NOT NULL")
+    # A table of the catalogue is read anew, names are remembered as they were before the lock.
+    ((is_there,),) = connection.execute(
+        "SELECT count(*) > 0 FROM pg_class WHERE relname = 'pipeguard' AND pg_table_is_visible(oid)"
+    )
     if not is_there:
         return 0
     ((version,),) = connection.execute("SELECT version FROM pipeguard")

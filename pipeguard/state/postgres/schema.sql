@@ -105,6 +105,9 @@ CREATE INDEX audit_noticed ON audit (id) WHERE action <> 'allow' OR findings <> 
 
 CREATE INDEX audit_slow ON audit (chain, request_bytes) WHERE duration_ms >= 500;
 
+-- Keys that all replicas use, sealed.
+CREATE TABLE keys (name bytewise PRIMARY KEY, sealed bytea NOT NULL);
+
 -- What ledgers remember for the others of their client, sealed.
 CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     xid xid8 NOT NULL DEFAULT pg_current_xact_id(), client bytea NOT NULL,
