@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -114,13 +114,14 @@ class Cluster:
 
     def _signal_all(self, number: int) -> None:
         """Send a signal to the server and its processes, which lead sessions of their own."""
+        os.kill(self._server.pid, number)
         words = ("ps", "-A", "-o", "pid=,ppid=")
         listed = subprocess.run(words, capture_output=True, text=True, check=True)
-        pairs = [line.split() for line in listed.stdout.splitlines()]
-        own = str(self._server.pid)
-        os.kill(self._server.pid, number)
-        for process in [one for one, parent in pairs if parent == own]:
-            os.kill(int(process), number)
+        for line in listed.stdout.splitlines():
+            process, parent = line.split()
+            if parent == str(self._server.pid):
+                with suppress(ProcessLookupError):  # it has ended
+                    os.kill(int(process), number)
 
     def _run(self, program: str, *words: str) -> "subprocess.Popen[bytes]":
         user = self._user

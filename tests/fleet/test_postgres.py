@@ -1,8 +1,11 @@
 """PostgreSQL as the tests run it."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
 
+from pipeguard.state.postgres.database import PostgresStore
 from tests.fleet.postgres import Cluster
 
 
@@ -31,3 +34,9 @@ def test_a_frozen_cluster_answers_again_and_a_stopped_one_starts() -> None:
         own.stop()
         own.start()
         assert own.execute("SELECT 1") == [(1,)]
+
+
+def test_replicas_may_create_the_tables_at_once(database: str) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        for store in threads.map(PostgresStore, [database] * 8):
+            store.close()
