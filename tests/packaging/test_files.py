@@ -46,14 +46,14 @@ def test_the_image_is_read_only_for_its_user_and_has_what_it_copies() -> None:
         assert (TOP / source).exists(), source
         assert f"!{source.rstrip('/')}\n" in ignored, source
     assert set(re.findall(r"requirements/\w+\.txt", text)) <= {
-        f"requirements/{name}.txt" for name in ("oauth", "otel", "lock", "build")
+        f"requirements/{name}.txt" for name in ("fleet", "oauth", "otel", "lock", "build")
     }
 
 
 @pytest.mark.parametrize(
     ("schema", "names"),
     {
-        "vendor.compose-spec": "packaging/compose.yaml",
+        "vendor.compose-spec": "packaging/**/compose.yaml",
         "vendor.github-workflows": ".github/workflows/*.yml",
         "custom.github-workflows-require-timeout": ".github/workflows/*.yml",
         "vendor.github-issue-forms": ".github/ISSUE_TEMPLATE/[!c]*.yml",
