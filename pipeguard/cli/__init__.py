@@ -20,7 +20,7 @@ SECTIONS = {
     "What servers may reach": ("isolate",),
     "Definitions that wait for you": ("ui", "diff", "approve", "reject", "forget"),
     "Check": ("assess", "doctor", "scan", "rules", "policy"),
-    "The gateway of `serve`": ("tools", "servers", "tokens", "logs", "top"),
+    "The gateway of `serve`": ("tools", "servers", "tokens", "store", "logs", "top"),
     "Logins and secrets": ("auth", "secrets"),
     "More": ("demo", "completion", "uninstall", "help"),
 }

@@ -165,6 +165,15 @@ class StateDatabase:
     def prepare_days(self, times: Iterable[str]) -> None:
         """Make room for rows of these times; a file has it."""
 
+    def continue_ids(self) -> None:
+        """Number new rows of the audit after those that were copied; a file does."""
+
+    def inspect(self) -> dict[str, Any]:
+        """Describe the store: its form, what is wrong with it, and what it consists of."""
+        ((form,),) = self.read("PRAGMA user_version")
+        ((tables,),) = self.read("SELECT count(*) FROM sqlite_schema WHERE type = 'table'")
+        return {"engine": "SQLite", "form": form, "tables": tables, "problem": self.damage()}
+
     def list_days(self, before: str) -> list[str] | None:
         """The partitions of the audit for days before a moment; None if it has none."""
         return None

@@ -19,7 +19,7 @@ from pipeguard.firewall.policy import ALLOWED_BY_CALL
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.state.audit import AuditFilter, AuditRow, parse_findings, rows
 from pipeguard.state.exemption import Breadth, Exemption, entries, flow_entry
-from pipeguard.state.paths import DEMO_STORE_NAME
+from pipeguard.state.paths import DEMO_STORE_NAME, has_store
 from pipeguard.state.pins import Store
 from pipeguard.state.store import open_store
 from pipeguard.unicode.display import NAME_CHARS, quote, show
@@ -101,14 +101,14 @@ def find_event(store: Path, name: str, *, with_demo: bool = False) -> AuditedEve
 def _knows_run(store: Path, name: str) -> bool:
     """True if the audit has anything of the run that an event names."""
     run, dot, _ = name.partition(".")
-    if not dot or not store.is_file():
+    if not dot or not has_store(store):
         return False
     with open_store(store) as opened:
         return any(rows(opened, AuditFilter(chain=run, limit=1)))
 
 
 def _look_up(store: Path, name: str) -> AuditedEvent | None:
-    if not store.is_file():
+    if not has_store(store):
         return None
     with open_store(store) as opened:
         for row in rows(opened, AuditFilter(event=name)):

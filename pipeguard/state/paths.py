@@ -16,7 +16,7 @@ from pipeguard.config.directories import (
     usual_state_folder,
 )
 from pipeguard.errors import StateError
-from pipeguard.state.shared import list_secret_files
+from pipeguard.state.shared import list_secret_files, shared_address
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,9 +143,19 @@ def existing_store() -> Path | None:
 
     path = Path(_folder_path()) / STORE_NAME
     try:
-        return path if path.exists() else None
+        return path if is_shared(path) or path.exists() else None
     except OSError as error:
         raise StateError(f"{path.parent} cannot be read: {error.strerror}.") from None
+
+
+def is_shared(path: Path | str) -> bool:
+    """True if a path stands for the store that replicas share."""
+    return os.path.basename(path) == STORE_NAME and bool(shared_address())
+
+
+def has_store(path: Path) -> bool:
+    """True if there is a store at a path."""
+    return is_shared(path) or path.is_file()
 
 
 def _folder_path() -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pipeguard.errors import InputError
 from pipeguard.launch.environment import STORE_VARIABLE
 from pipeguard.state.database import connect
-from pipeguard.state.paths import STORE_NAME, existing_store, store_file
+from pipeguard.state.paths import existing_store, is_shared, store_file
 from pipeguard.state.pins import Store
 from pipeguard.state.replica import REPLICA
 from pipeguard.state.shared import SECRET_VARIABLE, read_keys, shared_address
@@ -33,11 +33,24 @@ def open_store(setting: Path | str | None = None) -> Store:
             version of PipeGuard wrote it.
     """
     path = setting or store_file()
-    if os.path.basename(path) == STORE_NAME and (address := shared_address()):
-        from pipeguard.state.postgres.database import PostgresStore
-
-        return PostgresStore(address)
+    if is_shared(path):
+        return open_database(shared_address())
     return Store(path, connect(path))
+
+
+def open_database(address: str) -> Store:
+    """Open the store in a database.
+
+    Raises:
+        InputError: the address is wrong, or the extra is not installed.
+        StateError: it cannot be used.
+    """
+    from pipeguard.installation import require_extra
+
+    require_extra("fleet", "shared stores", InputError)
+    from pipeguard.state.postgres.database import PostgresStore
+
+    return PostgresStore(address)
 
 
 def open_existing_store() -> Store | None:

@@ -201,6 +201,7 @@ def _read_pruning(store: Store) -> _Pruning:
             else:
                 pruning.first.add(row.entry.frame_sha256)
     pruning.linked.discard("")
+    pruning.first.discard("")
     return pruning
 
 

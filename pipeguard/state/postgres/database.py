@@ -14,12 +14,14 @@ from psycopg.pq import TransactionStatus
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.pins import Store
 from pipeguard.state.postgres.dialect import translate
-from pipeguard.state.postgres.schema import LOCK, create_tables
+from pipeguard.state.postgres.schema import LOCK, VERSION, create_tables
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 CONNECT_SECONDS = 10
+OLDEST = 140_000  # version of PostgreSQL
+RIGHTS = ("SELECT", "INSERT", "UPDATE", "DELETE")
 DAY_CHARS = len("2026-01-01")
 # Attached, because creating it as a partition would wait for whoever reads the audit.
 _PARTITION = """
@@ -27,6 +29,11 @@ _PARTITION = """
     ALTER TABLE audit ATTACH PARTITION {name} FOR VALUES FROM ('{day}') TO ('{day}~')"""
 PATIENCE_SECONDS = 5.0  # for one statement; a database that is stopped keeps its connections
 ROWS_AT_ONCE = 1000
+_IS_THERE = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
+_TABLES = f"""
+    SELECT relname, {" AND ".join(f"has_table_privilege(oid, '{right}')" for right in RIGHTS)}
+    FROM pg_class WHERE relkind IN ('r', 'p') AND relnamespace = current_schema()::regnamespace
+        AND NOT relispartition ORDER BY relname"""  # noqa: S608  constants
 
 
 class _PatientConnection(psycopg.Connection[tuple[Any, ...]]):
@@ -77,11 +84,21 @@ class PostgresStore(Store):
             )
             session.patience = self._patience
             try:
+                self._check_server(session)
                 create_tables(session, str(self.path))
             except BaseException:
                 session.close()
                 raise
         return session
+
+    def _check_server(self, session: _PatientConnection) -> None:
+        version = session.info.server_version
+        encoding = session.info.parameter_status("server_encoding")
+        if version < OLDEST or encoding != "UTF8":
+            raise StateError(
+                f"the store {self.path} is in PostgreSQL {version // 10_000}, {encoding}:"
+                f" {OLDEST // 10_000} or newer is needed, and UTF8."
+            )
 
     def close(self) -> None:
         """Close the connection."""
@@ -187,11 +204,32 @@ class PostgresStore(Store):
         """
         for day in sorted({time[:DAY_CHARS] for time in times}):
             name = f"audit_{_check_day(day):%Y%m%d}"
-            if self.read("SELECT 1 WHERE to_regclass(?) IS NOT NULL", name):
+            if self.read(_IS_THERE, name):
                 continue
             with self.transaction():
-                if not self.read("SELECT 1 WHERE to_regclass(?) IS NOT NULL", name):
+                if not self.read(_IS_THERE, name):
                     self.write(_PARTITION.format(name=name, day=day))
+
+    def continue_ids(self) -> None:
+        """Number new rows of the audit after those that were copied."""
+        query = "SELECT setval(pg_get_serial_sequence('audit', 'id'), coalesce(max(id), 0) + 1, ?)"
+        self.read(f"{query} FROM audit", False)  # noqa: FBT003  SQL's
+
+    def inspect(self) -> dict[str, Any]:
+        """Describe the store: its form, what is wrong with it, and what it consists of."""
+        tables = self.read(_TABLES)
+        ((may_add,),) = self.read("SELECT has_schema_privilege(current_schema(), 'CREATE')")
+        locked = [name for name, may_use in tables if not may_use]
+        problems = [f"{self._session.info.user} may not use {', '.join(locked)}"] if locked else []
+        problems += [] if may_add else [f"{self._session.info.user} may add no partition"]
+        version = self._session.info.server_version
+        return {
+            "engine": f"PostgreSQL {version // 10_000}.{version % 10_000}",
+            "form": VERSION,
+            "tables": len(tables),
+            "problem": "; ".join(problems),
+            "partitions": len(self.list_days("9999")),
+        }
 
     def list_days(self, before: str) -> list[str]:
         """The partitions of the audit for days before a moment."""
@@ -242,9 +280,13 @@ def check_address(address: str) -> str:
     Raises:
         InputError: it is not one, or has a password.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+        psycopg.conninfo.conninfo_to_dict(address)
+    except (ValueError, psycopg.Error):
+        raise InputError("--store takes postgresql://user@host/database") from None
     if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
         raise InputError("--store takes postgresql://user@host/database")
-    if parts.password is not None or "password" in parse_qs(parts.query):
+    if parts.password is not None or {"password", "sslpassword"} & parse_qs(parts.query).keys():
         raise InputError("--store takes no password: PGPASSWORD or a passfile has it.")
     return address
