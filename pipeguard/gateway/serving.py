@@ -38,6 +38,7 @@ from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.client_notes import ClientNotes
 from pipeguard.state.paths import existing_store, store_file
+from pipeguard.state.replica import REPLICA
 from pipeguard.state.shared import shared_address
 from pipeguard.state.store import open_link, open_store
 from pipeguard.state.tokens import TokenReader, TokenScope
@@ -140,7 +141,7 @@ class _Serving:
         link = self._link = open_link(file.outage_seconds or OUTAGE_SECONDS, say)
         judge = FrontJudge(self._log)
         if client_fd is None:
-            self._tokens = TokenReader(open_store(), say)
+            self._tokens = TokenReader(open_store() if link is None else link.read_tokens, say)
         mode = options.mode or file.mode
         self._gateway = gateway = Gateway(engines, mode, options.common(), self._find_scope)
         gateway.is_read_only = options.is_read_only
@@ -172,6 +173,7 @@ class _Serving:
                     self._tokens.close()
                 await asyncio.to_thread(judge.close)
                 if link is not None:
+                    REPLICA.link = None
                     await asyncio.to_thread(link.close)
         return 0
 

@@ -53,7 +53,7 @@ from pipeguard.state.paths import note_own_paths, store_file
 from pipeguard.state.pins import Namesake
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import open_store
+from pipeguard.state.store import ask_store, open_store
 from pipeguard.state.verdict_writer import EndedConnection
 from pipeguard.transports.pump import take_event
 
@@ -168,11 +168,10 @@ class Run:
         key, self.engines = _find_engines(engines)
         self.store = store_file()
         note_own_paths(options)
-        with open_store(self.store) as opened:
-            server = opened.name_server(options.values.get("--name", ""), launched)
-            if needs_review := policy.trust is Trust.REVIEW:
-                opened.hold_unreviewed(server)
-            pins, namesake = opened.pins(server), opened.find_namesake(server)
+        name, needs_review = options.values.get("--name", ""), policy.trust is Trust.REVIEW
+        server, pins, namesake = ask_store(
+            self.store, lambda opened: opened.load_server(name, launched, hold=needs_review)
+        )
         self._warn_of_other_name(namesake, server)
         self.log.server, self.name = server, make_run_id()
         self.clean_names = CleanNames(cache_folder(), key)

@@ -9,6 +9,7 @@ is bound to the event of a waiting call, and ends the wait.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from time import time
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from pipeguard.errors import StateError
 from pipeguard.firewall.session.replies import REFUSED_WAIT
 from pipeguard.records import NamedTuple
 from pipeguard.state.pins import Store
+from pipeguard.state.replica import REPLICA
 from pipeguard.state.schema import MAX_NAME_CHARS
-from pipeguard.state.store import open_store
+from pipeguard.state.store import ask_store, open_store
 from pipeguard.state.timestamps import exact_now_text, to_utc_text
 
 if TYPE_CHECKING:
@@ -146,22 +148,20 @@ class StoredGrants:
     """The grants in a store, for the processes that judge calls (firewall.session.guard.Grants).
 
     Args:
-        store: the file. It is opened only for a call that is stopped.
+        store: the file. It is opened only for a call that is stopped. A replica asks the shared
+            store instead, if there was a grant of the call at its last look.
     """
 
     def __init__(self, store: Path | str) -> None:
-        self._store = store
+        self._store, self._link = store, REPLICA.link
         self._refused = set[str]()  # by the users of this process, in their clients
 
     def take(self, mark: str) -> str:
         """Use up the grant of a call, in only one of several processes; its event, or empty."""
-        with suppress(StateError), open_store(self._store) as store:
-            if not _is_granted(store, mark):  # without waiting for the lock of a writer
-                return ""
-            query = "DELETE FROM grants WHERE mark = ? RETURNING event, expires"
-            for event, expires in store.read(query, mark):
-                if expires > exact_now_text():
-                    return str(event)
+        if self._link is not None and mark not in self._link.shared.grants:
+            return ""
+        with suppress(StateError):
+            return ask_store(self._store, partial(_use_grant, mark))
         return ""
 
     def refuse(self, event: str) -> None:
@@ -170,10 +170,24 @@ class StoredGrants:
 
     def find_refusal(self, event: str) -> str:
         """The refusal of the call that waits by an event, in words; empty if nobody refused it."""
-        with suppress(StateError), open_store(self._store) as store:
-            if store.read("SELECT 1 FROM dismissals WHERE key = ?", event):
+        if self._link is not None:
+            if event in self._link.shared.refused:
                 return REFUSED_WAIT
+        else:
+            with suppress(StateError), open_store(self._store) as store:
+                if store.read("SELECT 1 FROM dismissals WHERE key = ?", event):
+                    return REFUSED_WAIT
         return f"{REFUSED_WAIT} in the client" if event in self._refused else ""
+
+
+def _use_grant(mark: str, store: Store) -> str:
+    if not _is_granted(store, mark):  # without waiting for the lock of a writer
+        return ""
+    query = "DELETE FROM grants WHERE mark = ? RETURNING event, expires"
+    for event, expires in store.read(query, mark):
+        if expires > exact_now_text():
+            return str(event)
+    return ""
 
 
 def _is_granted(store: Store, mark: str) -> bool:

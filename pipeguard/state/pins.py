@@ -153,6 +153,21 @@ class Store(StateDatabase):
             self.write(insert, server, name, identity, launched.description, now_text())
             return server
 
+    def load_server(
+        self, name: str, launched: Launched, *, hold: bool
+    ) -> tuple[str, dict[tuple[str, str], Pin], Namesake | None]:
+        """Name a server that starts, and read its pins, and the server with the requested name.
+
+        Args:
+            name: as `name_server`.
+            launched: as `name_server`.
+            hold: whether definitions pinned at first sight wait for a person.
+        """
+        server = self.name_server(name, launched)
+        if hold:
+            self.hold_unreviewed(server)
+        return server, self.pins(server), self.find_namesake(server)
+
     def _stored_name(self, name: str, identity: str) -> str | None:
         names = self._read_names(
             "SELECT server FROM servers WHERE name = ? AND identity = ?", name, identity

@@ -26,7 +26,7 @@ class SharedPins:
 
     def __init__(self, link: Link, server: str, *, needs_review: bool) -> None:
         self._link, self._server, self._needs_review = link, server, needs_review
-        self._waiting = deque[Future[int]]()
+        self._waiting: deque[Future[int]] = deque()
         self._number = 0  # of the changes with all that was stored
         self._seen: Mapping[tuple[str, str], Pin] | None = None
         link.follow(server, lambda: None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeguard.errors import InputError
 from pipeguard.launch.environment import STORE_VARIABLE
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pipeguard.state.postgres.link import Link
+
+T = TypeVar("T")
 
 
 def open_store(setting: Path | str | None = None) -> Store:
@@ -108,3 +110,15 @@ def open_link(outage_seconds: float, tell: Callable[[str], None]) -> Link | None
     link.begin()
     REPLICA.link = link
     return link
+
+
+def ask_store(path: Path | str, work: Callable[[Store], T]) -> T:
+    """Do work with a store. A replica waits a second for its shared one, and no longer.
+
+    Raises:
+        StateError: it cannot be used.
+    """
+    if REPLICA.link is not None:
+        return REPLICA.link.run_now(work)
+    with open_store(path) as store:
+        return work(store)

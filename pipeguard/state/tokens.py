@@ -8,7 +8,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from hashlib import sha256
 from typing import NamedTuple
@@ -235,6 +235,9 @@ def check_known(store: Store, name: str) -> None:
         raise InputError(f"there is no token {name}. {those_there_are(names)}")
 
 
+SharedTokens = tuple[Iterable[StoredToken], bool]
+
+
 class TokenReader:
     """The current tokens: read again once another process has changed the store.
 
@@ -243,11 +246,14 @@ class TokenReader:
     client in.
 
     Args:
-        store: the open store, which belongs to the reader.
+        store: the open store, which belongs to the reader; of a replica, a function that returns
+            the tokens as of its last look at the shared store, and whether one is needed.
         tell: reports why it cannot be read.
     """
 
-    def __init__(self, store: Store, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self, store: Store | Callable[[], SharedTokens], tell: Callable[[str], None]
+    ) -> None:
         self._store = store
         self._tell = tell
         self._version = -1
@@ -281,6 +287,11 @@ class TokenReader:
 
     def _follow(self) -> None:
         """Read the store again if it has changed."""
+        if not isinstance(self._store, Store):
+            tokens, is_required = self._store()
+            self._tokens = {token.name: token for token in tokens}
+            self._is_required = self._is_required or is_required
+            return
         try:
             if not self._store.is_in_place():
                 self._store = self._store.reopen()
@@ -299,4 +310,5 @@ class TokenReader:
 
     def close(self) -> None:
         """Close the store."""
-        self._store.close()
+        if isinstance(self._store, Store):
+            self._store.close()

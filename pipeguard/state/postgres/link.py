@@ -115,8 +115,12 @@ class Link:
             StateError: the database cannot be used.
         """
         store = self._open()
-        self._poll(store)
-        self.contents_key = read_shared_key(store, self.keys)
+        try:
+            self._poll(store)
+            self.contents_key = read_shared_key(store, self.keys)
+        except BaseException:
+            self._close_store()
+            raise
         self._shipping = Shipping(outbox_file(), self._address, self._tell)
         self._shipping.begin()
         self._thread.start()
@@ -144,6 +148,10 @@ class Link:
         """Keep the pins of a server in `shared`; `changed` is called in the link's thread."""
         with self._lock:
             self._servers[server] = changed
+
+    def read_tokens(self) -> tuple[tuple[StoredToken, ...], bool]:
+        """The tokens as of the last look, and whether clients need one."""
+        return self.shared.tokens, self.shared.are_required
 
     def do(
         self, work: Callable[[PostgresStore], T], *, is_kept: bool = True, length: int = 0

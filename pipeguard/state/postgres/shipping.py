@@ -20,7 +20,6 @@ from pipeguard.state.audit import COLUMNS
 from pipeguard.state.database import connect
 from pipeguard.state.pins import Store
 from pipeguard.state.postgres.database import PostgresStore
-from pipeguard.state.postgres.schema import LOCK
 from pipeguard.state.timestamps import now_text
 
 if TYPE_CHECKING:
@@ -46,10 +45,6 @@ _BEGIN_CHAIN = """
     INSERT INTO chains (replica, number, chain, server, started, previous, first, head, length)
     VALUES (?, ?, ?, ?, ?, ?, ?, '', 0) ON CONFLICT DO NOTHING"""
 _MOVE_HEAD = "UPDATE chains SET head = ?, length = ? WHERE chain = ? AND length < ?"
-DAY_CHARS = len("2026-11-27")
-_PARTITION = """
-    CREATE TABLE {name} (LIKE audit INCLUDING DEFAULTS INCLUDING INDEXES);
-    ALTER TABLE audit ATTACH PARTITION {name} FOR VALUES FROM ('{day}') TO ('{day}~')"""
 _NAME = "replica "  # begins the key of the outbox's name, among its own dismissals
 
 
@@ -111,10 +106,10 @@ class Shipping:
             return False
         if self._store is None:
             self._store = PostgresStore(self._address)
-        _prepare_days(self._store, {row[_TIME][:DAY_CHARS] for row in rows})
+        self._store.prepare_days(row[_TIME] for row in rows)
         newest = {row[_CHAIN]: row for row in rows}
         replica = _name_replica(outbox)
-        with self._store.transaction():
+        with self._store.batch():
             for chain in newest:
                 for begun in outbox.read(_READ_CHAIN, chain):
                     self._store.write(_BEGIN_CHAIN, replica, *begun)
@@ -135,16 +130,6 @@ class Shipping:
         if self._store is not None:
             self._store.close()
             self._store = None
-
-
-def _prepare_days(store: PostgresStore, days: set[str]) -> None:
-    """Make the missing partitions of the audit, one a day."""
-    for day in days:
-        name = f"audit_{day.replace('-', '')}"
-        with store.transaction():
-            store.read("SELECT pg_advisory_xact_lock(?)", LOCK)
-            if not store.read("SELECT 1 FROM pg_class WHERE relname = ?", name):
-                store.write(_PARTITION.format(name=name, day=day))
 
 
 def _name_replica(outbox: Store) -> str:
