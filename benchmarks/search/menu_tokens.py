@@ -63,7 +63,7 @@ def measured(definitions: Definitions, queries: list[Query]) -> MenuTokens:
 def texts_read(definitions: Definitions, asks: list[str]) -> tuple[str, list[str]]:
     """The texts an agent reads: the menu, and the answer to each query."""
     catalog = catalog_of(definitions)
-    access = ScopedAccess(catalog, lambda: definitions, TokenScope)
+    access = ScopedAccess(catalog, lambda: definitions, lambda: (TokenScope(),))
     gateway = Gateway(cast(Engines, None))  # nothing is judged
     gateway.catalog = catalog
     client = cast(GatewayClient, SimpleNamespace(gateway=gateway, access=access, token=""))

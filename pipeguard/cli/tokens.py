@@ -6,6 +6,7 @@ from functools import partial
 
 import click
 
+from pipeguard.auth.identity_key import is_subject
 from pipeguard.cli import _groups, _sources
 from pipeguard.cli._emit import Fields, choice, emit, flag, json_option, value_option, wants_json
 from pipeguard.errors import InputError
@@ -20,6 +21,7 @@ from pipeguard.state.tokens import (
     check_name,
     create_token,
     reset_tokens,
+    revoke_subject,
     revoke_token,
     rotate_token,
     stored_tokens,
@@ -133,17 +135,29 @@ def rotate(name: str) -> None:
 
 
 @command.command("revoke")
-@click.argument("name")
-def revoke(name: str) -> None:
+@click.argument("name", required=False)
+@value_option("--subject", "SUB", "End the sign-ins of this subject (`sub`) instead.", "sub")
+def revoke(name: str | None, sub: str | None) -> None:
     """End a token: its client is refused from the next request on, and its streams end.
+
+    With --subject, each sign-in (`identity` in pipeguard.yaml) that the issuer gave this subject
+    until now ends in the same way; a later one is accepted. Remove the subject at the issuer first.
 
     \b
     Examples:
       pipeguard tokens revoke laptop
+      pipeguard tokens revoke --subject 248289761001
     """  # noqa: D301  click reads the mark
+    if (name is None) == (sub is None):
+        raise click.UsageError("give either NAME or --subject SUB.")
+    if sub is not None and not is_subject(sub):
+        raise InputError("a subject has 1 to 255 printable ASCII characters.")
     with open_store() as store:
-        revoke_token(store, name, find_account())
-    click.echo(f"Revoked {name}.")
+        if sub is not None:
+            revoke_subject(store, sub, find_account())
+        else:
+            revoke_token(store, name or "", find_account())
+    click.echo(f"Revoked {name or f'the sign-ins of {sub}'}.")
 
 
 @command.command("reset")

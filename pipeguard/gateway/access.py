@@ -5,7 +5,7 @@ use their servers' other parts. Knows no HTTP.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from time import monotonic
 
 from pipeguard.firewall.policy import fits_any
@@ -15,7 +15,6 @@ from pipeguard.gateway.tools import CatalogTool, Filter
 from pipeguard.state.tokens import EFFECTS, TokenScope
 
 MINUTE_SECONDS = 60.0
-NOTHING = TokenScope((), (), "")  # of a token that is not valid any more
 # The methods that belong to calls of tools, in either direction. Any other one, known or not, is
 # for clients that may use all of a server.
 OF_TOOLS = frozenset(
@@ -52,37 +51,37 @@ class RateLimit:
 
 
 class ScopedAccess:
-    """A client's access, by its token's current scope.
+    """A client's access, by its present scopes: it may do what any of them allows.
 
     Args:
         catalog: the tools of all servers.
         servers: the names of all servers.
-        scope: returns the token's scope; None once the token is valid no more.
+        scopes: returns the scopes of its token, or of its subject's groups; none once the token is
+            valid no more.
     """
 
     def __init__(
         self,
         catalog: Catalog,
         servers: Callable[[], Iterable[str]],
-        scope: Callable[[], TokenScope | None],
+        scopes: Callable[[], Sequence[TokenScope]],
     ) -> None:
         self._catalog = catalog
         self._servers = servers
-        self._find_scope = scope
-        self._limit = RateLimit()  # of all conversations of the token
-        self._with_tools: tuple[object, frozenset[str]] = (None, frozenset())
-
-    def _scope(self) -> TokenScope:
-        return self._find_scope() or NOTHING
+        self._find_scopes = scopes
+        self._limits: dict[TokenScope, RateLimit] = {}  # of all its conversations
+        self._with_tools: dict[TokenScope, frozenset[str]] = {}
+        self._version = -1  # of the catalogue, for these
 
     def finds(self) -> Filter | None:
         """The names that it may find; None for all."""
-        scope = self._scope()
-        if scope.is_unlimited:
+        scopes = self._find_scopes()
+        if any(scope.is_unlimited for scope in scopes):
             return None
-        is_all, servers = "*" in scope.tools, frozenset(self.servers("tools/call"))
-        keys = None if is_all else frozenset(tool_globs(self._catalog, scope.tools))
-        return Filter(servers, frozenset(list_effects(scope.effect)), keys)
+        is_all = len(scopes) == 1 and "*" in scopes[0].tools
+        allowed = () if is_all else self.filter_tools(self._catalog)
+        keys = None if is_all else frozenset(tool.key for tool in allowed)
+        return Filter(frozenset(self.servers("tools/call")), frozenset(self.effects()), keys)
 
     def may_call(self, tool: CatalogTool) -> bool:
         """True if it may call a tool."""
@@ -90,28 +89,23 @@ class ScopedAccess:
 
     def filter_tools(self, tools: Iterable[CatalogTool]) -> list[CatalogTool]:
         """The tools among these that it may call."""
-        scope = self._scope()
-        if scope.is_unlimited:
+        scopes = self._find_scopes()
+        if any(scope.is_unlimited for scope in scopes):
             return list(tools)
-        effects = list_effects(scope.effect)
-        return [
-            tool
-            for tool in tools
-            if tool.effect in effects
-            and fits_any(tool.server, scope.servers)
-            and ("*" in scope.tools or bool(tool_globs([tool], scope.tools)))
-        ]
+        return [tool for tool in tools if any(_allows(scope, tool) for scope in scopes)]
 
     def may_manage(self) -> bool:
         """True if it may propose servers."""
-        return self._scope().manages
+        return any(scope.manages for scope in self._find_scopes())
 
     def may_use(self, server: str, method: str) -> bool:
         """True if it may send a server messages of a method, and receive such messages from it."""
-        scope = self._scope()
-        if not fits_any(server, scope.servers) or not list_effects(scope.effect):
-            return False
-        return "*" in scope.tools or (method in OF_TOOLS and self._names_tools(scope, server))
+        return any(
+            fits_any(server, scope.servers)
+            and bool(list_effects(scope.effect))
+            and ("*" in scope.tools or (method in OF_TOOLS and self._names_tools(scope, server)))
+            for scope in self._find_scopes()
+        )
 
     def servers(self, method: str) -> list[str]:
         """Names of the servers to which it may send messages of a method."""
@@ -119,26 +113,46 @@ class ScopedAccess:
 
     def effects(self) -> Collection[str]:
         """The effects of the tools that it may call."""
-        return list_effects(self._scope().effect)
+        return max(
+            (list_effects(scope.effect) for scope in self._find_scopes()), key=len, default=()
+        )
 
     def _names_tools(self, scope: TokenScope, server: str) -> bool:
         """True if a scope names tools of a server: by its name, or among its present tools."""
-        version = self._catalog.version, scope
-        if self._with_tools[0] != version:
-            names = frozenset(tool.server for tool in self.filter_tools(self._catalog))
-            self._with_tools = version, names
-        return server in self._with_tools[1] or any(
+        if self._version != self._catalog.version:
+            self._with_tools.clear()
+            self._version = self._catalog.version
+        if scope not in self._with_tools:
+            servers = (tool.server for tool in self._catalog if _allows(scope, tool))
+            self._with_tools[scope] = frozenset(servers)
+        return server in self._with_tools[scope] or any(
             may_be_tool(glob, server) for glob in scope.tools
         )
 
-    def seconds_to_wait(self) -> float:
-        """Count a call; if there were too many in a minute, return the wait instead."""
-        return self._limit.seconds_to_wait(self._scope().per_minute, monotonic())
+    def seconds_to_wait(self, tool: CatalogTool) -> float:
+        """Count a call by a scope that allows it; if each had too many, return the wait instead."""
+        waits = list[float]()
+        for scope in sorted(self._find_scopes(), key=lambda scope: scope.per_minute):
+            if _allows(scope, tool):
+                limit = self._limits.setdefault(scope, RateLimit())
+                waits.append(limit.seconds_to_wait(scope.per_minute, monotonic()))
+            if waits and not waits[-1]:
+                return 0.0
+        return min(waits, default=0.0)
 
 
-def may_use_alone(scope: TokenScope | None, server: str) -> bool:
-    """True if a token may use all of a server, and so its own endpoint."""
-    if scope is None or not fits_any(server, scope.servers):
+def _allows(scope: TokenScope, tool: CatalogTool) -> bool:
+    """True if a scope alone allows calls of a tool."""
+    return (
+        tool.effect in list_effects(scope.effect)
+        and fits_any(tool.server, scope.servers)
+        and ("*" in scope.tools or bool(tool_globs([tool], scope.tools)))
+    )
+
+
+def may_use_alone(scope: TokenScope, server: str) -> bool:
+    """True if a scope allows all of a server, and so its own endpoint."""
+    if not fits_any(server, scope.servers):
         return False
     return "*" in scope.tools and scope.effect == EFFECTS[-1] and not scope.per_minute
 

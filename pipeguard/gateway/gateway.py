@@ -1,7 +1,7 @@
 """The gateway: all servers together, and the clients that use them."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
@@ -45,7 +45,7 @@ class Gateway(Hub):
         engines: the compiled rules.
         mode: how agents get to the tools.
         common: options of `wrap` for all servers, such as `--policy`.
-        scope_of: the rights of a token, by its name; None if it is no longer valid.
+        scopes_of: the rights of a caller, by its name; none if its token is no longer valid.
 
     Attributes:
         members: the servers, by name.
@@ -60,7 +60,7 @@ class Gateway(Hub):
         engines: Engines,
         mode: ToolMode = ToolMode.SEARCH,
         common: Mapping[str, str] | None = None,
-        scope_of: Callable[[str], TokenScope | None] = lambda _who: TokenScope(),
+        scopes_of: Callable[[str], Sequence[TokenScope]] = lambda _who: (TokenScope(),),
     ) -> None:
         super().__init__(mode)
         self.members: dict[str, GatewayServer] = {}
@@ -71,7 +71,7 @@ class Gateway(Hub):
         self.limits = DEFAULT_LIMITS
         self._engines = engines
         self._common = common or {}
-        self._scope_of = scope_of
+        self._scopes_of = scopes_of
         self._access: dict[str, ScopedAccess] = {}  # by the names of tokens
         self._stopping, self._announcing = Tasks(), Tasks()
         self._ready: list[str] = []  # servers whose start is to be announced
@@ -119,18 +119,19 @@ class Gateway(Hub):
             self._access[who] = ScopedAccess(
                 self.catalog,
                 lambda: {*self.members, *self.left_out},
-                lambda: self._client_scope(who),
+                lambda: self._client_scopes(who),
             )
         return self._access[who]
 
     def may_use_alone(self, who: str, server: str) -> bool:
         """True if a token may use a server's own endpoint."""
-        return not self.is_read_only and may_use_alone(self._scope_of(who), server)
+        scopes = () if self.is_read_only else self._scopes_of(who)
+        return any(may_use_alone(scope, server) for scope in scopes)
 
-    def _client_scope(self, who: str) -> TokenScope | None:
+    def _client_scopes(self, who: str) -> Sequence[TokenScope]:
         """The access of a token's client in this gateway."""
-        scope = self._scope_of(who)
-        return scope and (scope.only_reading() if self.is_read_only else scope)
+        scopes = self._scopes_of(who)
+        return [scope.only_reading() for scope in scopes] if self.is_read_only else scopes
 
     async def close(self) -> None:
         """End all servers, including those that an edit is ending."""
@@ -320,8 +321,7 @@ class Gateway(Hub):
 
     def may_see_all(self, who: str) -> bool:
         """True for a token whose only limit is its rate."""
-        scope = self._scope_of(who)
-        return scope is not None and scope.is_unlimited
+        return any(scope.is_unlimited for scope in self._scopes_of(who))
 
     def figures(self) -> dict[str, dict[str, float]]:
         """The present values of gauges, by name and by server; "" for all servers together."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Hashable
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
+from pipeguard.auth.identity_key import find_owner
 from pipeguard.detect.flows.ledger import Flows
 from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.firewall.protocol.json_values import JsonObject
@@ -86,7 +87,7 @@ class Hub:
     def join(self, conversation: ClientConversation) -> None:
         """Add a client, to be notified of changes."""
         if conversation not in self.conversations:
-            token = conversation.token
+            token = find_owner(conversation.token)
             flows = Flows(self.ledgers, token, self.find_memory(token))
             if flows.client is not None:  # all conversations of a token know the same
                 flows = self._shared.setdefault(token, flows)

@@ -30,6 +30,7 @@ from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.http.headers import JSON
 from pipeguard.transports.http.server.admission import WHO, RefusalReason, RequestRefused
 from pipeguard.transports.http.server.backend import MCP, Backend, Route
+from pipeguard.transports.http.server.callers import IssuedTokens
 from pipeguard.transports.http.server.listener import OtherEndpoint, Readiness
 from pipeguard.transports.judging import to_frame
 from pipeguard.transports.tasks import Tasks
@@ -59,6 +60,7 @@ class GatewayListener:
         sessions: of clients.
         judge: checks the protocol of their frames, and records refusals.
         stored: the tokens in the store.
+        sign_ins: of an issuer.
         page: the page for a person's decisions; offered to this machine only.
     """
 
@@ -70,6 +72,7 @@ class GatewayListener:
         *,
         judge: FrontJudge,
         stored: TokenReader,
+        sign_ins: IssuedTokens,
         page: PageEndpoint | None = None,
     ) -> None:
         """Check the options, and take the address.
@@ -79,7 +82,9 @@ class GatewayListener:
         """
         self._gateway = gateway
         self._sessions, self._judge = sessions, judge
-        self._place = ListeningPlace(options, sessions.guard.policy.limits.frame_bytes, stored)
+        self._place = ListeningPlace(
+            options, sessions.guard.policy.limits.frame_bytes, stored, sign_ins
+        )
         self._place.take(sessions.owners)
         self._may_decide = stored.may_decide
         self._page = page if is_loopback(self._place.admission.host) else None

@@ -12,6 +12,7 @@ from enum import StrEnum
 from math import inf
 from typing import NamedTuple
 
+from pipeguard.auth.identity_key import Identity, read_identity
 from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
 from pipeguard.config.options import WrapOptions
 from pipeguard.config.policy_file import POLICY_KEYS, read_seconds
@@ -166,7 +167,10 @@ def runs_gateway(words: Sequence[str]) -> bool:
 SECONDS = (0.001, 86400.0)  # that a server may take for an answer, or be idle
 
 _LIMITS = {"top_k": 1_000, "tools_limit": 1_000, "response_chars": 4 * 2**20}  # and the most
-_KEYS = ("mode", "start", "idle", "outage", "servers", "mcpServers", "management", *_LIMITS)
+_KEYS = (
+    *("mode", "start", "idle", "outage", "identity"),
+    *("servers", "mcpServers", "management", *_LIMITS),
+)
 _SERVER = (
     "command",
     "args",
@@ -217,6 +221,7 @@ class ServersFile(NamedTuple):
         notes: remarks for the user on how it was read.
         management: `add` if agents may propose servers, `remove` if they may withdraw that.
         limits: of the text that agents read at once.
+        identity: whose sign-ins are accepted; None for nobody's.
     """
 
     servers: tuple[ServerSettings, ...] = ()
@@ -227,6 +232,7 @@ class ServersFile(NamedTuple):
     notes: tuple[str, ...] = ()
     management: frozenset[str] = frozenset()
     limits: MenuLimits = DEFAULT_LIMITS
+    identity: Identity | None = None
 
 
 def parse_servers(text: str, source: str, variables: Mapping[str, str]) -> ServersFile:
@@ -305,6 +311,7 @@ class _Reader(NamedTuple):
             parse_choice(keys.get("start"), _STARTS) or Start.EAGER,
             read_seconds(keys.get("idle"), SECONDS) or IDLE_SECONDS,
             read_seconds(keys.get("outage"), SECONDS),
+            identity=read_identity(keys["identity"]) if "identity" in keys else None,
             management=management,
             limits=_limits(keys),
         )

@@ -16,6 +16,8 @@ from shutil import which
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from pipeguard.auth.identity_key import Identity, find_owner
+from pipeguard.auth.sign_ins import SignIns
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import PipeGuardError, PolicyError
 from pipeguard.firewall.finding import Direction
@@ -28,6 +30,7 @@ from pipeguard.gateway.proposed_servers import ServerManagement
 from pipeguard.gateway.servers_file import OUTAGE_SECONDS, ServerSettings, ServersFile
 from pipeguard.gateway.sources import Sources
 from pipeguard.gateway.telemetry import NO_TELEMETRY, NONE, Telemetry
+from pipeguard.installation import require_extra
 from pipeguard.isolation import missing_paths
 from pipeguard.log import Log, say
 from pipeguard.rulebook.policy_rules import load_wrap_policy
@@ -81,6 +84,18 @@ class ServeOptions:
         names = ("--policy", "--log-level", "--log-format", "--grace")
         return {name: self.wrap.values[name] for name in names if name in self.wrap.values}
 
+    def must_allow(self, identity: Identity | None) -> None:
+        """Refuse sign-ins of clients over stdio, and without what verifies them.
+
+        Raises:
+            PolicyError: they cannot be accepted.
+        """
+        if identity is None:
+            return
+        if "--listen" not in self.wrap.values:
+            raise PolicyError("`identity` is for clients over HTTP: it needs --listen.")
+        require_extra("fleet", "sign-ins (`identity`)", PolicyError)
+
     def without_itself(self, file: ServersFile) -> ServersFile:
         """The servers except those at this gateway's own address: it would call itself."""
         listen = self.wrap.values.get("--listen", "")
@@ -121,6 +136,7 @@ class _Serving:
         )
         self._listener: GatewayListener | None = None
         self._tokens: TokenReader | None = None
+        self._sign_ins = SignIns(self._find_revoked, say)
         self._link: Link | None = None
         self._stamp: Stamp = ()  # of the sources, when they were read last
         self._notes: tuple[str, ...] = ()  # on how they were read
@@ -137,18 +153,20 @@ class _Serving:
         policy = load_wrap_policy(options.wrap)
         self._stamp = options.sources.stamp()
         file = options.sources.read(os.environ)
+        self._accept(file.identity)
         engines = wait_for_engines()
         link = self._link = open_link(file.outage_seconds or OUTAGE_SECONDS, say)
         judge = FrontJudge(self._log)
         if client_fd is None:
             self._tokens = TokenReader(open_store() if link is None else link.read_tokens, say)
         mode = options.mode or file.mode
-        self._gateway = gateway = Gateway(engines, mode, options.common(), self._find_scope)
+        self._gateway = gateway = Gateway(engines, mode, options.common(), self._find_scopes)
         gateway.is_read_only = options.is_read_only
         gateway.limits = file.limits
         gateway.link = link
         notes = ClientNotes(judge.notice, is_used=policy.follows_client)
-        gateway.find_memory = notes.of_token if client_fd is None else notes.of_process
+        find_memory = notes.of_token if client_fd is None else notes.of_process
+        gateway.find_memory = lambda who: find_memory(find_owner(who))
         gateway.telemetry = open_telemetry(
             os.environ, self._log, "tcp" if client_fd is None else "pipe"
         )
@@ -169,6 +187,7 @@ class _Serving:
                 watching.cancel()
                 await self._gateway.close()
                 await asyncio.to_thread(self._gateway.telemetry.close)
+                self._sign_ins.close()
                 if self._tokens is not None:
                     self._tokens.close()
                 await asyncio.to_thread(judge.close)
@@ -195,20 +214,34 @@ class _Serving:
             sessions,
             judge=judge,
             stored=tokens,
+            sign_ins=self._sign_ins,
             page=self._page,
         )
 
-    def _find_scope(self, who: str) -> TokenScope | None:
-        """The access of a token's client: everything, if the token is one of the options."""
+    def _accept(self, identity: Identity | None) -> None:
+        """Accept the sign-ins of these settings.
+
+        Raises:
+            PolicyError: they cannot be accepted.
+        """
+        self._options.must_allow(identity)
+        self._sign_ins.change(identity)
+
+    def _find_revoked(self) -> Mapping[str, str]:
+        return self._tokens.find_revoked() if self._tokens is not None else {}
+
+    def _find_scopes(self, who: str) -> tuple[TokenScope, ...]:
+        """The access of a caller: everything, if its token is one of the options."""
         if self._tokens is None:
-            return _EVERYTHING
+            return (_EVERYTHING,)
         if not who:  # it came in before a token was needed
-            return None if self._tokens.are_required() else _EVERYTHING
+            is_needed = self._sign_ins.is_required or self._tokens.are_required()
+            return () if is_needed else (_EVERYTHING,)
         token = self._tokens.valid().get(who)
         if token is not None:
-            return token.scope
+            return (token.scope,)
         is_given = self._listener is not None and self._listener.is_given(who)
-        return _EVERYTHING if is_given else None
+        return (_EVERYTHING,) if is_given else self._sign_ins.find_scopes(who)
 
     # --- over stdio -----------------------------------------------------------------------
 
@@ -278,6 +311,7 @@ class _Serving:
         self._gateway.set_menu(self._options.mode or file.mode, file.limits)
 
     async def _apply(self, file: ServersFile) -> None:
+        self._accept(file.identity)
         file = self._options.without_itself(file)
         if file.notes != self._notes:
             for note in file.notes:
@@ -322,13 +356,14 @@ def check(options: ServeOptions) -> ServersFile:
     """
     policy = load_wrap_policy(options.wrap)
     file = options.without_itself(options.sources.read(os.environ))
+    options.must_allow(file.identity)
     for server in file.servers:
         try:
             server.parse_launch()
         except PipeGuardError as error:
             raise PolicyError(f"the server {server.name}: {error}") from None
     if "--listen" in options.wrap.values:
-        _check_listening(options.wrap, policy.limits.frame_bytes)
+        _check_listening(options.wrap, policy.limits.frame_bytes, file.identity)
     missing = [
         f"the server {server.name}: {why}" for server in file.servers for why in _missing(server)
     ]
@@ -346,7 +381,7 @@ def _missing(server: ServerSettings) -> Iterator[str]:
             yield f"{program}: not found, or not executable"
 
 
-def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
+def _check_listening(options: WrapOptions, limit_bytes: int, identity: Identity | None) -> None:
     from pipeguard.runtime.http import ListeningPlace  # with an HTTP library
 
     path = existing_store()
@@ -354,7 +389,9 @@ def _check_listening(options: WrapOptions, limit_bytes: int) -> None:
         stored = None
         if path is not None:
             stored = stack.enter_context(closing(TokenReader(open_store(path), say)))
-        ListeningPlace(options, limit_bytes, stored)
+        sign_ins = SignIns(dict, say)
+        sign_ins.is_required = identity is not None
+        ListeningPlace(options, limit_bytes, stored, sign_ins)
 
 
 def requested_exporters(environ: Mapping[str, str]) -> tuple[str, str]:

@@ -76,7 +76,8 @@ class _TokenFile:
 if TYPE_CHECKING:
     from pipeguard.auth.bearer import Bearer
     from pipeguard.transports.http.client.upstream import Authorization, Remote
-    from pipeguard.transports.http.server.admission import Admission, StoredTokens, Tokens
+    from pipeguard.transports.http.server.admission import Admission
+    from pipeguard.transports.http.server.callers import IssuedTokens, StoredTokens, Tokens
 
 
 # --- the server -----------------------------------------------------------------------------
@@ -237,7 +238,10 @@ def _value(value: str, what: str) -> str:
 
 
 def read_admission(
-    options: WrapOptions, limit_bytes: int, stored: StoredTokens | None = None
+    options: WrapOptions,
+    limit_bytes: int,
+    stored: StoredTokens | None = None,
+    sign_ins: IssuedTokens | None = None,
 ) -> tuple[Admission, int]:
     """Admission of requests, and the port to listen on.
 
@@ -245,6 +249,7 @@ def read_admission(
         options: of the command line.
         limit_bytes: of one body.
         stored: tokens in the store; None if the command has none.
+        sign_ins: of an issuer; None if the command accepts none.
 
     Raises:
         PolicyError: an option is wrong, or other machines could come in without a token.
@@ -252,7 +257,7 @@ def read_admission(
     from pipeguard.transports.http.server.admission import Admission  # as above
 
     host, port = _listening(options.values["--listen"])
-    tokens = _tokens(options, stored)
+    tokens = _tokens(options, stored, sign_ins)
     if not is_loopback(host) and (tokens is None or not tokens.are_needed()):
         ways = ["Give a token of your own:    --token-env VARIABLE or --token-file FILE"]
         if stored is not None:
@@ -326,19 +331,21 @@ def _tokens_of_variables(pairs: Iterable[str]) -> dict[str, str]:
     return tokens
 
 
-def _tokens(options: WrapOptions, stored: StoredTokens | None) -> Tokens | None:
-    from pipeguard.transports.http.server.admission import Tokens  # as above
+def _tokens(
+    options: WrapOptions, stored: StoredTokens | None, sign_ins: IssuedTokens | None
+) -> Tokens | None:
+    from pipeguard.transports.http.server.callers import Tokens  # as above
 
     if not _requires_token(options):
-        return None if stored is None else Tokens(stored=stored)
+        return None if stored is None else Tokens(stored=stored, sign_ins=sign_ins)
     tokens = _tokens_of_variables(options.lists.get("--token-env", ()))
     IN_USE.add(tokens.values())
     path = options.values.get("--token-file")
     if path is None:
-        return Tokens(lambda: tokens, stored)
+        return Tokens(lambda: tokens, stored, sign_ins)
     file = _TokenFile(Path(path))
     file.read()  # errors in it are reported at the start
-    return Tokens(lambda: {**tokens, **file.read()}, stored)
+    return Tokens(lambda: {**tokens, **file.read()}, stored, sign_ins)
 
 
 # --- TLS --------------------------------------------------------------------------------------

@@ -25,8 +25,9 @@ from pipeguard.runtime.transports import make_endpoints
 from pipeguard.transports.channel import AsyncChannel, Dialler
 from pipeguard.transports.http.client.multiplexer import Multiplexer
 from pipeguard.transports.http.client.task_owners import OwnedDialler, SharingClient
-from pipeguard.transports.http.server.admission import Refusals, StoredTokens
+from pipeguard.transports.http.server.admission import Refusals
 from pipeguard.transports.http.server.backend import MCP, Backend, Dial, RouteTable, Upstream
+from pipeguard.transports.http.server.callers import IssuedTokens, StoredTokens
 from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness, listen
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
 from pipeguard.transports.http.server.sessions import SessionOwners, Sessions
@@ -177,6 +178,7 @@ class ListeningPlace:
         options: of listening.
         limit_bytes: of one message.
         stored: tokens in the store; None if the command has none.
+        sign_ins: of an issuer; None if the command accepts none.
 
     Attributes:
         admission: of requests.
@@ -187,7 +189,11 @@ class ListeningPlace:
     """
 
     def __init__(
-        self, options: WrapOptions, limit_bytes: int, stored: StoredTokens | None = None
+        self,
+        options: WrapOptions,
+        limit_bytes: int,
+        stored: StoredTokens | None = None,
+        sign_ins: IssuedTokens | None = None,
     ) -> None:
         """Check the options.
 
@@ -195,7 +201,7 @@ class ListeningPlace:
             PolicyError: an option is wrong.
         """
         self._option = options.values["--listen"]
-        self.admission, self._port = read_admission(options, limit_bytes, stored)
+        self.admission, self._port = read_admission(options, limit_bytes, stored, sign_ins)
         self._context = server_context(options)
         self.most = int(read_number(options, "--max-sessions", MAX_SESSIONS))
         self.idle_seconds = read_number(options, "--idle-timeout", IDLE_SECONDS)

@@ -333,8 +333,11 @@ class Run:
         return self._recorder.missing
 
     def name_token(self, conversation: str, token: str) -> None:
-        """Set the name of the token of a conversation's client for the audit."""
-        remember(self._tokens, conversation, token, MOST_CLIENTS)
+        """Set the name of the token of a conversation's client for the audit.
+
+        Of a sign-in (auth.identity_key), that is the first line: the subject.
+        """
+        remember(self._tokens, conversation, token.partition("\n")[0], MOST_CLIENTS)
 
     def find_token(self, event: str) -> str:
         """The name of the token of the client whose conversation an event belongs to, or empty."""

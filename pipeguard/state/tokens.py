@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from pipeguard.errors import InputError, StateError
 from pipeguard.state.audit import decision_entry, record_decision
+from pipeguard.state.dismissals import dismiss
 from pipeguard.state.pins import Store
 from pipeguard.state.timestamps import now_text, second_text
 from pipeguard.unicode.display import those_there_are
@@ -25,6 +26,7 @@ EFFECTS = ("read", "write", "destructive")
 DECIDE = "decide"  # instead of an effect: it only opens the page
 MOST_TOKENS = 1000
 _COLUMNS = "name, sha256, servers, tools, effect, per_minute, manages, created, expires"
+_REVOKED = "subject "  # and the subject, among the dismissals
 _ONCE_MADE = ""  # the name of a row that says that a token existed; it lets no client in
 
 
@@ -209,6 +211,22 @@ def revoke_token(store: Store, name: str, by: str = "") -> None:
         _record(store, "revoke", name, by)
 
 
+def revoke_subject(store: Store, sub: str, by: str = "") -> None:
+    """End the sign-ins of a subject: each JWT that was issued up to now.
+
+    The audit has who did that.
+    """
+    entry = decision_entry("revoke", note=f"the sign-ins of {sub}", by=by)
+    entry = entry._replace(method="token", tool=f"sub:{sub}")
+    dismiss(store, f"{_REVOKED}{sub}", "", entry)
+
+
+def revoked_subjects(store: Store) -> dict[str, str]:
+    """Since when the sign-ins of subjects no longer hold (ISO 8601, UTC), by subject."""
+    rows = store.read("SELECT key, made FROM dismissals WHERE key GLOB ?", f"{_REVOKED}*")
+    return {key.removeprefix(_REVOKED): made for key, made in rows}
+
+
 def reset_tokens(store: Store, by: str = "") -> None:
     """End all tokens, and let clients on this machine in without one again."""
     with store.transaction():
@@ -258,6 +276,7 @@ class TokenReader:
         self._tell = tell
         self._version = -1
         self._tokens: dict[str, StoredToken] = {}
+        self._revoked: Mapping[str, str] = {}
         self._is_readable = True
         self._is_required = False
 
@@ -280,6 +299,11 @@ class TokenReader:
             if token.scope.decides
         )
 
+    def find_revoked(self) -> Mapping[str, str]:
+        """Since when the sign-ins of subjects no longer hold (ISO 8601, UTC), by subject."""
+        self._follow()
+        return self._revoked
+
     def are_required(self) -> bool:
         """True if clients need a token, even if the store cannot be read."""
         self._follow()
@@ -299,6 +323,7 @@ class TokenReader:
             version = self._store.change_counter()
             if version != self._version:
                 self._tokens = {token.name: token for token in stored_tokens(self._store)}
+                self._revoked = revoked_subjects(self._store)
                 self._is_required = self._is_required or are_required(self._store)
                 self._version = version
             self._is_readable = True

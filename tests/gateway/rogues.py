@@ -79,7 +79,7 @@ async def holding(
     mode: ToolMode = ToolMode.DIRECT,
 ) -> AsyncIterator[Gateway]:
     """A gateway of these servers."""
-    gateway = Gateway(engines(), mode, {}, scope)
+    gateway = Gateway(engines(), mode, {}, lambda who: [*filter(None, [scope(who)])])
     await gateway.apply(servers)
     try:
         async with asyncio.timeout(ANSWER_SECONDS):

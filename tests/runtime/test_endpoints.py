@@ -30,7 +30,7 @@ from pipeguard.runtime.endpoints import (
     server_context,
 )
 from pipeguard.runtime.http import say_listening
-from pipeguard.transports.http.server.admission import Tokens
+from pipeguard.transports.http.server.callers import Tokens
 from tests.auth.certificates import CertificateAuthority
 from tests.fuzz.budget import tried
 

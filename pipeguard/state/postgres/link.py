@@ -25,7 +25,12 @@ from pipeguard.state.postgres.database import PostgresStore
 from pipeguard.state.postgres.shared_key import read_shared_key
 from pipeguard.state.postgres.shipping import Shipping
 from pipeguard.state.timestamps import now_text, parse_moment
-from pipeguard.state.tokens import StoredToken, are_required, stored_tokens
+from pipeguard.state.tokens import (
+    StoredToken,
+    are_required,
+    revoked_subjects,
+    stored_tokens,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,8 +47,6 @@ RETRY_SECONDS = 0.5
 MOST_JOBS = 10_000  # that wait for the database
 MOST_BYTES = 32 * 2**20  # of their texts: two of the largest frames
 MOST_TRIES = 3  # of one job, each by a database that answered before
-SUBJECT = "subject "  # begins the key of a dismissal: a subject's sign-ins from before it
-_REVOKED = f"SELECT key, made FROM dismissals WHERE key GLOB '{SUBJECT}*'"  # noqa: S608  a constant
 
 
 class SharedState(NamedTuple):
@@ -311,7 +314,7 @@ class Link:
                     )
                 ),
                 dict(store.read("SELECT digest, home FROM sessions")),
-                {key.removeprefix(SUBJECT): made for key, made in store.read(_REVOKED)},
+                revoked_subjects(store),
                 {server: store.pins(server) for server in servers},
             )
             for server, changed in servers.items():

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 UNAUTHORIZED, FORBIDDEN = 401, 403
+RESOURCE = "/.well-known/oauth-protected-resource"  # RFC 9728, 3
 REALM = "pipeguard"  # of PipeGuard's own endpoints (RFC 9110, 11.5)
 SCOPE_MISSING = "insufficient_scope"  # RFC 6750, 3.1
 LIMIT_CHARS = 8192  # of the header; the rest is ignored

@@ -6,14 +6,13 @@ basic/transports, "Security Warning"; RFC 9110, sections 7.2 and 11; RFC 6750, s
 """
 
 import asyncio
-import hmac
 import ipaddress
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from aiohttp import HttpVersion11, web
 from yarl import URL
@@ -24,7 +23,8 @@ from pipeguard.transports.bounded import Backlog, Crowded
 from pipeguard.transports.http import challenge
 from pipeguard.transports.http.client.bodies import Unreadable, join_pieces, read_arrived
 from pipeguard.transports.http.headers import JSON, SESSION_ID, is_session_id, is_text
-from pipeguard.transports.http.server.sessions import SessionOwners, digest
+from pipeguard.transports.http.server.callers import Caller, Tokens
+from pipeguard.transports.http.server.sessions import SessionOwners
 
 BODY_SECONDS = 30.0
 HEADER_SECONDS = 10.0
@@ -131,78 +131,6 @@ class RequestRefused(Exception):  # noqa: N818  whoever sent the request is at f
         return response
 
 
-class Caller(NamedTuple):
-    """The sender of an admitted request.
-
-    Attributes:
-        name: of the token; empty if no token is required.
-        digest: SHA-256 of the token, to check later that it is still valid.
-    """
-
-    name: str
-    digest: bytes = b""
-
-
-class StoredTokens(Protocol):
-    """Tokens stored only as their SHA-256."""
-
-    def digests(self) -> Mapping[str, bytes]:
-        """The SHA-256 of each valid token, by name."""
-
-    def are_required(self) -> bool:
-        """True if clients need a token, even if no token is valid."""
-
-    def may_decide(self, digest: bytes) -> bool:
-        """True for the SHA-256 of a valid token that only opens the page."""
-
-
-class Tokens:
-    """The bearer tokens that clients may use; their source may change.
-
-    Args:
-        read: returns the current tokens by their names; None if all are stored ones.
-        stored: further tokens, or None.
-    """
-
-    def __init__(
-        self,
-        read: Callable[[], Mapping[str, str]] | None = None,
-        stored: StoredTokens | None = None,
-    ) -> None:
-        self._read = read
-        self._stored = stored
-
-    def are_needed(self) -> bool:
-        """True if a request must have a token: always, but before the first stored one."""
-        return self._read is not None or self._stored is None or self._stored.are_required()
-
-    def find_caller(self, authorization: str | None) -> Caller | None:
-        """The owner of a request's token, or None; a wrong one takes as long as a right one."""
-        given, caller = _digest_bearer(authorization), None
-        for name, known in self._digests().items():
-            if hmac.compare_digest(known, given):
-                caller = Caller(name, given)
-        return caller
-
-    def is_for_page(self, authorization: str | None) -> bool:
-        """True for a request's token that only opens the page."""
-        return self._stored is not None and self._stored.may_decide(_digest_bearer(authorization))
-
-    def check_later(self) -> Callable[[Caller], bool]:
-        """The check if a caller would be admitted now, with the token that it came with."""
-        are_needed, digests = self.are_needed(), self._digests()
-        return lambda who: digests.get(who.name) == who.digest if who.name else not are_needed
-
-    def has_whole(self, name: str) -> bool:
-        """True for a token that is known as it is, not by its digest."""
-        return self._read is not None and name in self._read()
-
-    def _digests(self) -> dict[str, bytes]:
-        read = self._read() if self._read is not None else {}
-        given = {name: digest(token) for name, token in read.items()}
-        return {**(self._stored.digests() if self._stored is not None else {}), **given}
-
-
 class Admission(NamedTuple):
     """Conditions for each request.
 
@@ -228,14 +156,14 @@ class Admission(NamedTuple):
     owners: SessionOwners | None = None
     passed: set[Head] | None = None
 
-    def check(self, request: web.BaseRequest) -> Caller:
+    async def check(self, request: web.BaseRequest) -> Caller:
         """Check a request, and note the name of its token in `request[WHO]`.
 
         Raises:
             RequestRefused: it may not come in.
         """
         self.check_head(request)
-        caller = self._caller(request)
+        caller = await self._find_caller(request)
         who = request[WHO] = caller.name
         session_id = request.headers.get(SESSION_ID, "")
         if self.owners is not None and not self.owners.allow(session_id, who):
@@ -276,7 +204,7 @@ class Admission(NamedTuple):
                 self.passed.clear()
             self.passed.add(head)
 
-    def _caller(self, request: web.BaseRequest) -> Caller:
+    async def _find_caller(self, request: web.BaseRequest) -> Caller:
         if self.tokens is None or not self.tokens.are_needed():
             return Caller("")
         given = request.headers.get("Authorization")
@@ -284,11 +212,27 @@ class Admission(NamedTuple):
         if caller is None and self.tokens.is_for_page(given):
             raise RequestRefused(RefusalReason.SCOPE, 403, "this token only opens the page")
         if caller is None:
+            caller = await self.tokens.find_subject(given)
+            if caller is not None and not caller.name:
+                why = "no key of the issuer of sign-ins is known"
+                raise RequestRefused(None, 503, why, {"Retry-After": "10"})
+            if caller is not None and not caller.has_groups:
+                raise RequestRefused(RefusalReason.SCOPE, 403, "your groups have no access here")
+        if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
             why = "this bearer token is not valid" if given else "a bearer token is needed"
-            own = challenge.Challenge(is_gateway=True).header
+            own = self._make_challenge(is_wrong=bool(given)).header
             raise RequestRefused(reason, 401, why, {"WWW-Authenticate": own})
         return caller
+
+    def _make_challenge(self, *, is_wrong: bool) -> challenge.Challenge:
+        """The challenge of an answer with 401; clients that log in follow the metadata it names."""
+        sign_ins = self.tokens.sign_ins if self.tokens is not None else None
+        metadata = sign_ins.metadata_url if sign_ins is not None else ""
+        if not metadata:
+            return challenge.Challenge(is_gateway=True)
+        error = "invalid_token" if is_wrong else ""  # RFC 6750, 3.1
+        return challenge.Challenge(resource_metadata=metadata, error=error)
 
     async def read_body(self, request: web.BaseRequest) -> bytes:
         """Read the JSON body of a request.
@@ -396,12 +340,6 @@ def _is_address(name: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _digest_bearer(authorization: str | None) -> bytes:
-    """SHA-256 of a bearer token; empty for any other credential."""
-    scheme, _, token = (authorization or "").partition(" ")
-    return digest(token.strip()) if scheme.lower() == "bearer" and token.strip() else b""
 
 
 # --- refusals, counted for the audit --------------------------------------------------

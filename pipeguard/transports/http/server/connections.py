@@ -25,12 +25,8 @@ from typing import cast
 from aiohttp import web
 
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.http.server.admission import (
-    HEADER_SECONDS,
-    Caller,
-    RefusalReason,
-    Refusals,
-)
+from pipeguard.transports.http.server.admission import HEADER_SECONDS, RefusalReason, Refusals
+from pipeguard.transports.http.server.callers import Caller
 
 MAX_CONNECTIONS = 4096
 MAX_STRANGERS = 512  # connections on which no request was admitted yet

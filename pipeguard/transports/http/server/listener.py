@@ -24,10 +24,11 @@ from pipeguard.transports.http.server.admission import (
     RefusalReason,
     Refusals,
     RequestRefused,
-    Tokens,
 )
 from pipeguard.transports.http.server.backend import MCP, Route, RouteTable
+from pipeguard.transports.http.server.callers import Tokens
 from pipeguard.transports.http.server.connections import Connection, Connections
+from pipeguard.transports.http.server.login_metadata import ResourceMetadata
 from pipeguard.transports.judging import drain
 from pipeguard.transports.tasks import Tasks
 
@@ -76,6 +77,7 @@ class Listener:
 
     Attributes:
         page: answers browsers, and admits them itself; None without a page.
+        metadata: says to everyone where clients sign in.
     """
 
     def __init__(
@@ -92,6 +94,8 @@ class Listener:
         self._refusals = refusals
         self._login = login
         self.page: OtherEndpoint | None = None
+        sign_ins = admission.tokens.sign_ins if admission.tokens is not None else None
+        self.metadata = ResourceMetadata(sign_ins) if sign_ins is not None else None
         self._connections = Connections(refusals, admission.backlog)
         self._rechecking: asyncio.Task[None] | None = None
         self._accepting: asyncio.Task[None] | None = None
@@ -220,11 +224,12 @@ class Listener:
         path = request.path.rstrip("/") or "/"
         if path in (HEALTHY, READY):
             return self._state(request, path)
-        page = self.page if self.page is not None and self.page.answers(path) else None
+        own = (self.page, self.metadata)
+        page = next((each for each in own if each is not None and each.answers(path)), None)
         if page is not None:
             self._admission.check_head(request)
         else:
-            caller = self._admission.check(request)
+            caller = await self._admission.check(request)
             if connection is not None:
                 self._connections.admit(connection, caller)
         if self._is_closing:

@@ -12,13 +12,15 @@ import aiohttp
 from aiohttp import web
 from yarl import URL
 
+from pipeguard.transports.http.challenge import RESOURCE
 from pipeguard.transports.http.client.bodies import NETWORK_ERRORS, Unreadable, read_body
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import JSON, headers_to_client, media_type
 from pipeguard.transports.http.request_headers import VERSION
+from pipeguard.transports.http.server.admission import RefusalReason, RequestRefused
+from pipeguard.transports.http.server.callers import IssuedTokens
 
 PREFIX = "/.well-known/"
-RESOURCE = "/.well-known/oauth-protected-resource"
 MAX_BYTES = 2**20
 _DOCUMENTS = (RESOURCE, PREFIX + "oauth-authorization-server", PREFIX + "openid-configuration")
 
@@ -76,3 +78,25 @@ class LoginMetadata:
         if separator and not tail.strip("/"):
             return self._origin.with_path(head + mounted)
         return self._origin.with_path(path)
+
+
+class ResourceMetadata:
+    """Says where clients of this address sign in (RFC 9728), to everyone.
+
+    Args:
+        sign_ins: that are accepted.
+    """
+
+    def __init__(self, sign_ins: IssuedTokens) -> None:
+        self._sign_ins = sign_ins
+
+    def answers(self, path: str) -> bool:
+        """True for the path of the metadata, also without that of the resource."""
+        url = self._sign_ins.metadata_url
+        return bool(url) and path in (RESOURCE, URL(url).path)
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The metadata."""
+        if request.method != "GET":
+            raise RequestRefused(RefusalReason.NOWHERE, 405, "use GET", {"Allow": "GET"})
+        return web.json_response(self._sign_ins.metadata)

@@ -9,8 +9,9 @@ from aiohttp import web
 
 from pipeguard.firewall.finding import Finding
 from pipeguard.transports.bounded import Backlog
-from pipeguard.transports.http.server.admission import Admission, Refusals, Tokens
+from pipeguard.transports.http.server.admission import Admission, Refusals
 from pipeguard.transports.http.server.backend import Route, RouteTable
+from pipeguard.transports.http.server.callers import Tokens
 from pipeguard.transports.http.server.listener import Listener, Readiness, listen
 from pipeguard.transports.http.server.sessions import SessionOwners
 from tests.transports.wire import Answer, exchange

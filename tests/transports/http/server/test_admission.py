@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from pipeguard.transports.bounded import Backlog
 from pipeguard.transports.http.server import admission
-from pipeguard.transports.http.server.admission import Admission, RequestRefused, Tokens, parse_host
+from pipeguard.transports.http.server.admission import Admission, RequestRefused, parse_host
+from pipeguard.transports.http.server.callers import Tokens
 from tests.fuzz.budget import tried
 from tests.transports.wire import Answer, exchange, run, serving
 
@@ -39,7 +40,7 @@ async def asked(
 
     async def let_in(request: web.BaseRequest) -> web.StreamResponse:
         try:
-            who = at.check(request).name
+            who = (await at.check(request)).name
             size = len(await at.read_body(request))
         except RequestRefused as refused:
             return refused.response

@@ -10,7 +10,7 @@ import pytest
 
 from pipeguard.transports.http.server import connections as connections_module
 from pipeguard.transports.http.server import listener as listener_module
-from pipeguard.transports.http.server.admission import Tokens
+from pipeguard.transports.http.server.callers import Tokens
 from tests.auth.certificates import CertificateAuthority
 from tests.transports.http.server.listening import JSON, fronted
 from tests.transports.wire import eventually, exchange, read_answer

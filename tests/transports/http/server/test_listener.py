@@ -9,7 +9,8 @@ import pytest
 
 from pipeguard.errors import StateError
 from pipeguard.firewall.finding import Finding
-from pipeguard.transports.http.server.admission import PLACE, Tokens
+from pipeguard.transports.http.server.admission import PLACE
+from pipeguard.transports.http.server.callers import Tokens
 from pipeguard.transports.http.server.listener import listen
 from tests.transports.http.server.listening import CHUNKED, JSON, LIMIT, UPGRADE, fronted
 from tests.transports.wire import Answer, eventually, exchange, run
