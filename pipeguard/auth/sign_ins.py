@@ -61,6 +61,7 @@ class SignIns:
             return
         self._known.clear()
         self.close()
+        self._keys = None
         if identity is not None:
             from pipeguard.auth.jwks import IssuerKeys
 
@@ -104,14 +105,17 @@ class SignIns:
 
         digest = sha256(token.encode()).digest()
         try:
-            self._known[digest] = await verify_token(token, identity, keys)
+            sign_in = await verify_token(token, identity, keys)
         except NoKeysError:
             return ""
         except AuthError:
             return None
+        if keys is not self._keys:  # an edit came in between
+            return None
+        self._known[digest] = sign_in
         while len(self._known) > MOST_KNOWN:
             self._known.popitem(last=False)
-        return self.find_caller(digest) if keys is self._keys else None
+        return self.find_caller(digest)
 
     def _holds(self, sign_in: SignIn) -> bool:
         claims = sign_in.claims
@@ -121,10 +125,8 @@ class SignIns:
         revoked = self._revoked().get(claims.subject)
         if revoked is None:
             return True
-        return (
-            claims.issued is not None
-            and claims.issued > datetime.fromisoformat(revoked).timestamp()
-        )
+        moment = datetime.fromisoformat(revoked).timestamp()  # to the second, as most tokens
+        return claims.issued is not None and int(claims.issued) > moment
 
 
 def _without_clients(identity: Identity | None) -> Identity | None:

@@ -97,6 +97,10 @@ def command(
     /mcp and /sse, and each server alone at /servers/NAME/mcp. On this machine it also has the page
     on which you decide (pipeguard ui), at /ui. Edits of the file take effect at once; a wrong one
     changes nothing. To install it as a service: docs/serve.md, "As a service".
+
+    With `identity` in the file, people sign in at an OpenID Connect issuer: a JWT may do what any
+    entry of its groups allows, each entry with its own rate. Then everyone over HTTP needs a JWT or
+    a token.
     """
     from pipeguard.gateway.menu import ToolMode
     from pipeguard.gateway.serving import ServeOptions

@@ -253,7 +253,7 @@ def check_known(store: Store, name: str) -> None:
         raise InputError(f"there is no token {name}. {those_there_are(names)}")
 
 
-SharedTokens = tuple[Iterable[StoredToken], bool]
+SharedTokens = tuple[Iterable[StoredToken], bool, Mapping[str, str]]
 
 
 class TokenReader:
@@ -265,7 +265,8 @@ class TokenReader:
 
     Args:
         store: the open store, which belongs to the reader; of a replica, a function that returns
-            the tokens as of its last look at the shared store, and whether one is needed.
+            the tokens as of its last look at the shared store, whether one is needed, and the
+            revoked subjects.
         tell: reports why it cannot be read.
     """
 
@@ -312,7 +313,7 @@ class TokenReader:
     def _follow(self) -> None:
         """Read the store again if it has changed."""
         if not isinstance(self._store, Store):
-            tokens, is_required = self._store()
+            tokens, is_required, self._revoked = self._store()
             self._tokens = {token.name: token for token in tokens}
             self._is_required = self._is_required or is_required
             return

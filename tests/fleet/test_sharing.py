@@ -20,7 +20,13 @@ from pipeguard.state.recorder import Recorder
 from pipeguard.state.replica import REPLICA
 from pipeguard.state.shared import read_keys
 from pipeguard.state.store import open_store
-from pipeguard.state.tokens import TokenReader, TokenScope, create_token, revoke_token
+from pipeguard.state.tokens import (
+    TokenReader,
+    TokenScope,
+    create_token,
+    revoke_subject,
+    revoke_token,
+)
 from tests.fleet.postgres import Cluster
 from tests.launch.processes import until
 from tests.state.samples import FORECAST, POISONED, held, seen, verdict
@@ -152,6 +158,8 @@ def test_a_revoked_token_ends_on_all(begin: Callable[[str], OneReplica], databas
     decide(database, partial(revoke_token, name="ci"))
     until(lambda: not any(each.digests() for each in both), "both have the revocation")
     assert all(each.are_required() for each in both)
+    decide(database, partial(revoke_subject, sub="auth0|ada"))
+    until(lambda: all("auth0|ada" in each.find_revoked() for each in both), "both end sign-ins")
 
 
 def test_replicas_make_fingerprints_with_one_key(

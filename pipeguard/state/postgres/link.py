@@ -26,6 +26,7 @@ from pipeguard.state.postgres.shared_key import read_shared_key
 from pipeguard.state.postgres.shipping import Shipping
 from pipeguard.state.timestamps import now_text, parse_moment
 from pipeguard.state.tokens import (
+    SharedTokens,
     StoredToken,
     are_required,
     revoked_subjects,
@@ -152,9 +153,9 @@ class Link:
         with self._lock:
             self._servers[server] = changed
 
-    def read_tokens(self) -> tuple[tuple[StoredToken, ...], bool]:
-        """The tokens as of the last look, and whether clients need one."""
-        return self.shared.tokens, self.shared.are_required
+    def read_tokens(self) -> SharedTokens:
+        """The tokens as of the last look, whether clients need one, and the revoked subjects."""
+        return self.shared.tokens, self.shared.are_required, self.shared.revoked
 
     def do(
         self, work: Callable[[PostgresStore], T], *, is_kept: bool = True, length: int = 0
