@@ -18,8 +18,10 @@ from typing import NamedTuple
 from pipeguard.config.atomic_write import replace_file
 from pipeguard.demo.client import DemoClient, DemoError, DemoExchange, Json, converse, mapping
 from pipeguard.installation import own_command
+from pipeguard.launch.environment import STORE_VARIABLE
+from pipeguard.state.database import connect
 from pipeguard.state.paths import STORE_NAME
-from pipeguard.state.store import open_store
+from pipeguard.state.pins import Store
 
 SERVER = Path(__file__).with_name("server.py")
 # PipeGuard as a client starts it; -E and -P as in pipeguard._isolate.
@@ -132,7 +134,8 @@ def play(wrap: Sequence[str] = WRAP, copy_to: Path | None = None) -> Iterator[Sc
             for scene in SCENES:
                 yield scene(stage, listed)
         if copy_to is not None:
-            with open_store(folder / "state" / STORE_NAME) as store:
+            path = folder / "state" / STORE_NAME
+            with Store(path, connect(path)) as store:
                 content = store.content()
             try:
                 replace_file(copy_to, content)
@@ -323,4 +326,4 @@ def _environment(folder: Path) -> dict[str, str]:
     policy = folder / "policy.yaml"
     policy.touch(mode=0o600)
     state = {"PIPEGUARD_STATE_DIR": str(folder / "state"), "PIPEGUARD_POLICY": str(policy)}
-    return {**os.environ, **state}
+    return {**os.environ, **state, STORE_VARIABLE: ""}
