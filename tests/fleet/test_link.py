@@ -1,7 +1,6 @@
 """A replica's link to a database that is there, stopped, or frozen."""
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,7 +11,7 @@ from pipeguard.errors import StateError
 from pipeguard.state.postgres import link as links
 from pipeguard.state.postgres.database import PostgresStore
 from pipeguard.state.postgres.link import Link
-from pipeguard.state.shared import Keys, read_keys
+from pipeguard.state.shared import read_keys
 from tests.fleet.postgres import Cluster
 from tests.launch.processes import until
 
@@ -21,25 +20,17 @@ MINUTE_SECONDS = 60.0
 
 
 @pytest.fixture
-def keys(tmp_path: Path) -> Keys:
-    path = tmp_path / "keys"
-    path.touch(0o600)
-    path.write_bytes(b64encode(bytes(32)))
-    return read_keys(str(path))
-
-
-@pytest.fixture
 def said() -> list[str]:
     return []
 
 
 @pytest.fixture
-def begin(keys: Keys, said: list[str]) -> Iterator[Callable[[str], Link]]:
+def begin(secret: Path, said: list[str]) -> Iterator[Callable[[str], Link]]:
     """Begins links, which end with the test."""
     begun = list[Link]()
 
     def begin(address: str, outage_seconds: float = MINUTE_SECONDS) -> Link:
-        link = Link(address, keys, outage_seconds, said.append)
+        link = Link(address, read_keys(str(secret)), outage_seconds, said.append)
         link.begin()
         begun.append(link)
         return link

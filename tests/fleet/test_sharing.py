@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from pipeguard.errors import StateError
@@ -27,12 +26,12 @@ from pipeguard.state.tokens import (
     revoke_subject,
     revoke_token,
 )
-from tests.fleet.postgres import Cluster
 from tests.launch.processes import until
 from tests.state.samples import FORECAST, POISONED, held, seen, verdict
 
 NAME = "get_forecast"
 KEY = ("tool", NAME)
+SEALED = "SELECT sealed FROM keys"
 GRANT = CallGrant("a" * 64, "RUN.c1", "weather", NAME, "asked for")
 
 
@@ -73,20 +72,8 @@ class OneReplica:
 
 
 @pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    path = tmp_path / "keys"
-    path.touch(0o600)
-    path.write_bytes(b64encode(bytes(32)))
-    return path
-
-
-@pytest.fixture
-def begin(
-    tmp_path: Path, secret: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], OneReplica]]:
+def begin(secret: Path) -> Iterator[Callable[[str], OneReplica]]:
     """Begins replicas, which end with the test."""
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-    monkeypatch.setattr(REPLICA, "link", None)
     begun = list[OneReplica]()
 
     def begin(address: str) -> OneReplica:
@@ -122,21 +109,6 @@ def test_first_sight_trusts_once_and_approvals_reach_all(
         assert outbox.count_pins() == 0
 
 
-@pytest.mark.needs("initdb")
-def test_pins_wait_for_a_frozen_database(begin: Callable[[str], OneReplica]) -> None:
-    with Cluster() as own:
-        address = own.create_database()
-        one, other = begin(address), begin(address)
-        own.freeze()
-        one.pin(seen())
-        other.recorder.record(verdict("RUN.c1"))
-        one.recorder.close()
-        assert one.recorder.healthy
-        assert one.grants.take(GRANT.mark) == ""
-        own.thaw()
-        until(lambda: other.trusts(FORECAST), "the pin is stored")
-
-
 def test_a_grant_is_spent_once_and_refusals_reach_all(
     begin: Callable[[str], OneReplica], database: str
 ) -> None:
@@ -165,18 +137,12 @@ def test_a_revoked_token_ends_on_all(begin: Callable[[str], OneReplica], databas
 def test_replicas_make_fingerprints_with_one_key(
     begin: Callable[[str], OneReplica], database: str, secret: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read_sealed() -> bytes:
-        with psycopg.connect(database) as connection:
-            ((sealed,),) = connection.execute("SELECT sealed FROM keys")
-        assert isinstance(sealed, bytes)
-        return sealed
-
-    key = begin(database).key
-    sealed = read_sealed()
+    first = begin(database)
+    key, stored = first.key, first.link.run_now(partial(PostgresStore.read, query=SEALED))
     secret.write_bytes(b64encode(bytes(31) + b"1") + b"\n" + secret.read_bytes())
     assert begin(database).key == key
-    assert key not in sealed
-    assert read_sealed() != sealed
+    assert key not in stored[0][0]
+    assert first.link.run_now(partial(PostgresStore.read, query=SEALED)) != stored
     secret.write_bytes(secret.read_bytes().split()[0])  # the older key is gone
     REPLICA.link = None
     monkeypatch.setenv("PIPEGUARD_STORE", database)

@@ -4,13 +4,13 @@ import os
 import signal
 import subprocess
 import sys
-from base64 import b64encode
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from pipeguard.state.paths import outbox_file, store_file
+from pipeguard.state.postgres.database import PostgresStore
 from pipeguard.state.postgres.link import Link
 from pipeguard.state.recorder import Recorder
 from pipeguard.state.replica import REPLICA
@@ -18,7 +18,7 @@ from pipeguard.state.shared import read_keys
 from pipeguard.state.store import open_store
 from tests.fleet.postgres import Cluster
 from tests.launch.processes import PATIENCE_SECONDS, until
-from tests.state.samples import verdict
+from tests.state.samples import seen, verdict
 
 ROWS = 2500  # more than two batches
 PROGRAM = """
@@ -53,24 +53,11 @@ link.close()
 """
 
 
-@pytest.fixture
-def secret(tmp_path: Path) -> str:
-    path = tmp_path / "keys"
-    path.touch(0o600)
-    path.write_bytes(b64encode(bytes(32)))
-    return str(path)
-
-
-@pytest.fixture(autouse=True)
-def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PIPEGUARD_STATE_DIR", str(tmp_path / "state"))
-
-
 def start(
-    address: str, secret: str, run: str, count: int = ROWS, *, is_killed: bool = False
+    address: str, secret: Path, run: str, count: int = ROWS, *, is_killed: bool = False
 ) -> "subprocess.Popen[bytes]":
     """Start a replica in a process of its own, which records rows, and ends."""
-    words = (address, secret, run, str(count), str(is_killed))
+    words = (address, str(secret), run, str(count), str(is_killed))
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.Popen([sys.executable, "-c", PROGRAM, *words], env=environ)
 
@@ -104,7 +91,7 @@ def assert_each_is_there_once(address: str, rows: dict[str, int]) -> None:
 
 
 def test_what_a_killed_replica_sent_and_did_not_delete_is_there_once(
-    database: str, secret: str
+    database: str, secret: Path
 ) -> None:
     for run in ("FIRST", "AGAIN"):
         killed = start(database, secret, run, is_killed=True)
@@ -115,7 +102,7 @@ def test_what_a_killed_replica_sent_and_did_not_delete_is_there_once(
     assert_each_is_there_once(database, {"FIRST": ROWS, "AGAIN": ROWS, "LAST": ROWS})
 
 
-def test_processes_that_share_a_folder_send_each_row_once(database: str, secret: str) -> None:
+def test_processes_that_share_a_folder_send_each_row_once(database: str, secret: Path) -> None:
     both = [start(database, secret, run) for run in ("LEFT", "RIGHT")]
     assert [each.wait(PATIENCE_SECONDS) for each in both] == [0, 0]
     assert waiting() == 0
@@ -123,24 +110,20 @@ def test_processes_that_share_a_folder_send_each_row_once(database: str, secret:
 
 
 @pytest.mark.needs("initdb")
-def test_recording_goes_on_while_the_database_is_frozen(
-    secret: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    said = list[str]()
+def test_recording_goes_on_while_the_database_is_frozen(secret: Path) -> None:
     with Cluster() as own:
         address = own.create_database()
-        link = Link(address, read_keys(secret), 60.0, said.append)
+        link = REPLICA.link = Link(address, read_keys(str(secret)), 60.0, lambda _: None)
         link.begin()
-        monkeypatch.setattr(REPLICA, "link", link)
         own.freeze()
-        recorder = Recorder(store_file(), "weather", "FROZEN", log=lambda *_, **__: None)
+        recorder = Recorder(store_file(), "weather", "FROZEN", log=lambda *_, **__: None, pins={})
         for number in range(ROWS):
-            recorder.record(verdict(f"FROZEN.c{number}"))
+            recorder.record(verdict(f"FROZEN.c{number}", pins=() if number else (seen(),)))
         recorder.close()
-        assert recorder.healthy
-        assert recorder.missing == 0
-        assert waiting() == ROWS
+        assert (recorder.healthy, recorder.missing, waiting()) == (True, 0, ROWS)
         own.thaw()
         until(lambda: not waiting(), "all rows are sent")
+        with PostgresStore(address) as store:
+            until(lambda: bool(store.pins("weather")), "the pin is stored")
         link.close()
         assert_each_is_there_once(address, {"FROZEN": ROWS})
