@@ -109,8 +109,9 @@ class GatewayListener:
         self.follow()
 
         def readiness() -> Readiness:
-            is_ready = not ended.done() and not gateway.starting()
-            return Readiness(is_ready, gateway.describe_absent())
+            why_out = "" if gateway.link is None else gateway.link.why_out()
+            is_ready = not (ended.done() or gateway.starting() or why_out)
+            return Readiness(is_ready, why_out or gateway.describe_absent())
 
         origin = await place.listen(readiness, self._judge.record_refusal, page=self._page)
         if self._page is not None:

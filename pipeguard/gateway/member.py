@@ -122,6 +122,8 @@ class GatewayServer(ServerLife):
         run.on_stopped, self._questions = self._ask_user, Questions(run)
         run.guard.questions = lambda: self._questions
         run.adjust(settings.tighten)
+        if hub.link is not None:
+            run.guard.shared.why_out = hub.link.why_out
         use_flows(run.guard, Flows(hub.ledgers))  # of clients of its own endpoint
         self._output = ServerOutput(run.guard.name, Mask(run.engines))
         self.judge = Judge(self._record, partial(hub.turns.wait, settings.name))

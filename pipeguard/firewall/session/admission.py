@@ -31,6 +31,7 @@ from pipeguard.unicode.display import NAME_CHARS, cut, quote
 
 NO_ROOM = "the server defines more than PipeGuard keeps for one server, and this is beyond it"
 NOT_OFFERED = "trust.not-offered"
+OUTAGE = "audit.outage"
 _NAMELESS = "PipeGuard holds what the request names; its name has a secret, and is not repeated"
 TARGET_CHARS = 200  # of a server's and a definition's name in a command
 
@@ -56,7 +57,10 @@ def find_obstacles(guard: Guard, message: Message) -> list[Finding]:
     params = message.params
     try:
         check_spelling(params, _PARAMS.get(method, {}), "params")
-        found = [_check_reference(guard, *each) for each in list_references(method, params)]
+        references = list_references(method, params)
+        if references and (why := guard.shared.why_out()):
+            return [Finding(OUTAGE, "envelope", note=f"PipeGuard lets no call pass: {why}.")]
+        found = [_check_reference(guard, *each) for each in references]
     except Refusal as refusal:
         refusal.id_token = message.id_token
         raise

@@ -300,10 +300,7 @@ class Grants(Protocol):
     """Calls that a person allowed, each for one time; transports bring them as events."""
 
     def take(self, mark: str) -> str:
-        """Use up the grant of a call with a mark (`Guard.mark_call`).
-
-        Returns the event that the person allowed; empty if there is none, or it was used up.
-        """
+        """Use up the grant of a call with a mark; the event that a person allowed, or empty."""
 
     def find_refusal(self, event: str) -> str:
         """The refusal of the call that waits by an event, in words; empty if nobody refused it."""
@@ -365,10 +362,12 @@ class Shared:
         policy: actions for findings, and limits.
         obstacles: that the server meets; None for most servers.
         grants: calls that a person allowed; None if this is impossible.
+        why_out: explains why no call may pass for now; empty if calls may.
     """
 
     obstacles: ObstacleSource | None = None
     grants: Grants | None = None
+    why_out: Callable[[], str] = staticmethod(lambda: "")
 
     def __init__(self, policy: Policy) -> None:
         self.policy = policy

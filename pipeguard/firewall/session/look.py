@@ -58,7 +58,8 @@ def _look_at_call(case: Case, seen: FrameLook) -> Verdict | None:
     outline = seen.outline
     tool = outline.tool or ""
     policy = guard.policy
-    if policy.find_refusal(tool) or policy.asks_user(tool) or find_obstacle(guard, "tool", tool):
+    is_named = policy.find_refusal(tool) or policy.asks_user(tool)
+    if is_named or find_obstacle(guard, "tool", tool) or guard.shared.why_out():
         return None
     request = PendingRequest(outline.id_token, CALL, tool, case.now, outline.progress_token)
     request.frame_bytes = len(case.frame)

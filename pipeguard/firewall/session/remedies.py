@@ -58,6 +58,7 @@ _RULES = {
         "egress.",
         "egress.failed",
         "audit.",
+        "audit.outage",
         "secrets.foreign-placeholder",
         "secrets.put-back",
         "secrets.known",

@@ -35,6 +35,7 @@ CUT_LINE = "commands.cut-line"  # a call has a line of PipeGuard whose passage i
 _EVENT_OF_LINE = lazy_regex(r"event\W{1,8}(\w{1,40}\.\w{1,20})")
 # Rules whose findings explain themselves, to a model too.
 _SELF_EXPLAINING = (
+    "audit.outage",
     "trust.drifted",
     "trust.held",
     "trust.left-out",
