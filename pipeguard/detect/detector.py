@@ -13,6 +13,7 @@ from pipeguard.detect import clean_texts, plain, restoring
 from pipeguard.detect.findings import find_leaks, read_message, read_part
 from pipeguard.detect.flows import ledger, text_values, tool_labels
 from pipeguard.detect.flows.known_secrets import KnownSecrets, without_known_secrets
+from pipeguard.detect.flows.notes import needs_notes
 from pipeguard.detect.flows.vault import Vault
 from pipeguard.detect.knowledge import Knowledge, Scanners, ToolLabels
 from pipeguard.firewall.finding import (
@@ -165,6 +166,10 @@ class Detection:
             return shown_call.show_call(self.knowledge, labelled, message, findings)
         except Exception:  # noqa: BLE001  the message is stopped, or redacted, without it
             return {} if tool is None else {"unseen": str(len(message.frame))}
+
+    def needs_notes(self, guard: Guard, tool: str) -> bool:
+        """True if calls of a tool are judged by the notes of the client's other ledgers, too."""
+        return needs_notes(self.knowledge.tools.label(guard, tool))
 
     def remember(self, guard: Guard, event: CallEvent) -> None:
         """Remember what became of a call."""

@@ -69,21 +69,22 @@ _UNASKED = {  # unsolicited notifications, and the list to read again
 }
 
 
-async def dial(gateway: Gateway, who: str = "") -> GatewayClient:
+async def dial(gateway: Gateway, who: str = "", session: str = "") -> GatewayClient:
     """Open the gateway for a client.
 
     Args:
         gateway: all servers.
         who: the name of the client's token, or empty.
+        session: the id of its session, or empty.
     """
-    return _AnsweredClient(gateway, who)
+    return _AnsweredClient(gateway, who, session)
 
 
 class _AnsweredClient(GatewayClient):
     """Answers the requests of one client."""
 
-    def __init__(self, gateway: Gateway, token: str) -> None:
-        super().__init__(gateway, token)
+    def __init__(self, gateway: Gateway, token: str, session: str) -> None:
+        super().__init__(gateway, token, session)
         self._input_calls = InputCalls(self, self._hear_unasked)
         self._leg_subscriptions = LegSubscriptions(self)
         router = Router(self, self._input_calls, self._leg_subscriptions)

@@ -80,6 +80,7 @@ class GatewayClient(ABC):
     Args:
         gateway: all servers.
         token: the name of its token, or empty.
+        session_id: of its session, or empty.
 
     Attributes:
         access: of the client.
@@ -87,9 +88,9 @@ class GatewayClient(ABC):
         opening: the client's description of itself.
     """
 
-    def __init__(self, gateway: Gateway, token: str) -> None:
+    def __init__(self, gateway: Gateway, token: str, session_id: str = "") -> None:
         self.gateway, self.access = gateway, gateway.access(token)
-        self.token = token
+        self.token, self.session_id = token, session_id
         self.owner: Hashable = token or object()
         self.opening = Opening({}, UNKNOWN)
         self._inbox = Outbox(INBOX_BYTES)

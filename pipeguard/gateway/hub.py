@@ -23,6 +23,8 @@ from pipeguard.gateway.telemetry import NO_TELEMETRY
 if TYPE_CHECKING:
     from pipeguard.state.postgres.link import Link
 
+# Given the name of a client's token, and the id of its session; each may be empty.
+FindMemory = Callable[[str, str], ClientMemory | None]
 LISTS = frozenset(("tools", "prompts", "resources"))  # whose changes are announced
 SILENT_SECONDS = 60.0  # for which a server is not asked again for a list that it did not give
 
@@ -32,11 +34,13 @@ class ClientConversation(Protocol):
 
     Attributes:
         token: the name of the client's token, or empty.
+        session_id: of the client's session, or empty.
         owner: identifies the client.
         opening: the client's description of itself.
     """
 
     token: str
+    session_id: str
     owner: Hashable
     opening: Opening
 
@@ -65,7 +69,7 @@ class Hub:
         server_names: of all servers.
         link: to the store that replicas share; None if this is the only one.
         conversations: of the clients, with their flows.
-        find_memory: finds the memory of a token's client; the name may be empty.
+        find_memory: finds the memory of a client, by its token's name and its session's id.
         silences: until when servers are not asked for a list, by server and method.
     """
 
@@ -79,8 +83,8 @@ class Hub:
         self.server_names: Collection[str] = ()
         self.link: Link | None = None
         self.conversations: dict[ClientConversation, Flows] = {}
-        self._shared = WeakValueDictionary[str, Flows]()
-        self.find_memory: Callable[[str], ClientMemory | None] = lambda _token: None
+        self._shared = WeakValueDictionary[tuple[str, str], Flows]()
+        self.find_memory: FindMemory = lambda _token, _session: None
         self._has_lost_rows = False
         self.silences: dict[tuple[str, str], float] = {}  # until when, by server and method
 
@@ -88,9 +92,10 @@ class Hub:
         """Add a client, to be notified of changes."""
         if conversation not in self.conversations:
             token = find_owner(conversation.token)
-            flows = Flows(self.ledgers, token, self.find_memory(token))
+            session_id = "" if token else conversation.session_id
+            flows = Flows(self.ledgers, token, self.find_memory(token, session_id))
             if flows.client is not None:  # all conversations of a token know the same
-                flows = self._shared.setdefault(token, flows)
+                flows = self._shared.setdefault((token, session_id), flows)
             self.conversations[conversation] = flows
 
     def was_silent(self, server: str, method: str) -> None:

@@ -173,12 +173,13 @@ class GatewayListener:
         )
         sessions.name_token = run.name_token
         sessions.record = member.judge.record
-        sessions.find_memory = self._gateway.find_memory
+        sessions.find_memory = lambda who: self._gateway.find_memory(who, "")
         sessions.waiting_room = self._gateway.waiting_room
         sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
         member.relist_own = sessions.relist
 
-        async def dial_server(who: str) -> AsyncChannel:  # each of its routes has asked who may
+        # Each of its routes has asked who may.
+        async def dial_server(who: str, _session: str) -> AsyncChannel:
             return await member.dial(SharingClient(who or object()))
 
         shown = sessions.shown

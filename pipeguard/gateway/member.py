@@ -124,7 +124,8 @@ class GatewayServer(ServerLife):
         run.adjust(settings.tighten)
         if hub.link is not None:
             run.guard.shared.why_out = hub.link.why_out
-        use_flows(run.guard, Flows(hub.ledgers))  # of clients of its own endpoint
+        # Of clients of its own endpoint.
+        use_flows(run.guard, Flows(hub.ledgers, client=hub.find_memory("", "")))
         self._output = ServerOutput(run.guard.name, Mask(run.engines))
         self.judge = Judge(self._record, partial(hub.turns.wait, settings.name))
         self.offer = ToolOffer(settings, hub.catalog, run, self._log, lambda: hub.server_names)

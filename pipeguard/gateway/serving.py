@@ -24,6 +24,7 @@ from pipeguard.firewall.finding import Direction
 from pipeguard.gateway.answers import dial
 from pipeguard.gateway.front import FrontJudge, FrontSessions, front_guard
 from pipeguard.gateway.gateway import Gateway
+from pipeguard.gateway.hub import FindMemory
 from pipeguard.gateway.life import Circuit
 from pipeguard.gateway.menu import ToolMode
 from pipeguard.gateway.proposed_servers import ServerManagement
@@ -165,8 +166,8 @@ class _Serving:
         gateway.limits = file.limits
         gateway.link = link
         notes = ClientNotes(judge.notice, is_used=policy.follows_client)
-        find_memory = notes.of_token if client_fd is None else notes.of_process
-        gateway.find_memory = lambda who: find_memory(find_owner(who))
+        find = _share_notes(link, notes) if client_fd is None else notes.of_process
+        gateway.find_memory = lambda who, session_id: find(find_owner(who), session_id)
         gateway.telemetry = open_telemetry(
             os.environ, self._log, "tcp" if client_fd is None else "pipe"
         )
@@ -343,6 +344,15 @@ class _Serving:
         if present is None or present.settings != settings:
             taken = self._gateway.members.keys
             self._gateway.offer(ServerManagement(store_file(), taken, settings))
+
+
+def _share_notes(link: Link | None, notes: ClientNotes) -> FindMemory:
+    """Find the memories of clients that come over HTTP, at all replicas if there are others."""
+    if link is None or not notes.is_used:
+        return notes.of_token
+    from pipeguard.state.postgres.notes import FleetNotes  # with a database's library
+
+    return FleetNotes(link, say).find_memory
 
 
 def check(options: ServeOptions) -> ServersFile:

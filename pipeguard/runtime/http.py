@@ -105,7 +105,7 @@ class _ListeningServer:
                 login = LoginMetadata(remote.remote, remote.http, MCP)
         owned = OwnedDialler(dialler)
 
-        def dial(who: str) -> Awaitable[AsyncChannel]:
+        def dial(who: str, _session: str) -> Awaitable[AsyncChannel]:
             return owned.dial(SharingClient(who or object())) if is_shared else dialler.dial()
 
         judge = Judge(self._record)

@@ -87,6 +87,8 @@ class StoredNotes:
         seen: the head of the file, as of the last look.
     """
 
+    is_remote = False
+
     def __init__(self, file: NotesFile) -> None:
         self._file = file
         self.name = os.urandom(8).hex().encode()
@@ -107,22 +109,25 @@ class ClientNotes:
     Args:
         tell: takes a finding if that fails.
         is_used: False if there are none.
+
+    Attributes:
+        is_used: the same.
     """
 
     def __init__(self, tell: Callable[[Finding], object], *, is_used: bool = True) -> None:
-        self._tell, self._is_used = tell, is_used
+        self._tell, self.is_used = tell, is_used
         self._files: dict[str, NotesFile] = {}
 
-    def of_process(self, _token: str = "") -> ClientMemory | None:
+    def of_process(self, _token: str = "", _session: str = "") -> ClientMemory | None:
         """The memory of the process that started this one."""
         return self._open("", find_client)
 
-    def of_token(self, token: str) -> ClientMemory | None:
+    def of_token(self, token: str, _session: str = "") -> ClientMemory | None:
         """The memory of one token; None without a token."""
         return self._open(token, lambda: f"token {token}") if token and os.name == "posix" else None
 
     def _open(self, name: str, find: Callable[[], str]) -> ClientMemory | None:
-        if not self._is_used:
+        if not self.is_used:
             return None
         return StoredNotes(self._files.setdefault(name, NotesFile(find, self._tell)))
 

@@ -13,6 +13,7 @@ one goes first.
 """
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
@@ -22,11 +23,14 @@ from weakref import WeakSet
 
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.budgets import WORK_NS, Budgets, TooLongError
-from pipeguard.firewall.finding import TO_CLIENT, Direction, Verdict
+from pipeguard.firewall.finding import TO_CLIENT, TO_SERVER, Direction, Verdict
 from pipeguard.firewall.protocol.framing import KnownResult, legible_id
-from pipeguard.firewall.protocol.json_values import JsonValue, serialise
+from pipeguard.firewall.protocol.json_values import JsonValue, as_object, read_object, serialise
 from pipeguard.firewall.protocol.message import Message, parse
 from pipeguard.firewall.protocol.strict_json import ParsedFrame, parse_json
+from pipeguard.firewall.session.events import CALL
+from pipeguard.firewall.session.guard import Guard
+from pipeguard.firewall.session.memory import ClientMemory
 from pipeguard.firewall.session.own_frames import ServerGone, Tick
 from pipeguard.firewall.session.session import Session
 from pipeguard.transports import pump
@@ -192,7 +196,25 @@ class BriefBudgets(Budgets):
         raise TooLongError
 
 
-# --- verdicts -------------------------------------------------------------------------------
+# --- notes of a client's other ledgers --------------------------------------------------------
+
+
+class RemoteMemory(ABC, ClientMemory):
+    """A client's memory that other machines share.
+
+    Attributes:
+        latest: the urgent notes that were put last; None before.
+    """
+
+    latest: object = None
+
+    @abstractmethod
+    async def fetch(self) -> None:
+        """Wait until `read_new` has what the others have put; not for long."""
+
+    @abstractmethod
+    async def settle(self) -> None:
+        """Wait until what was put is stored; not for long."""
 
 
 async def judge_frame(
@@ -203,12 +225,47 @@ async def judge_frame(
 ) -> Verdict:
     """The verdict on a frame, not recorded yet.
 
+    A call by which something may leave waits for the notes of the client's other ledgers, and what
+    is noted of a frame is stored before it is forwarded.
+
     Args:
         session: judges it.
         direction: which way it travels.
         frame: the frame.
         unheard: takes the verdict of a thread if the caller was cancelled in the meantime.
     """
+    memory = session.guard.detector.ledger.client
+    if not isinstance(memory, RemoteMemory):
+        return await _judge_frame(session, direction, frame, unheard)
+    if direction is TO_SERVER and await _needs_notes(session.guard, frame):
+        await memory.fetch()
+    before = memory.latest
+    verdict = await _judge_frame(session, direction, frame, unheard)
+    if memory.latest is not before:
+        await memory.settle()
+    return verdict
+
+
+async def _needs_notes(guard: Guard, frame: bytes) -> bool:
+    """True for a call that is judged by the notes of the client's other ledgers, too."""
+    with suppress(Refusal):
+        value = await parse_value(frame)
+        for member in value if isinstance(value, list) else [value]:
+            call = as_object(member)
+            tool = read_object(call, "params").get("name")
+            is_call = call.get("method") == CALL and type(tool) is str
+            if is_call and guard.detector.needs_notes(guard, str(tool)):
+                return True
+    return False
+
+
+# --- verdicts -------------------------------------------------------------------------------
+
+
+async def _judge_frame(
+    session: Session, direction: Direction, frame: bytes, unheard: Record
+) -> Verdict:
+    """The verdict on a frame, by what is known here."""
     _judged.add(session)
     guard = session.guard
     is_known = isinstance(frame, KnownResult) and session.state.awaits_result(frame.id_token)

@@ -99,7 +99,7 @@ class Flows:
         result = ToolResult(tool, frame, now, about)
         with self._lock:
             self._add_result(result, now)
-            if self.client is not None:
+            if self.client is not None and (not self.client.is_remote or result.matters()):
                 self._notes.append(notes.note_result(result))
         self._memory.note(self)
 

@@ -1,6 +1,6 @@
 """Notes about results and requests, for the other ledgers of a client."""
 
-from pipeguard.detect.flows.tool_labels import Label, Tool, ToolAct
+from pipeguard.detect.flows.tool_labels import SINKS, Label, Tool, ToolAct
 from pipeguard.detect.flows.tool_results import ToolResult
 from pipeguard.firewall.session.memory import Note
 
@@ -14,7 +14,13 @@ def note_result(result: ToolResult) -> Note:
 
 def note_request(tool: Tool, frame: bytes) -> Note:
     """Note a request that was forwarded."""
-    return Note(tool.server, (False, *_list_fields(tool)), frame)
+    fields = False, *_list_fields(tool)
+    return Note(tool.server, fields, frame, is_urgent=needs_notes(tool))
+
+
+def needs_notes(tool: Tool) -> bool:
+    """True if what was read may leave with a call of a tool, or make it act."""
+    return tool.labels.meets(SINKS | Label.OUTSIDE) or bool(tool.acts)
 
 
 def _list_fields(tool: Tool) -> tuple[object, ...]:

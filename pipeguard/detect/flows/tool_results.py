@@ -35,6 +35,7 @@ from pipeguard.native import find_native
 
 _outline_frame = getattr(find_native("detect._outline"), "outline_frame", lambda *_: None)
 OUTLINED_BYTES = 2**20
+LONG_BYTES = 2**16
 OBJECT_BYTES = 512  # of a result in memory without its frame
 STRING_END = "\n\f\n"  # between its strings
 
@@ -249,6 +250,11 @@ class ToolResult:
     def is_private(self) -> bool:
         """True if its tool, or its text, shows that it is not for everybody."""
         return bool(self.labels() & PRIVATE)
+
+    def matters(self) -> bool:
+        """True if it may be private, secret or an order; a long one is not read for that."""
+        is_known = self.tool.labels is not Label.NONE or len(self.frame) > LONG_BYTES
+        return is_known or bool(self.labels()) or any(self.all_secrets())
 
     @_derive_once
     def has_records(self) -> bool:

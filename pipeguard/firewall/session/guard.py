@@ -263,6 +263,9 @@ class Detector(Protocol):
     def remember(self, guard: Guard, event: CallEvent) -> None:
         """Remember what became of a call that was read."""
 
+    def needs_notes(self, guard: Guard, tool: str) -> bool:
+        """True if calls of a tool are judged by the notes of the client's other ledgers, too."""
+
 
 class DetectorSource(Protocol):
     """The detectors of one server, and the files that they load."""

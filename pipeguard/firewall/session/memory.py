@@ -49,19 +49,26 @@ class Note(NamedTuple):
         fields: what only ledgers read: texts, whole numbers and truth values.
         frame: a whole answer or request.
         age_seconds: for how long they could have read it.
+        is_urgent: False if calls may be judged without it for a while.
     """
 
     server: str
     fields: Sequence[Any]
     frame: bytes
     age_seconds: float = 0.0
+    is_urgent: bool = True
 
 
 class ClientMemory(Protocol):
     """The notes of one client's ledgers, as one of these sees them. Safe for any thread.
 
     It never fails: if its store does, it takes and gives nothing more.
+
+    Attributes:
+        is_remote: True if only results that matter to a later call are worth a note.
     """
+
+    is_remote: bool
 
     def put(self, notes: Sequence[Note]) -> None:
         """Put notes, which the others can read at once."""

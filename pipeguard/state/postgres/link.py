@@ -89,6 +89,7 @@ class Link:
         name: of the replica, until it ends.
         contents_key: of fingerprints, the one of all replicas.
         shared: as of the last look; replaced as a whole.
+        chores: done in the link's thread after each look.
         is_away: True from the first wait in vain until the database answers again.
     """
 
@@ -99,6 +100,7 @@ class Link:
         self.name = os.urandom(8).hex()
         self.contents_key = b""
         self.shared = SharedState()
+        self.chores: list[Callable[[PostgresStore], object]] = []
         self.is_away = False
         self._address, self.outage_seconds, self._tell = address, outage_seconds, tell
         self._servers: dict[str, Callable[[], object]] = {}
@@ -321,6 +323,8 @@ class Link:
             for server, changed in servers.items():
                 if self.shared.pins[server] != before.get(server):
                     changed()
+        for chore in self.chores:
+            chore(store)
         self._polled_at = self._heard_at = monotonic()
 
 

@@ -188,6 +188,8 @@ def test_what_is_remembered_of_a_frame_is_without_its_value() -> None:
 
 def test_what_other_ledgers_returned_displaces_no_result_that_fits_alone() -> None:
     class Memory:
+        is_remote = False
+
         def put(self, notes: Sequence[Note]) -> None:
             """Take them."""
 

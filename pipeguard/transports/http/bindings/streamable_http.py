@@ -38,7 +38,7 @@ class _Either(Endpoint):
     """
 
     def __init__(self, relay: Relay, backend: Backend, upstream: Upstream) -> None:
-        async def open_older(_who: str) -> AsyncChannel:
+        async def open_older(_who: str, _session: str) -> AsyncChannel:
             return sse.open_channel(upstream.remote, upstream.http)
 
         self._upstream = upstream

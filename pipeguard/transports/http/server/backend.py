@@ -26,13 +26,14 @@ from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import EVENTS, JSON
 from pipeguard.transports.http.server.admission import RefusalReason, RequestRefused
-from pipeguard.transports.http.server.sessions import Sessions, subscriber
+from pipeguard.transports.http.server.sessions import Sessions, make_session_id, subscriber
 from pipeguard.transports.judging import Judge, answer_overdue, parse_value, wait_for_decision
 from pipeguard.transports.pump import pump
 from pipeguard.transports.sse import ServerSentEvent, to_bytes
 from pipeguard.transports.tasks import Tasks
 
-Dial = Callable[[str], Awaitable[AsyncChannel]]  # given the name of the client's token
+# Given the name of the client's token, and the id of its session; each may be empty.
+Dial = Callable[[str, str], Awaitable[AsyncChannel]]
 MCP = "/mcp"
 Answer = Callable[[web.BaseRequest, bytes], Awaitable[web.StreamResponse]]
 
@@ -124,7 +125,7 @@ class Backend:
             who: the name of its token, or empty.
         """
         try:
-            server = await self.dial(who)
+            server = await self.dial(who, make_session_id())
         except ChannelClosed:  # no server could be started
             await client.close()
             return

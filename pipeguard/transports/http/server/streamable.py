@@ -212,7 +212,7 @@ class StreamableEndpoint(Endpoint):
     async def _open_router(self, key: _Key, who: str, body: bytes) -> ExchangeRouter:
         is_shared = not key[0]
         try:
-            channel = await self._backend.dial(who)
+            channel = await self._backend.dial(who, key[0])
         except ChannelClosed as error:
             self._failed_at = monotonic()
             raise await _refusal(None, 200, body, codes.PEER_GONE, f"PipeGuard: {error}") from None

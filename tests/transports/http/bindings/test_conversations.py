@@ -66,7 +66,7 @@ async def hosting(
     async with aiohttp.ClientSession() as http:
         host = Host(http)
 
-        async def dialled(_who: str) -> Child:
+        async def dialled(_who: str, _session: str) -> Child:
             if fails:
                 raise ChannelClosed("no such program")
             host.children.append(Child(answering))

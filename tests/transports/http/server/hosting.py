@@ -119,7 +119,7 @@ async def hosting(
     async with aiohttp.ClientSession() as http:
         host = Host(http)
 
-        async def dialled(_who: str) -> Child:
+        async def dialled(_who: str, _session: str) -> Child:
             child = Child(answering) if dial is None else dial()
             host.children.append(child)
             if gate is not None:

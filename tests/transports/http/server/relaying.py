@@ -27,7 +27,7 @@ from tests.transports.wire import run, serving
 R5 = "2026-07-28"
 
 
-async def _dial_nobody(_who: str) -> AsyncChannel:
+async def _dial_nobody(_who: str, _session: str) -> AsyncChannel:
     raise AssertionError("a relay opens no channel")
 
 
