@@ -5,7 +5,7 @@ use their servers' other parts. Knows no HTTP.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from time import monotonic
 
 from pipeguard.firewall.policy import fits_any
@@ -58,6 +58,8 @@ class ScopedAccess:
         servers: the names of all servers.
         scopes: returns the scopes of its token, or of its subject's groups; none once the token is
             valid no more.
+        ask_others: counts a call by a scope with those at other replicas; returns the wait if there
+            were too many. None if there are no others.
     """
 
     def __init__(
@@ -65,10 +67,12 @@ class ScopedAccess:
         catalog: Catalog,
         servers: Callable[[], Iterable[str]],
         scopes: Callable[[], Sequence[TokenScope]],
+        ask_others: Callable[[TokenScope], Awaitable[float]] | None = None,
     ) -> None:
         self._catalog = catalog
         self._servers = servers
         self._find_scopes = scopes
+        self._ask_others = ask_others
         self._limits: dict[TokenScope, RateLimit] = {}  # of all its conversations
         self._with_tools: dict[TokenScope, frozenset[str]] = {}
         self._version = -1  # of the catalogue, for these
@@ -129,16 +133,22 @@ class ScopedAccess:
             may_be_tool(glob, server) for glob in scope.tools
         )
 
-    def seconds_to_wait(self, tool: CatalogTool) -> float:
+    async def seconds_to_wait(self, tool: CatalogTool) -> float:
         """Count a call by a scope that allows it; if each had too many, return the wait instead."""
         waits = list[float]()
         for scope in sorted(self._find_scopes(), key=lambda scope: scope.per_minute):
             if _allows(scope, tool):
-                limit = self._limits.setdefault(scope, RateLimit())
-                waits.append(limit.seconds_to_wait(scope.per_minute, monotonic()))
+                waits.append(await self._count_call(scope))
             if waits and not waits[-1]:
                 return 0.0
         return min(waits, default=0.0)
+
+    async def _count_call(self, scope: TokenScope) -> float:
+        limit = self._limits.setdefault(scope, RateLimit())
+        wait_seconds = limit.seconds_to_wait(scope.per_minute, monotonic())
+        if wait_seconds or not scope.per_minute or self._ask_others is None:
+            return wait_seconds
+        return await self._ask_others(scope)
 
 
 def _allows(scope: TokenScope, tool: CatalogTool) -> bool:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import partial
 
+from pipeguard.auth.identity_key import find_owner
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, read_object
@@ -20,6 +22,7 @@ from pipeguard.gateway.servers_file import ServerSettings
 from pipeguard.gateway.telemetry import CallSpan
 from pipeguard.gateway.tool_offer import SKILLS_OFFERED, remembered_capabilities
 from pipeguard.gateway.tools import CatalogTool, Effect, Override
+from pipeguard.state.postgres.rates import seconds_to_wait
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
 from pipeguard.transports.tasks import Tasks
@@ -120,6 +123,7 @@ class Gateway(Hub):
                 self.catalog,
                 lambda: {*self.members, *self.left_out},
                 lambda: self._client_scopes(who),
+                None if self.link is None else partial(seconds_to_wait, self.link, find_owner(who)),
             )
         return self._access[who]
 

@@ -214,7 +214,7 @@ class ToolCalls:
         params: JsonObject = {**request.params, "name": tool.name, "arguments": arguments}
         if arguments is None:
             del params["arguments"]
-        wait_seconds = self._access.seconds_to_wait(tool)
+        wait_seconds = await self._access.seconds_to_wait(tool)
         if wait_seconds:
             raise _NothingCalledError(
                 f"Too many calls in a minute. Try again in {ceil(wait_seconds)} seconds."

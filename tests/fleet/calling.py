@@ -45,7 +45,7 @@ def write_fleet(folder: Path, **settings: Json) -> None:
         {
             "files": write_tool(folder, "read_file", "path", PRIVATE),
             "mail": write_tool(folder, "http_post", "body", "sent"),
-            "sums": write_tool(folder, "add_numbers", "numbers", "42"),
+            "weather": write_tool(folder, "get_forecast", "city", "mild"),
         },
         mode="direct",
         **settings,

@@ -117,7 +117,8 @@ CREATE TABLE notes (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 CREATE INDEX notes_new ON notes (client, xid);
 
 -- The calls of a minute, by token or subject.
-CREATE TABLE rates (who bytewise PRIMARY KEY, minute bigint NOT NULL, calls integer NOT NULL);
+CREATE TABLE rates (who bytewise PRIMARY KEY, minute bigint NOT NULL, calls integer NOT NULL,
+    before integer NOT NULL);
 
 -- Sessions that ended (home ''), or that one replica alone can go on with.
 CREATE TABLE sessions (digest bytea PRIMARY KEY, home bytewise NOT NULL,
