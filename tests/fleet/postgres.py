@@ -64,7 +64,8 @@ class Cluster:
 
     def stop(self) -> None:
         """Cut all connections, and refuse new ones."""
-        self.thaw()
+        if self._server.poll() is None:
+            self.thaw()
         self._server.send_signal(signal.SIGINT)
         self._server.wait(END_SECONDS)
 

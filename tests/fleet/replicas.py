@@ -11,6 +11,8 @@ from itertools import count
 from pathlib import Path
 from typing import Self
 
+import psycopg
+
 from tests.commands import run_command
 from tests.fleet.postgres import free_port
 from tests.forking import PIPEGUARD
@@ -27,6 +29,10 @@ STARTS = count(1)
 
 class Fleet:
     """Replicas with state folders of their own, and one database and secret file.
+
+    Args:
+        folder: for everything that they keep.
+        database: its address; empty for one process on SQLite.
 
     Attributes:
         urls: of the replicas, in their order; they stay when one is started again.
@@ -51,6 +57,8 @@ class Fleet:
         secret.write_bytes(base64.b64encode(os.urandom(32)) + b"\n")
         secret.chmod(0o600)
         self.store = {"PIPEGUARD_STORE": database, "PIPEGUARD_SECRET_FILE": str(secret)}
+        if not database:
+            self.store = {}
         program, *words = [*PYTHON, str(COUNTING), str(self.calls)]
         counting: Object = {"command": program, "args": [*words], "trust": "first-use"}
         file = write_servers(
@@ -58,7 +66,6 @@ class Fleet:
         )
         self._options = ["--config", str(file), "--allow-host", "127.0.0.1", *options]
         self._ports = [free_port() for _ in range(size)]
-        self._databases = [database] * size
         self._running: list[Process | None] = [None] * size
 
     def __enter__(self) -> Self:
@@ -82,21 +89,13 @@ class Fleet:
     def addresses(self) -> list[str]:
         return [f"127.0.0.1:{port}" for port in self._ports]
 
-    def reach_by(self, number: int, database: str) -> None:
-        """Give a replica another address of the database, as a pooler's, from its next start."""
-        self._databases[number] = database
-
     def start(self, number: int) -> Process:
         """Start a replica, and do not wait for it."""
         state = self._folder / f"state-{number}"
         running = Process(
             self._folder / f"replica-{number}-{next(STARTS)}.log",
             [*PIPEGUARD, "serve", "--listen", self.addresses[number], *self._options],
-            {
-                **self.store,
-                "PIPEGUARD_STORE": self._databases[number],
-                "PIPEGUARD_STATE_DIR": str(state),
-            },
+            {**self.store, "PIPEGUARD_STATE_DIR": str(state)},
             told_on_stderr=True,
         )
         self._running[number] = running
@@ -129,6 +128,13 @@ class Fleet:
         running = self.running(number)
         running.process.send_signal(signal.SIGTERM)
         running.process.wait(60.0)
+
+    def count_rows(self) -> int:
+        """How many calls the shared audit has, as they went to a server."""
+        asked = "SELECT count(*) FROM audit WHERE method = 'tools/call' AND direction = 'to-server'"
+        with psycopg.connect(self.store["PIPEGUARD_STORE"]) as connection:
+            ((number,),) = connection.execute(asked)
+        return int(number)
 
     def run(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """Run a command on the shared store, with a state folder of its own."""
