@@ -25,6 +25,7 @@ from pipeguard.firewall.finding import SHOWN, Finding, worst_first
 from pipeguard.records import NamedTuple
 from pipeguard.state import row_conditions, row_filter, timestamps
 from pipeguard.state.schema import IS_NOTICED, IS_TO_DECIDE, MAX_NAME_CHARS
+from pipeguard.state.sealed_texts import open_texts, write_findings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -211,7 +212,7 @@ def findings_json(findings: Sequence[Finding]) -> str:
     ]
     if len(findings) > FINDINGS_KEPT:
         fields.append({"rule": "audit.more", "note": f"{len(findings) - FINDINGS_KEPT} more"})
-    return json.dumps(fields, separators=(",", ":"))
+    return write_findings(fields)
 
 
 def _cut(text: str) -> str:
@@ -373,7 +374,7 @@ def parse_findings(entry: AuditEntry) -> list[dict[str, str]]:
             f"the row of {entry.time} is damaged: its findings are not valid.\n"
             "  Check what else was changed:  pipeguard audit verify"
         )
-    return findings
+    return [*map(open_texts, findings)]
 
 
 def list_findings(entry: AuditEntry) -> list[dict[str, str]]:
@@ -452,9 +453,9 @@ def decision_entry(
             holds.
     """
     finding = {"rule": f"trust.{DONE[action]}", "note": note, **words}
-    findings = json.dumps([finding], separators=(",", ":"))
     by = by[:MAX_NAME_CHARS]
     time = moment or timestamps.now_text()
+    findings = write_findings([finding])
     return AuditEntry(time, by, "", "approval", "server", action=action, findings=findings)
 
 

@@ -77,7 +77,7 @@ class Keys:
 
 
 def shared_keys() -> Keys:
-    """The keys of the shared store, from the file that the environment names.
+    """The keys of the shared store, from the file that the environment names; read once.
 
     Raises:
         InputError: as `read_keys`, or it names none.
@@ -85,6 +85,11 @@ def shared_keys() -> Keys:
     path = os.environ.get(SECRET_VARIABLE)
     if not path:
         raise InputError(f"{STORE_VARIABLE} needs {SECRET_VARIABLE}, the file with its keys.")
+    return _read_once(path)
+
+
+@lru_cache(maxsize=1)
+def _read_once(path: str) -> Keys:
     return read_keys(path)
 
 

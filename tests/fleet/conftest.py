@@ -9,11 +9,12 @@ from pipeguard.state.replica import REPLICA
 
 
 @pytest.fixture
-def secret(tmp_path: Path) -> Path:
-    """A file with one key."""
+def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with one key, which the environment names."""
     path = tmp_path / "keys"
     path.touch(0o600)
     path.write_bytes(b64encode(bytes(32)))
+    monkeypatch.setenv("PIPEGUARD_SECRET_FILE", str(path))
     return path
 
 

@@ -43,7 +43,7 @@ def test_a_flow_over_two_replicas_is_stopped_each_time(
         assert sender.call("mail__http_post", token, body=HARMLESS) == SENT
         assert STOPPED in sender.call("mail__http_post", token, body=PRIVATE), sender.said()
     dumped = subprocess.run(
-        ["pg_dump", "--table", "notes", "--dbname", database],
+        ["pg_dump", "--dbname", database],
         capture_output=True,
         text=True,
         check=True,

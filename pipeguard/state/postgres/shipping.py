@@ -19,14 +19,14 @@ from pipeguard.errors import StateError
 from pipeguard.state.audit import COLUMNS
 from pipeguard.state.database import connect
 from pipeguard.state.pins import Store
-from pipeguard.state.postgres.database import PostgresStore
+from pipeguard.state.postgres.database import DAY_CHARS, PostgresStore
 from pipeguard.state.timestamps import now_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-SEND_SECONDS = 0.5  # between two looks at the outbox
+SEND_SECONDS = 1.0  # between two looks at the outbox
 BATCH_ROWS = 1000  # in one transaction
 CLOSE_SECONDS = 2.0  # for the last rows
 _COLUMNS = COLUMNS.split(", ")
@@ -44,7 +44,10 @@ _READ_CHAIN = "SELECT number, chain, server, started, previous, first FROM chain
 _BEGIN_CHAIN = """
     INSERT INTO chains (replica, number, chain, server, started, previous, first, head, length)
     VALUES (?, ?, ?, ?, ?, ?, ?, '', 0) ON CONFLICT DO NOTHING"""
-_MOVE_HEAD = "UPDATE chains SET head = ?, length = ? WHERE chain = ? AND length < ?"
+_MOVE_HEADS = """
+    UPDATE chains SET head = newest.head, length = newest.length
+    FROM unnest(?::text[], ?::text[], ?::bigint[]) AS newest (chain, head, length)
+    WHERE chains.chain = newest.chain AND chains.length < newest.length"""
 _NAME = "replica "  # begins the key of the outbox's name, among its own dismissals
 
 
@@ -63,6 +66,7 @@ class Shipping:
         self._address, self._tell = address, tell
         self._store: PostgresStore | None = None
         self._told = ""
+        self._begun, self._days = set[str](), set[str]()  # in the database, for certain
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="shipping", daemon=True)
 
@@ -83,7 +87,7 @@ class Shipping:
         while not is_last:
             is_last = self._ended.wait(SEND_SECONDS)
             try:
-                while self._send_batch():
+                while self._send_batch() == BATCH_ROWS:  # more wait
                     pass
             except StateError as error:
                 self._close_store()
@@ -98,28 +102,31 @@ class Shipping:
             self._told = str(error)
             self._tell(f"rows of the audit wait in {self._path}: {error}")
 
-    def _send_batch(self) -> bool:
-        """Send the oldest rows; False if there are none."""
+    def _send_batch(self) -> int:
+        """Send the oldest rows; their number."""
         outbox = self._outbox = self._open_outbox()
         rows = outbox.read(_READ, BATCH_ROWS)
         if not rows:
-            return False
+            return 0
         if self._store is None:
             self._store = PostgresStore(self._address)
-        self._store.prepare_days(row[_TIME] for row in rows)
+        days = {row[_TIME][:DAY_CHARS] for row in rows}
+        self._store.prepare_days(days - self._days)
         newest = {row[_CHAIN]: row for row in rows}
         replica = _name_replica(outbox)
         with self._store.batch():
-            for chain in newest:
+            for chain in newest.keys() - self._begun:
                 for begun in outbox.read(_READ_CHAIN, chain):
                     self._store.write(_BEGIN_CHAIN, replica, *begun)
             self._store.write(_SEND, *map(list, zip(*rows, strict=True)))
-            for chain, row in newest.items():
-                self._store.write(_MOVE_HEAD, row[_HASH], row[_SEQ], chain, row[_SEQ])
+            ends = [(chain, row[_HASH], row[_SEQ]) for chain, row in newest.items()]
+            self._store.write(_MOVE_HEADS, *map(list, zip(*ends, strict=True)))
         with outbox.transaction():
             for chain, row in newest.items():  # ids are given again, numbers in a chain are not
                 outbox.write("DELETE FROM audit WHERE chain = ? AND seq <= ?", chain, row[_SEQ])
-        return True
+        self._begun.update(newest)
+        self._days.update(days)
+        return len(rows)
 
     def _open_outbox(self) -> Store:
         if self._outbox is None:
@@ -127,6 +134,8 @@ class Shipping:
         return self._outbox if self._outbox.is_in_place() else self._outbox.reopen()
 
     def _close_store(self) -> None:
+        self._begun.clear()
+        self._days.clear()
         if self._store is not None:
             self._store.close()
             self._store = None
