@@ -32,6 +32,7 @@ from pipeguard.transports.http.server.admission import WHO, RefusalReason, Reque
 from pipeguard.transports.http.server.backend import MCP, Backend, Route
 from pipeguard.transports.http.server.callers import IssuedTokens
 from pipeguard.transports.http.server.listener import OtherEndpoint, Readiness
+from pipeguard.transports.http.server.sealed_sessions import SealedSessions
 from pipeguard.transports.judging import to_frame
 from pipeguard.transports.tasks import Tasks
 
@@ -101,7 +102,9 @@ class GatewayListener:
     async def run(self, ended: asyncio.Future[int]) -> None:
         """Listen until a signal."""
         gateway, place = self._gateway, self._place
-        everything = place.mount(self._sessions, self._judge, partial(dial, gateway))
+        everything = place.mount(
+            self._sessions, self._judge, partial(dial, gateway), sealed=self._seal_endpoint(MCP)
+        )
         self._mounted[""] = None, everything
         for endpoint in everything.endpoints:
             place.routes.add(map(self._once_settled, endpoint.routes))
@@ -184,11 +187,21 @@ class GatewayListener:
 
         shown = sessions.shown
         judge = member.judge if shown.is_everything else ShownJudge(member.judge, shown)
-        mounted = place.mount(sessions, judge, dial_server)
+        sealed = self._seal_endpoint(f"{SERVERS}/{name} {run.guard.name}")
+        mounted = place.mount(sessions, judge, dial_server, sealed=sealed)
         for endpoint in mounted.endpoints:
             routes = (self._for_whom_may(name, route) for route in endpoint.routes)
             place.routes.add(routes, f"{SERVERS}/{name}")
         self._mounted[name] = member, mounted
+
+    def _seal_endpoint(self, endpoint: str) -> SealedSessions | None:
+        """The sessions of an endpoint, if there may be other replicas."""
+        link = self._gateway.link
+        if link is None:
+            return None
+        from pipeguard.gateway.replica_sessions import ReplicaSessions  # with a database's library
+
+        return SealedSessions(ReplicaSessions(link), endpoint)
 
     def _once_settled(self, route: Route) -> Route:
         """A route that takes calls once the tools are known, by which headers are checked."""

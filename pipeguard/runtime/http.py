@@ -30,6 +30,7 @@ from pipeguard.transports.http.server.backend import MCP, Backend, Dial, RouteTa
 from pipeguard.transports.http.server.callers import IssuedTokens, StoredTokens
 from pipeguard.transports.http.server.listener import Listener, OtherEndpoint, Readiness, listen
 from pipeguard.transports.http.server.login_metadata import LoginMetadata
+from pipeguard.transports.http.server.sealed_sessions import SealedSessions
 from pipeguard.transports.http.server.sessions import SessionOwners, Sessions
 from pipeguard.transports.judging import Judge
 
@@ -232,6 +233,7 @@ class ListeningPlace:
         *,
         waits: bool = False,
         upstream: Upstream | None = None,
+        sealed: SealedSessions | None = None,
     ) -> Backend:
         """Make the backend of one server, with an endpoint for each transport with clients."""
         backend = Backend(
@@ -244,6 +246,7 @@ class ListeningPlace:
             self.idle_seconds,
             waits=waits,
             upstream=upstream,
+            sealed=sealed,
         )
         backend.endpoints = make_endpoints(backend)
         return backend

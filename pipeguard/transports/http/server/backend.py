@@ -26,6 +26,7 @@ from pipeguard.transports.http import request_headers
 from pipeguard.transports.http.client.upstream import Remote
 from pipeguard.transports.http.headers import EVENTS, JSON
 from pipeguard.transports.http.server.admission import RefusalReason, RequestRefused
+from pipeguard.transports.http.server.sealed_sessions import SealedSessions
 from pipeguard.transports.http.server.sessions import Sessions, make_session_id, subscriber
 from pipeguard.transports.judging import Judge, answer_overdue, parse_value, wait_for_decision
 from pipeguard.transports.pump import pump
@@ -64,6 +65,7 @@ class Backend:
         idle_seconds: after which a session is ended.
         waits: False if all sessions share one server process, which then waits for no client.
         upstream: the server's address; None if it is started here.
+        sealed: the sessions that other replicas continue; None without any.
         servers: the open channels of conversations.
         endpoints: for clients, one for each transport.
     """
@@ -77,6 +79,7 @@ class Backend:
     idle_seconds: float
     waits: bool = True
     upstream: Upstream | None = None
+    sealed: SealedSessions | None = None
     servers: set[AsyncChannel] = field(default_factory=set)
     conversations: int = 0
     endpoints: "tuple[Endpoint, ...]" = ()

@@ -12,8 +12,10 @@ from time import monotonic
 
 from aiohttp import web
 
-from pipeguard.firewall.finding import Verdict
+from pipeguard.firewall.finding import Direction, Verdict
 from pipeguard.firewall.protocol import codes
+from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, as_object, serialise
+from pipeguard.firewall.protocol.methods import INITIALIZED
 from pipeguard.firewall.session import replies
 from pipeguard.transports.bounded import Crowded
 from pipeguard.transports.channel import ChannelClosed, Failure
@@ -43,14 +45,17 @@ from pipeguard.transports.http.server.backend import (
 )
 from pipeguard.transports.http.server.client_headers import check_headers, read_one_message
 from pipeguard.transports.http.server.exchange_router import Exchange, ExchangeRouter
+from pipeguard.transports.http.server.sealed_sessions import SealedSessions, is_bound_to_replica
 from pipeguard.transports.http.server.sessions import Sessions, make_session_id
 from pipeguard.transports.judging import offload, parse_value, read_frame, to_frame
 
 INVALID_PARAMS = -32602
 SESSION_UNKNOWN = -32001  # as in the official SDKs
 SWEEP_SECONDS = 15.0
+LOOK_SECONDS = 1.0  # between two looks at the sessions that ended at other replicas
 RETRY_SECONDS = 10.0  # for which we are not ready after a server failed to start
 _Key = tuple[str, str | None]  # a session id; or empty, and the token of messages without one
+_INITIALIZED = serialise({"jsonrpc": "2.0", "method": INITIALIZED})
 OVERLOADED = Failure("too much waits for the server; ask again a little later", codes.OVERLOADED)
 
 
@@ -67,6 +72,7 @@ class StreamableEndpoint(Endpoint):
         self._backlog = backend.backlog
         self._routers: dict[_Key, ExchangeRouter] = {}
         self._opening: dict[str, asyncio.Lock] = {}
+        self._restoring: dict[tuple[str, str], asyncio.Task[ExchangeRouter | None]] = {}
         self._beginning = 0
         self._failed_at = float("-inf")  # when a server last failed to start
         self._sweeping = asyncio.create_task(self._sweep())
@@ -109,7 +115,7 @@ class StreamableEndpoint(Endpoint):
 
     async def _get(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """Answer with the stream of unrequested messages."""
-        router = self._get_router(request)
+        router = await self._get_router(request)
         response = web.StreamResponse(headers=STREAM_HEADERS)
         await response.prepare(request)
         async with router.listening() as stream:
@@ -121,8 +127,11 @@ class StreamableEndpoint(Endpoint):
 
     async def _delete(self, request: web.BaseRequest, _: bytes) -> web.StreamResponse:
         """End a session."""
-        self._get_router(request)
-        await self._end((request.headers[SESSION_ID], None))
+        await self._get_router(request)
+        session_id = request.headers[SESSION_ID]
+        await self._end((session_id, None))
+        if self._backend.sealed is not None:
+            await self._backend.sealed.end(session_id)
         return web.Response(status=204)
 
     async def close(self) -> None:
@@ -134,7 +143,7 @@ class StreamableEndpoint(Endpoint):
 
     # --- sessions -----------------------------------------------------------------------
 
-    def _get_router(self, request: web.BaseRequest) -> ExchangeRouter:
+    async def _get_router(self, request: web.BaseRequest) -> ExchangeRouter:
         """The router of a request's session.
 
         Raises:
@@ -147,7 +156,7 @@ class StreamableEndpoint(Endpoint):
         session_id = request.headers.get(SESSION_ID)
         if session_id is None:
             raise RequestRefused(RefusalReason.NO_SESSION, 400, f"{SESSION_ID} is missing")
-        router = self._routers.get((session_id, None))
+        router = await self._find_session(session_id, request.get(WHO, ""))
         if router is None:
             raise RequestRefused(RefusalReason.NO_SESSION, 404, "there is no such session")
         return router
@@ -165,12 +174,27 @@ class StreamableEndpoint(Endpoint):
             return "", await self._shared_router(request.get(WHO, ""), body)
         if session_id is None:
             return await self._begin_session(request.get(WHO, ""), body)
-        router = self._routers.get((session_id, None))
+        router = await self._find_session(session_id, request.get(WHO, ""))
         if router is None:
-            raise await _refusal(
-                RefusalReason.NO_SESSION, 404, body, SESSION_UNKNOWN, "Session not found"
-            )
+            raise await _refuse_session(body)
         return "", router
+
+    async def _find_session(self, session_id: str, who: str) -> ExchangeRouter | None:
+        """The router of a session, which another replica may have begun; None without one."""
+        sealed, key = self._backend.sealed, (session_id, who)
+        router = self._routers.get((session_id, None))
+        if sealed is None:
+            return router
+        if sealed.has_ended(session_id):
+            await self._end((session_id, None))
+            return None
+        if router is None and key not in self._restoring:
+            restoring = asyncio.create_task(self._restore(sealed, session_id, who))
+            self._restoring[key] = restoring
+            restoring.add_done_callback(lambda _: self._restoring.pop(key))
+        if key in self._restoring:
+            router = await asyncio.shield(self._restoring[key])
+        return router if self._sessions.owners.allow(session_id, who) else None
 
     async def _begin_session(self, who: str, body: bytes) -> tuple[str, ExchangeRouter]:
         message = await offload(body, read_one_message, body)
@@ -182,6 +206,16 @@ class StreamableEndpoint(Endpoint):
                 codes.INVALID_REQUEST,
                 f"{SESSION_ID} is missing",
             )
+        sealed = self._backend.sealed
+        session_id = make_session_id() if sealed is None else sealed.make_id(message.params, who)
+        return session_id, await self._open_session(session_id, who, body)
+
+    async def _open_session(self, session_id: str, who: str, body: bytes) -> ExchangeRouter:
+        """The router of a session that begins, or continues here.
+
+        Raises:
+            RequestRefused: there are too many, or its server is gone.
+        """
         if self._is_full():
             await self._end_idle()
         if self._is_full():
@@ -189,12 +223,66 @@ class StreamableEndpoint(Endpoint):
             raise await _refusal(reason, 503, body, codes.OVERLOADED, f"PipeGuard: {reason.words}")
         self._beginning += 1
         try:
-            session_id = make_session_id()
             router = await self._open_router((session_id, None), who, body)
         finally:
             self._beginning -= 1
         self._sessions.owners.own(session_id, who)
-        return session_id, router
+        return router
+
+    async def _restore(
+        self, sealed: SealedSessions, session_id: str, who: str
+    ) -> ExchangeRouter | None:
+        """Continue a session that another replica began, or that was idle; None if it is over.
+
+        None, too, if it cannot continue here: its client begins again, and is told why.
+        """
+        opening = await sealed.find_opening(session_id, who)
+        if opening is None:
+            return None
+        with suppress(RequestRefused):
+            router = await self._open_session(session_id, who, b"")
+            if await self._replay(router, opening):
+                return router
+            await self._end((session_id, None))
+        return None
+
+    async def _replay(self, router: ExchangeRouter, opening: JsonObject) -> bool:
+        """Open a session as its client did, with nobody to read the answers; False if it fails."""
+        initialize: JsonObject = {"jsonrpc": "2.0", "id": "pipeguard", "method": "initialize"}
+        asked = serialise({**initialize, "params": opening})
+        exchange = Exchange(router.session.fork(), self._backlog, lasting=True)
+        try:
+            verdict = await self._judge(exchange.session, Direction.TO_SERVER, asked)
+            value = await parse_value(verdict.forward or b"null")
+            expire = partial(exchange.expire, self._judge)
+            with (
+                router.answering(exchange, value) as sent,
+                self._sessions.expiring(verdict.method, expire),
+            ):
+                await self._send(router, exchange, [await to_frame(each) for each in sent])
+                told: bytes | None = b""
+                while told is not None and not (told and exchange.is_answered):
+                    told = await exchange.next(AWAKE_SECONDS)
+            if "result" not in as_object(await parse_value(told or b"null")):
+                return False
+            verdict = await self._judge(exchange.session, Direction.TO_SERVER, _INITIALIZED)
+            await _notify(router, verdict)
+            return True
+        finally:
+            exchange.session.leave()
+
+    async def _claim(self, request: web.BaseRequest, value: JsonValue) -> None:
+        """Note before a request that leaves something here that its session stays here.
+
+        Raises:
+            RequestRefused: the session is another replica's by now, or has ended.
+        """
+        sealed, session_id = self._backend.sealed, request.headers.get(SESSION_ID)
+        if sealed is None or session_id is None or not is_bound_to_replica(value):
+            return
+        if not await sealed.claim(session_id):
+            await self._end((session_id, None))
+            raise await _refuse_session(serialise(value))
 
     def _is_full(self) -> bool:
         sessions = sum(bool(session_id) for session_id, _ in self._routers)
@@ -246,14 +334,16 @@ class StreamableEndpoint(Endpoint):
 
     async def _sweep(self) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(SWEEP_SECONDS if self._backend.sealed is None else LOOK_SECONDS)
             await self._end_idle()
 
     async def _end_idle(self) -> None:
         now, most = monotonic(), self._backend.idle_seconds
         for key, router in list(self._routers.items()):
             is_held = self._sessions.holds(router.session)
-            if not is_held and router.idle_seconds(now) > most:
+            is_idle = not is_held and router.idle_seconds(now) > most
+            sealed = self._backend.sealed
+            if is_idle or (sealed is not None and sealed.has_ended(key[0])):
                 self._forget(key, router)  # not a newer one with its key
                 await router.close()
 
@@ -274,7 +364,8 @@ class StreamableEndpoint(Endpoint):
         del verdict
         try:
             value = await parse_value(frame)
-        except asyncio.CancelledError:
+            await self._claim(request, value)
+        except (asyncio.CancelledError, RequestRefused):
             exchange.session.leave(is_sent=False)
             raise
         with (
@@ -349,6 +440,12 @@ async def _check_stateless(sessions: Sessions, request: web.BaseRequest, body: b
         )
     who = request.get(WHO, "")
     check_headers(sessions, request.headers, message, who=who, all_of_them=True)
+
+
+async def _refuse_session(body: bytes) -> RequestRefused:
+    """The refusal of a message of a session that does not exist."""
+    reason = RefusalReason.NO_SESSION
+    return await _refusal(reason, 404, body, SESSION_UNKNOWN, "Session not found")
 
 
 async def _refusal(
