@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SESSION_SECONDS = 10.0  # for which a session's end is shared; each replica looks once a second
 POLL_SECONDS = 0.5  # between two looks at the number of changes
 GROUP_SECONDS = 0.002  # in which the jobs of one round come together
 WAIT_SECONDS = 1.0  # that a call waits for the database
@@ -48,6 +49,9 @@ RETRY_SECONDS = 0.5
 MOST_JOBS = 10_000  # that wait for the database
 MOST_BYTES = 32 * 2**20  # of their texts: two of the largest frames
 MOST_TRIES = 3  # of one job, each by a database that answered before
+
+
+_NEW_SESSIONS = "SELECT digest, home FROM sessions WHERE made > now() - ? * interval '1 second'"
 
 
 class SharedState(NamedTuple):
@@ -59,7 +63,7 @@ class SharedState(NamedTuple):
         are_required: whether clients need one.
         grants: the marks of calls that a person allowed.
         refused: the events of waiting calls that a person refused.
-        sessions: the homes of sessions that ended (""), or that one replica goes on with.
+        sessions: the homes of sessions that just ended (""), or just got one.
         revoked: since when the sign-ins of subjects no longer hold.
         pins: of each server that this replica has.
     """
@@ -108,7 +112,7 @@ class Link:
         self._length = 0  # of the texts in them
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._heard_at = monotonic()
-        self._polled_at = float("-inf")
+        self._polled_at = monotonic()
         self._is_closing = self._is_closed = self._is_told = False
         self._store: PostgresStore | None = None
         self._shipping: Shipping | None = None
@@ -316,13 +320,16 @@ class Link:
                         "SELECT key FROM dismissals WHERE made >= ?", parse_moment("1d")
                     )
                 ),
-                dict(store.read("SELECT digest, home FROM sessions")),
+                {},
                 revoked_subjects(store),
                 {server: store.pins(server) for server in servers},
             )
             for server, changed in servers.items():
                 if self.shared.pins[server] != before.get(server):
                     changed()
+        seconds = monotonic() - self._polled_at + SESSION_SECONDS
+        ended = dict(store.read(_NEW_SESSIONS, seconds))
+        self.shared = self.shared._replace(sessions=ended)
         for chore in self.chores:
             chore(store)
         self._polled_at = self._heard_at = monotonic()

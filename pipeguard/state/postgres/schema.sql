@@ -124,6 +124,8 @@ CREATE TABLE rates (who bytewise PRIMARY KEY, minute bigint NOT NULL, calls inte
 CREATE TABLE sessions (digest bytea PRIMARY KEY, home bytewise NOT NULL,
     made timestamptz NOT NULL DEFAULT now());
 
+CREATE INDEX sessions_made ON sessions (made);
+
 -- Counts the changes of what replicas keep in memory.
 CREATE TABLE changes (number bigint NOT NULL);
 
@@ -133,8 +135,7 @@ CREATE FUNCTION note_change() RETURNS trigger LANGUAGE plpgsql AS
     $$ BEGIN UPDATE changes SET number = number + 1; RETURN NULL; END $$;
 
 DO $$ DECLARE name text; BEGIN
-    FOREACH name IN ARRAY ARRAY['pins', 'servers', 'tokens', 'proposals', 'grants', 'dismissals',
-        'sessions'] LOOP
+    FOREACH name IN ARRAY ARRAY['pins', 'servers', 'tokens', 'proposals', 'grants', 'dismissals'] LOOP
         EXECUTE format('CREATE TRIGGER changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON %I'
             ' FOR EACH STATEMENT EXECUTE FUNCTION note_change()', name);
     END LOOP;
