@@ -21,6 +21,8 @@ from tests.wrap.wrapped import Object
 HERE = Path(__file__).parent
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28")
 NEWEST = REVISIONS[-1]
+SDKS = ("python", "python_legacy", "typescript", "typescript_1")
+CLIENTS = (*SDKS, *REVISIONS)
 TOOL = "counting__count"
 CALL_SECONDS = 0.05
 ANSWER_SECONDS = 90.0
@@ -118,8 +120,7 @@ class Load:
     Args:
         address: host and port of the balancer.
         folder: for the logs.
-        revisions: of the raw clients.
-        with_sdks: False for raw clients alone.
+        clients: of the SDKs, and raw ones by their revisions.
         may_fail: False to end the test with the first call that fails.
     """
 
@@ -128,25 +129,23 @@ class Load:
         address: str,
         folder: Path,
         *,
-        revisions: Sequence[str] = REVISIONS,
-        with_sdks: bool = True,
+        clients: Sequence[str] = CLIENTS,
         may_fail: bool = False,
     ) -> None:
         self._may_fail = may_fail
         self.calls: list[Call] = []
         self._address = address
         self._folder = folder
-        self._revisions = revisions
+        self._clients = clients
         self._stopped = threading.Event()
         self._threads: list[threading.Thread] = []
         self._processes: list[subprocess.Popen[str]] = []
-        self._sdks = self._commands() if with_sdks else {}
 
     def __enter__(self) -> Self:
-        for name, command in self._sdks.items():
+        for name in [name for name in self._clients if name in SDKS]:
             with (self._folder / f"{name}.log").open("wb") as log:
                 process = subprocess.Popen(
-                    command,
+                    self._command(name),
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
@@ -155,7 +154,7 @@ class Load:
                 )
             self._processes.append(process)
             self._begin(self._read, process)
-        for revision in self._revisions:
+        for revision in [name for name in self._clients if name in REVISIONS]:
             self._begin(self._call_raw, revision)
         self.grow()
         return self
@@ -179,11 +178,10 @@ class Load:
     def grow(self, by: int = 3) -> None:
         """Wait until each client has had some more calls answered."""
         before = self._answered()
-        clients = {*self._sdks, *self._revisions}
 
         def has_grown() -> bool:
             assert self._may_fail or not self.failed, self.failed[:3]
-            return all(self._answered().get(x, 0) >= before.get(x, 0) + by for x in clients)
+            return all(self._answered().get(x, 0) >= before.get(x, 0) + by for x in self._clients)
 
         until(has_grown, "all clients go on")
 
@@ -195,16 +193,13 @@ class Load:
                 numbers[client] = numbers.get(client, 0) + 1
         return numbers
 
-    def _commands(self) -> dict[str, list[str]]:
+    def _command(self, name: str) -> list[str]:
         url, modules = f"http://{self._address}/mcp", str(tools.npm_modules())
-        python = [str(tools.server_python()), "-I", str(HERE / "sdk_load.py"), url]
-        node = [str(tools.node()), str(HERE / "sdk_load.mjs"), url]
-        return {
-            "python": [*python, "auto", "python"],
-            "python_legacy": [*python, "legacy", "python_legacy"],
-            "typescript": [*node, "2", "typescript", modules],
-            "typescript_1": [*node, "1", "typescript_1", modules],
-        }
+        if name.startswith("python"):
+            mode = "legacy" if name.endswith("legacy") else "auto"
+            return [str(tools.server_python()), "-I", str(HERE / "sdk_load.py"), url, mode, name]
+        line = "1" if name.endswith("1") else "2"
+        return [str(tools.node()), str(HERE / "sdk_load.mjs"), url, line, name, modules]
 
     def _begin(self, work: object, argument: object) -> None:
         assert callable(work)
