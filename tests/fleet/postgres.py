@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 import tempfile
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Self
@@ -27,6 +28,12 @@ def free_port() -> int:
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
+
+
+def is_taken(port: int) -> bool:
+    """True if somebody listens on a port of loopback."""
+    with closing(socket.socket()) as one:
+        return one.connect_ex(("127.0.0.1", port)) == 0
 
 
 class Cluster:
@@ -94,6 +101,23 @@ class Cluster:
         self.execute(f"CREATE DATABASE {name}")
         self.execute(f"CREATE SCHEMA AUTHORIZATION {name}", name)
         return f"postgresql://{name}@127.0.0.1:{self.port}/{name}"
+
+    @contextmanager
+    def pool(self, database: str) -> Iterator[str]:
+        """Run pgbouncer before a database, in transaction mode; its address of the database."""
+        port, name = free_port(), database.rpartition("/")[2]
+        (self._folder / "users").write_text(f'"{name}" ""')
+        (self._folder / "pool.ini").write_text(
+            f"[databases]\n* = host=127.0.0.1 port={self.port}\n[pgbouncer]\n"
+            f"listen_addr = 127.0.0.1\nlisten_port = {port}\nunix_socket_dir =\n"
+            f"pool_mode = transaction\nauth_type = trust\nauth_file = users\n"
+        )
+        with self._run("pgbouncer", "pool.ini") as running:
+            try:
+                until(lambda: is_taken(port), "pgbouncer listens")
+                yield f"postgresql://{name}@127.0.0.1:{port}/{name}"
+            finally:
+                running.terminate()
 
     def _connect(self, database: str) -> psycopg.Connection[tuple[object, ...]]:
         return psycopg.connect(
