@@ -33,7 +33,7 @@ OF_TOOLS = frozenset(
 
 
 class RateLimit:
-    """Counts the calls of one token in all its conversations."""
+    """Counts the calls of one client in all its conversations."""
 
     def __init__(self) -> None:
         self._calls: deque[float] = deque()
@@ -50,6 +50,10 @@ class RateLimit:
         return 0.0
 
 
+class RateLimits(dict[TokenScope, RateLimit]):
+    """The calls of one token or subject, by the scopes that limit it."""
+
+
 class ScopedAccess:
     """A client's access, by its present scopes: it may do what any of them allows.
 
@@ -60,6 +64,7 @@ class ScopedAccess:
             valid no more.
         ask_others: counts a call by a scope with those at other replicas; returns the wait if there
             were too many. None if there are no others.
+        limits: of its token, or of its subject in whatever groups; new ones if None.
     """
 
     def __init__(
@@ -68,12 +73,14 @@ class ScopedAccess:
         servers: Callable[[], Iterable[str]],
         scopes: Callable[[], Sequence[TokenScope]],
         ask_others: Callable[[TokenScope], Awaitable[float]] | None = None,
+        *,
+        limits: RateLimits | None = None,
     ) -> None:
         self._catalog = catalog
         self._servers = servers
         self._find_scopes = scopes
         self._ask_others = ask_others
-        self._limits: dict[TokenScope, RateLimit] = {}  # of all its conversations
+        self._limits = RateLimits() if limits is None else limits
         self._with_tools: dict[TokenScope, frozenset[str]] = {}
         self._version = -1  # of the catalogue, for these
 

@@ -8,7 +8,7 @@ from pipeguard.auth.identity_key import find_owner
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import PipeGuardError
 from pipeguard.firewall.protocol.json_values import JsonObject, read_object
-from pipeguard.gateway.access import ScopedAccess, may_use_alone
+from pipeguard.gateway.access import RateLimits, ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import MARKS, may_be_tool, short_name
 from pipeguard.gateway.client_request import ServedClient, Unavailable
 from pipeguard.gateway.eras import Opening
@@ -25,10 +25,12 @@ from pipeguard.gateway.tools import CatalogTool, Effect, Override
 from pipeguard.state.postgres.rates import seconds_to_wait
 from pipeguard.state.tokens import TokenScope
 from pipeguard.transports.http.client.task_owners import SharingClient
+from pipeguard.transports.recently_used import RecentlyUsed
 from pipeguard.transports.tasks import Tasks
 from pipeguard.unicode.display import show
 
 SILENT, STARTING = "it did not answer in time", "it is still starting"
+MOST_CALLERS = 10_000  # tokens, and subjects in their groups; each takes about a kilobyte
 SETTLING_SECONDS = 8.0  # after a server's start, for which clients wait for it
 # Of a server that has not answered yet: it answers missing ones with an empty list.
 _MAY_HAVE: JsonObject = {
@@ -75,7 +77,8 @@ class Gateway(Hub):
         self._engines = engines
         self._common = common or {}
         self._scopes_of = scopes_of
-        self._access: dict[str, ScopedAccess] = {}  # by the names of tokens
+        self._access = RecentlyUsed[ScopedAccess](MOST_CALLERS)
+        self._limits = RecentlyUsed[RateLimits](MOST_CALLERS)  # a subject's are for all its groups
         self._stopping, self._announcing = Tasks(), Tasks()
         self._ready: list[str] = []  # servers whose start is to be announced
         self._has_answered = False  # a client, once it needed no server that was starting
@@ -118,14 +121,17 @@ class Gateway(Hub):
 
     def access(self, who: str) -> ScopedAccess:
         """The access of a token's client."""
-        if who not in self._access:
-            self._access[who] = ScopedAccess(
-                self.catalog,
-                lambda: {*self.members, *self.left_out},
-                lambda: self._client_scopes(who),
-                None if self.link is None else partial(seconds_to_wait, self.link, find_owner(who)),
-            )
-        return self._access[who]
+        return self._access.find(who, lambda: self._make_access(who))
+
+    def _make_access(self, who: str) -> ScopedAccess:
+        owner = find_owner(who)
+        return ScopedAccess(
+            self.catalog,
+            lambda: {*self.members, *self.left_out},
+            lambda: self._client_scopes(who),
+            None if self.link is None else partial(seconds_to_wait, self.link, owner),
+            limits=self._limits.find(owner, RateLimits),
+        )
 
     def may_use_alone(self, who: str, server: str) -> bool:
         """True if a token may use a server's own endpoint."""

@@ -31,12 +31,14 @@ from pipeguard.state.client_file import (
     leave,
     remove_abandoned,
 )
+from pipeguard.transports.recently_used import RecentlyUsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 BUSY_SECONDS = 2.0  # while others write, which takes each of them microseconds
 PAUSE_SECONDS = 0.0002
+MOST_FILES = 128  # of clients without a session; an open file takes two descriptors
 NOTE_BYTES = 4096  # for which a note counts, with its frame: a page or two
 AREA_BYTES = 3 * RESULT_BYTES  # of notes that are kept, and new ones
 AREA_NOTES = 4096  # that are put until all move, if the area does not get full before
@@ -116,7 +118,7 @@ class ClientNotes:
 
     def __init__(self, tell: Callable[[Finding], object], *, is_used: bool = True) -> None:
         self._tell, self.is_used = tell, is_used
-        self._files: dict[str, NotesFile] = {}
+        self._files = RecentlyUsed[NotesFile](MOST_FILES)
 
     def of_process(self, _token: str = "", _session: str = "") -> ClientMemory | None:
         """The memory of the process that started this one."""
@@ -129,7 +131,7 @@ class ClientNotes:
     def _open(self, name: str, find: Callable[[], str]) -> ClientMemory | None:
         if not self.is_used:
             return None
-        return StoredNotes(self._files.setdefault(name, NotesFile(find, self._tell)))
+        return StoredNotes(self._files.find(name, lambda: NotesFile(find, self._tell)))
 
     def close(self) -> None:
         """Leave all of it."""
@@ -179,6 +181,8 @@ class NotesFile:
         """Leave it; the client's last process removes the file."""
         with self._lock:
             self._leave()
+
+    __del__ = close
 
     def _leave(self) -> None:
         """Leave it for good; under the lock."""

@@ -23,6 +23,7 @@ from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.request_headers import Mirrored, find_mirrored
 from pipeguard.transports.pump import take_event, take_frame
+from pipeguard.transports.recently_used import RecentlyUsed
 from pipeguard.transports.tasks import Tasks
 
 KEY_BYTES = 32
@@ -85,7 +86,8 @@ class SessionOwners:
 class Sessions:
     """The Sessions of one guarded server.
 
-    Content for the client of one token goes to no other: each name has a guard of its own.
+    Content for the client of one token goes to no other: each name has a guard of its own, while it
+    has a Session or is one of the last used.
 
     Args:
         guard: policy, pins and detector of the server; its Sessions share it.
@@ -122,7 +124,7 @@ class Sessions:
         self._idle_seconds = idle_seconds
         self._entries: OrderedDict[str, _Entry] = OrderedDict()  # by session id
         self._with_subscribers: dict[Session, _Entry] = {}  # these, and others with subscribers
-        self._guards = {"": guard}  # by the names of tokens, which only the user makes
+        self._guards = RecentlyUsed[Guard](most)  # by the names of tokens and subjects
         self._holds: dict[asyncio.Future[None], Session] = {}
         self._over = WeakSet[Session]()  # with calls that may still be judged
         self._count = 0
@@ -136,14 +138,17 @@ class Sessions:
             who: the name of the client's token, or empty.
         """
         self._count += 1
-        if who not in self._guards:
-            guard = self._guards[who] = self.guard.part(token_bytes(KEY_BYTES))
-            guard.detector.ledger.client = self.find_memory(who)
+        guard = self._guards.find(who, lambda: self._part_guard(who)) if who else self.guard
         run, version = f"{self._run}.{self._count}", version or DEFAULT_REVISION
-        session = Session(self._guards[who], run, version, self.waiting_room)
+        session = Session(guard, run, version, self.waiting_room)
         if who and self.name_token is not None:
             self.name_token(session.run, who)
         return session
+
+    def _part_guard(self, who: str) -> Guard:
+        guard = self.guard.part(token_bytes(KEY_BYTES))
+        guard.detector.ledger.client = self.find_memory(who)
+        return guard
 
     def of(self, session_id: str | None, version: str | None, who: str = "") -> Session:
         """The Session of a session id; a new one if the id is unknown.
