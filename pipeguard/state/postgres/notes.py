@@ -70,7 +70,7 @@ class FleetMemory(RemoteMemory):
     """
 
     is_remote = True
-    latest: Future[None] | None = None
+    latest: tuple[Future[None]] | None = None  # a new one each time, also within a round
 
     def __init__(self, fleet: FleetNotes, client: bytes) -> None:
         self._fleet = fleet
@@ -83,7 +83,8 @@ class FleetMemory(RemoteMemory):
         """Put notes, which are stored a little later."""
         rows = [(self.client, self.ledger, self._seal(note)) for note in notes]
         stored = self._fleet.put(rows, is_urgent=any(note.is_urgent for note in notes))
-        self.latest = stored or self.latest
+        if stored is not None:
+            self.latest = (stored,)
 
     def read_new(self) -> list[Note]:
         """Take what was fetched, the oldest first."""
@@ -97,7 +98,7 @@ class FleetMemory(RemoteMemory):
     async def settle(self) -> None:
         """Wait until what was put is stored; not for long."""
         if self.latest is not None:
-            await self._fleet.link.settle(self.latest)
+            await self._fleet.link.settle(*self.latest)
 
     def take(self, rows: list[tuple[int, int, bytes, float]], seen: int) -> None:
         """Take what a SELECT found, the newest first; what is more than ledgers keep is dropped.
