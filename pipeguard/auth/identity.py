@@ -94,7 +94,7 @@ async def verify_token(token: str, identity: Identity, keys: IssuerKeys) -> Sign
     """
     match = _TOKEN.fullmatch(token) if len(token) <= MOST_BYTES else None
     if match is None:
-        raise AuthError("it is not a signed JWT")
+        raise AuthError("it is not one of ours, nor a signed JWT")
     header = _read_object(match[2])
     algorithm, kid = _read_header(header, identity)
     claims = read_claims(_read_object(match[3]), identity, time())

@@ -13,7 +13,6 @@ from time import time
 from typing import TYPE_CHECKING
 
 from pipeguard.auth.identity_key import Identity, name_caller
-from pipeguard.errors import AuthError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -97,7 +96,11 @@ class SignIns:
         return name_caller(claims.subject, self.identity.filter_groups(claims.groups))
 
     async def verify(self, token: str) -> str | None:
-        """The caller with a token; None if it is not valid, empty if no key is known."""
+        """The caller with a token; None if it holds no more, empty if no key is known.
+
+        Raises:
+            AuthError: it is not valid.
+        """
         identity, keys = self.identity, self._keys
         if identity is None or keys is None:
             return None
@@ -108,8 +111,6 @@ class SignIns:
             sign_in = await verify_token(token, identity, keys)
         except NoKeysError:
             return ""
-        except AuthError:
-            return None
         if keys is not self._keys:  # an edit came in between
             return None
         self._known[digest] = sign_in

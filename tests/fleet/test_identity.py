@@ -357,6 +357,8 @@ def test_a_client_without_a_valid_token_learns_where_to_sign_in(gateway: Gateway
     for wrong in hostile(gateway.issuer).values():
         if wrong.isascii():
             assert status_of(gateway.client(wrong)) == (401, said)
+    with gateway.client(exp=int(time()) - 60).send("GET") as answer:
+        assert answer.read() == b"PipeGuard: this bearer token is not valid: it has expired\n"
     for suffix in ("", "/mcp"):
         with nobody.send("GET", path=f"/.well-known/oauth-protected-resource{suffix}") as answer:
             document = json.load(answer)

@@ -18,6 +18,7 @@ from aiohttp import HttpVersion11, web
 from yarl import URL
 
 from pipeguard.detect.checks.addresses import is_loopback
+from pipeguard.errors import AuthError
 from pipeguard.firewall.finding import Finding, Severity
 from pipeguard.transports.bounded import Backlog, Crowded
 from pipeguard.transports.http import challenge
@@ -211,8 +212,12 @@ class Admission(NamedTuple):
         caller = self.tokens.find_caller(given)
         if caller is None and self.tokens.is_for_page(given):
             raise RequestRefused(RefusalReason.SCOPE, 403, "this token only opens the page")
+        why_not = "this bearer token is not valid" if given else "a bearer token is needed"
         if caller is None:
-            caller = await self.tokens.find_subject(given)
+            try:
+                caller = await self.tokens.find_subject(given)
+            except AuthError as error:  # its words are ours, and have nothing of the token
+                why_not = f"{why_not}: {error}"
             if caller is not None and not caller.name:
                 why = "no key of the issuer of sign-ins is known"
                 raise RequestRefused(None, 503, why, {"Retry-After": "10"})
@@ -220,9 +225,8 @@ class Admission(NamedTuple):
                 raise RequestRefused(RefusalReason.SCOPE, 403, "your groups have no access here")
         if caller is None:
             reason = RefusalReason.WRONG_TOKEN if given else RefusalReason.NO_TOKEN
-            why = "this bearer token is not valid" if given else "a bearer token is needed"
             own = self._make_challenge(is_wrong=bool(given)).header
-            raise RequestRefused(reason, 401, why, {"WWW-Authenticate": own})
+            raise RequestRefused(reason, 401, why_not, {"WWW-Authenticate": own})
         return caller
 
     def _make_challenge(self, *, is_wrong: bool) -> challenge.Challenge:

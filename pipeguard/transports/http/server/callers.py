@@ -60,7 +60,11 @@ class IssuedTokens(Protocol):
         """The caller with a verified token, by its SHA-256; None if it does not hold."""
 
     async def verify(self, token: str) -> str | None:
-        """The caller with a token; None if it is not valid, empty if no key is known."""
+        """The caller with a token; None if it holds no more, empty if no key is known.
+
+        Raises:
+            AuthError: it is not valid.
+        """
 
 
 class Tokens:
@@ -97,7 +101,11 @@ class Tokens:
         return caller
 
     async def find_subject(self, authorization: str | None) -> Caller | None:
-        """The subject of a request's JWT, or None; nameless if no key of the issuer is known."""
+        """The subject of a request's JWT, or None; nameless if no key of the issuer is known.
+
+        Raises:
+            AuthError: it is not valid.
+        """
         token = _read_bearer(authorization)
         if self.sign_ins is None or not token:
             return None
