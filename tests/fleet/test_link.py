@@ -116,3 +116,22 @@ def test_what_waits_for_a_database_that_is_away_is_done_later(
         until(lambda: len(said) == 2, "both are told")
         assert "goes on with what it knows" in said[0]
         assert said[1] == "the shared store answers again"
+
+
+def test_what_waits_for_a_database_that_takes_nothing_is_done_later(
+    begin: Callable[..., Link], database: str, said: list[str]
+) -> None:
+    link = begin(database, 2.0)
+    read_only = "ALTER ROLE CURRENT_USER SET default_transaction_read_only = "
+    end_others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = "
+    with PostgresStore(database) as store:
+        store.write(f"{read_only}on")
+        store.read(f"{end_others}current_database() AND pid <> pg_backend_pid()")
+        until(lambda: "not answered" in link.why_out(), "nothing was done for too long")
+        kept = link.do(insert("kept"))
+        until(lambda: link.is_away, "the link notices")
+        store.write(f"{read_only}off")
+    assert kept.result(MINUTE_SECONDS) == 1
+    until(lambda: not link.why_out(), "the link recovers")
+    until(lambda: len(said) == 2, "both are told, once")
+    assert "read-only" in said[0] or "terminating" in said[0]

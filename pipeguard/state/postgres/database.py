@@ -29,6 +29,13 @@ _PARTITION = """
     ALTER TABLE audit ATTACH PARTITION {name} FOR VALUES FROM ('{day}') TO ('{day}~')"""
 PATIENCE_SECONDS = 5.0  # for one statement; a database that is stopped keeps its connections
 ROWS_AT_ONCE = 1000
+_READ_ONLY = "in_hot_standby", "default_transaction_read_only"  # the server reports them unasked
+# A database that answers, and takes nothing.
+UNWRITABLE = (
+    psycopg.errors.DiskFull,
+    psycopg.errors.InsufficientPrivilege,
+    psycopg.errors.ReadOnlySqlTransaction,
+)
 _IS_THERE = "SELECT 1 FROM pg_class WHERE relname = ? AND pg_table_is_visible(oid)"
 _TABLES = f"""
     SELECT relname, {" AND ".join(f"has_table_privilege(oid, '{right}')" for right in RIGHTS)}
@@ -107,6 +114,16 @@ class PostgresStore(Store):
     def is_in_place(self) -> bool:
         """False once the connection is lost."""
         return not self._session.closed
+
+    def check_writable(self) -> None:
+        """Check that the database is no standby, and not read-only; asks it nothing.
+
+        Raises:
+            StateError: it is.
+        """
+        with self.explaining():
+            if "on" in map(self._session.info.parameter_status, _READ_ONLY):
+                raise psycopg.errors.ReadOnlySqlTransaction("it is read-only")
 
     def reopen(self) -> Self:
         """Another connection to the same database.

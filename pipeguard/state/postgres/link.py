@@ -21,7 +21,7 @@ import psycopg
 from pipeguard.errors import StateError
 from pipeguard.records import NamedTuple
 from pipeguard.state.paths import outbox_file
-from pipeguard.state.postgres.database import PostgresStore
+from pipeguard.state.postgres.database import UNWRITABLE, PostgresStore
 from pipeguard.state.postgres.shared_key import read_shared_key
 from pipeguard.state.postgres.shipping import Shipping
 from pipeguard.state.timestamps import now_text, parse_moment
@@ -152,7 +152,7 @@ class Link:
         seconds = monotonic() - self._heard_at
         if seconds < self.outage_seconds:
             return ""
-        return f"the shared store has not answered for {seconds / 60:.0f} minutes"
+        return f"the shared store has not answered for {seconds:.0f} s"
 
     def follow(self, server: str, changed: Callable[[], object]) -> None:
         """Keep the pins of a server in `shared`; `changed` is called in the link's thread."""
@@ -254,7 +254,8 @@ class Link:
             with store.batch():
                 value = job.work(store)
         except Exception as error:
-            if is_about_database(error) and job.tries < MOST_TRIES:
+            is_unwritable = isinstance(error.__cause__, UNWRITABLE)  # whatever the job is
+            if is_about_database(error) and (is_unwritable or job.tries < MOST_TRIES):
                 raise
             _end(job.done, error)
         else:
@@ -290,6 +291,7 @@ class Link:
             self._store = PostgresStore(self._address)
         elif not self._store.is_in_place():
             self._store = self._store.reopen()
+        self._store.check_writable()
         return self._store
 
     def _close_store(self) -> None:
@@ -349,8 +351,7 @@ def is_about_database(error: Exception) -> bool:
     cause = error.__cause__
     if not isinstance(error, StateError) or isinstance(cause, psycopg.errors.ProgramLimitExceeded):
         return False
-    lost = psycopg.OperationalError, psycopg.InterfaceError, psycopg.errors.ReadOnlySqlTransaction
-    return isinstance(cause, lost)
+    return isinstance(cause, (psycopg.OperationalError, psycopg.InterfaceError, *UNWRITABLE))
 
 
 def _end(done: Future[Any], error: Exception | None, value: object = None) -> None:

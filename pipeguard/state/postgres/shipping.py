@@ -19,7 +19,7 @@ from pipeguard.errors import StateError
 from pipeguard.state.audit import COLUMNS
 from pipeguard.state.database import connect
 from pipeguard.state.pins import Store
-from pipeguard.state.postgres.database import DAY_CHARS, PostgresStore
+from pipeguard.state.postgres.database import DAY_CHARS, UNWRITABLE, PostgresStore
 from pipeguard.state.timestamps import now_text
 
 if TYPE_CHECKING:
@@ -98,7 +98,9 @@ class Shipping:
 
     def _explain(self, error: StateError) -> None:
         """Tell people why rows wait, once; of a database that is away, the link does."""
-        if not isinstance(error.__cause__, psycopg.OperationalError) and str(error) != self._told:
+        cause = error.__cause__
+        is_away = isinstance(cause, psycopg.OperationalError) and not isinstance(cause, UNWRITABLE)
+        if not is_away and str(error) != self._told:
             self._told = str(error)
             self._tell(f"rows of the audit wait in {self._path}: {error}")
 
