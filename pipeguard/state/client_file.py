@@ -71,6 +71,19 @@ def leave(path: str, file: int) -> None:
     os.close(file)
 
 
+def must_leave_room(file: int) -> None:
+    """Keep half of a process's descriptors for its connections.
+
+    Raises:
+        StateError: this one is of that half.
+    """
+    import resource
+
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if 0 < most < 2 * file:
+        raise StateError(f"{file} files are open, of {most}.")
+
+
 def remove_abandoned(folder: str) -> None:
     """Remove the files that no process uses, because the last one was killed."""
     for name in os.listdir(folder):

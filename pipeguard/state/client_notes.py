@@ -29,6 +29,7 @@ from pipeguard.state.client_file import (
     client_path,
     enter,
     leave,
+    must_leave_room,
     remove_abandoned,
 )
 from pipeguard.transports.recently_used import RecentlyUsed
@@ -175,6 +176,7 @@ class NotesFile:
         if client:
             self._file = enter(self._path)
             self._gate = open_file(self._path + GATE)
+            must_leave_room(self._gate)
             remove_abandoned(os.path.dirname(self._path))
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ import asyncio
 from contextlib import suppress
 from functools import partial
 from time import monotonic
+from weakref import WeakValueDictionary
 
 from aiohttp import web
 
@@ -71,7 +72,7 @@ class StreamableEndpoint(Endpoint):
         self._sessions, self._judge = backend.sessions, backend.judge
         self._backlog = backend.backlog
         self._routers: dict[_Key, ExchangeRouter] = {}
-        self._opening: dict[str, asyncio.Lock] = {}
+        self._opening = WeakValueDictionary[str, asyncio.Lock]()  # while somebody waits for it
         self._restoring: dict[tuple[str, str], asyncio.Task[ExchangeRouter | None]] = {}
         self._beginning = 0
         self._failed_at = float("-inf")  # when a server last failed to start
@@ -293,9 +294,23 @@ class StreamableEndpoint(Endpoint):
         async with self._opening.setdefault(who, asyncio.Lock()):
             router = self._routers.get(("", who))
             if router is None:
+                await self._make_room_to_share()
                 router = await self._open_router(("", who), who, body)
             router.use()
             return router
+
+    async def _make_room_to_share(self) -> None:
+        """End the shared router that is idle for longest, if there are too many of them."""
+        now = monotonic()
+        idle = {
+            key: 0.0 if self._sessions.holds(router.session) else router.idle_seconds(now)
+            for key, router in self._routers.items()
+            if not key[0]
+        }
+        if len(idle) >= self._backend.most:
+            key = max(idle, key=idle.__getitem__)
+            if idle[key]:
+                await self._end(key)
 
     async def _open_router(self, key: _Key, who: str, body: bytes) -> ExchangeRouter:
         is_shared = not key[0]
