@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
@@ -34,7 +35,8 @@ def command() -> None:
 def check() -> None:
     """Check that the store can be used: its form, tables, rights and partitions.
 
-    Makes missing tables, as every command does.
+    Makes missing tables, as every command does. Reads the keys in PIPEGUARD_SECRET_FILE, if it is
+    set.
 
     \b
     Examples:
@@ -44,11 +46,14 @@ def check() -> None:
     \b
     Exit codes:
       0  it can be used
-      2  the address is wrong
+      2  the address or the file of keys is wrong
       4  it cannot be used
     """  # noqa: D301  click reads the mark
+    from pipeguard.state.shared import SECRET_VARIABLE, shared_address, shared_keys
     from pipeguard.state.store import open_store
 
+    if shared_address() and os.environ.get(SECRET_VARIABLE):
+        shared_keys()
     with open_store() as store:
         description: Fields = {"store": str(store.path), **store.inspect()}
     if problem := description.pop("problem"):

@@ -181,6 +181,17 @@ def test_commands_use_the_database_and_fail_without_a_traceback(
         assert "secret" not in done.stderr
 
 
+def test_a_check_reads_the_keys_too(
+    database: str, secret: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PIPEGUARD_STORE", database)
+    assert run("store", "check").returncode == 0
+    secret.chmod(0o644)
+    assert run("store", "check").returncode == 2
+    secret.unlink()
+    assert run("store", "check").returncode == 2
+
+
 def test_processes_that_start_at_once_both_find_the_tables(
     database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
