@@ -226,6 +226,8 @@ class _AnsweredClient(GatewayClient):
         self.opening = Opening(read_object(params, "capabilities"), info, revision)
         self._knows_of_handshake = True
         self.gateway.join(self)
+        if self.gateway.link is not None:  # it may have listed the tools at another replica
+            self._calls.list_tools()
         return self._describe(
             {
                 "protocolVersion": revision,

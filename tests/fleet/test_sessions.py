@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeguard.state.postgres.database import PostgresStore
+from pipeguard.state.tokens import TokenScope, create_token
 from tests.gateway.served import ServedAt, text_of, write_servers
 from tests.launch.processes import until
 from tests.wrap.listening import Browser, next_event
@@ -60,6 +62,12 @@ def move(client: Browser, replica: ServedAt, path: str = "/mcp", token: str = "A
     return moved
 
 
+def knows(client: Browser, bearer: str) -> Browser:
+    """The client, with a token."""
+    client.headers["Authorization"] = f"Bearer {bearer}"
+    return client
+
+
 def echo(client: Browser, path: str = "/mcp") -> str:
     name = "echo" if "one" in path else "one__echo"
     return text_of(client.ask("tools/call", name=name, arguments={"text": "hello"}))
@@ -93,6 +101,28 @@ def test_a_continued_session_is_asked_by_servers(replicas: Replicas) -> None:
         accepted: Object = {"jsonrpc": "2.0", "id": question["id"], "result": {"action": "accept"}}
         assert moved.post(accepted)[0] == 202
         assert "accept" in answer.read().decode()
+
+
+def test_a_limited_client_hears_of_changed_tools_at_any_replica(
+    replicas: Replicas, database: str
+) -> None:
+    with PostgresStore(database) as store:
+        bearer = create_token(store, "limited", TokenScope(tools=("*__echo",)))
+
+    def is_known() -> bool:
+        ping: Object = {"jsonrpc": "2.0", "id": 9, "method": "ping"}
+        clients = (Browser(each.at("/mcp")) for each in (replicas.one, replicas.two))
+        return all(knows(each, bearer).post(ping)[0] != 401 for each in clients)
+
+    until(is_known, "both replicas have the token")
+    client = knows(Browser(replicas.one.at("/mcp")), bearer).open()
+    until(lambda: "one__echo" in str(client.ask("tools/list")), "it finds its tool")
+    moved = Browser(replicas.two.at("/mcp"))
+    moved.headers = client.headers
+    with moved.send("GET") as stream:
+        replicas.write("new")
+        while next_event(stream).get("method") != "notifications/tools/list_changed":
+            pass
 
 
 def test_an_ended_changed_or_foreign_id_is_unknown(replicas: Replicas) -> None:
