@@ -135,3 +135,13 @@ def test_what_waits_for_a_database_that_takes_nothing_is_done_later(
     until(lambda: not link.why_out(), "the link recovers")
     until(lambda: len(said) == 2, "both are told, once")
     assert "read-only" in said[0] or "terminating" in said[0]
+
+
+def test_a_replica_goes_on_when_a_newer_one_has_completed_the_tables(
+    begin: Callable[[str], Link], database: str
+) -> None:
+    link = begin(database)
+    with PostgresStore(database) as store:
+        store.write("UPDATE pipeguard SET version = 99")
+    link.do(lambda store: store.close()).exception(MINUTE_SECONDS)
+    assert link.do(insert("later")).result(MINUTE_SECONDS) == 1

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 VERSION = 1
 LOCK = 7_309_446_120  # of migrations, partitions and the chains of decisions
+_USED = set[str]()  # by this process, which goes on if another completes the tables meanwhile
 STEPS = {0: "schema.sql"}  # by the form that each finds
 
 
@@ -26,7 +27,7 @@ def create_tables(connection: Connection[tuple[object, ...]], name: str) -> None
         name: of the database, for errors.
 
     Raises:
-        StateError: a newer version of PipeGuard made them.
+        StateError: a newer version of PipeGuard made them, before this process used them.
     """
     if (version := _version(connection)) < VERSION:
         with connection.transaction():
@@ -34,8 +35,9 @@ def create_tables(connection: Connection[tuple[object, ...]], name: str) -> None
             while (version := _version(connection)) < VERSION:
                 step = files(__package__) / STEPS[version]
                 connection.execute(step.read_bytes())
-    if version > VERSION:
+    if version > VERSION and name not in _USED:
         raise StateError(f"{name} was made by a newer PipeGuard (form {version}): use that one.")
+    _USED.add(name)
 
 
 def _version(connection: Connection[tuple[object, ...]]) -> int:
