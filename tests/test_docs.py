@@ -27,10 +27,10 @@ PAGES["SECURITY.md"] = (TOP / "SECURITY.md").read_text(encoding="utf-8")
 EVERYTHING = "\n".join(PAGES.values())
 OTHER_PAGES = ["CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md", "training/README.md"]
 MOST_README_LINES = 110
-MOST_PAGES = 17
+MOST_PAGES = 18
 PICTURES = [*TOP.glob("docs/*.svg"), *TOP.glob("docs/*.webp")]
 MOST_PICTURE_BYTES = 400 * 1024
-MOST_BYTES = 138 * 1024  # of the pages in docs/, and of those for people at the top
+MOST_BYTES = 151_000  # of the pages in docs/, and of those for people at the top
 MOST_WORDS = 40
 HELP = {"-h", "--help"}
 COMMAND = re.compile(r"(?<![\w./-])pipeguard ([^|;`$\n]+)")
