@@ -76,9 +76,15 @@ class Screen:
 
     def choose(self, key: str) -> None:
         """Choose from the icon's menu by the letter that is underlined."""
+
+        def closes() -> bool:
+            _run("xdotool", "key", key)
+            sleep(MENU_SECONDS)  # to close: a second key would take the choice back
+            return len(self.windows()) < 2
+
         until(self._opens_menu, "the menu is open")
         # It is drawn before it listens; what it hears first closes it.
-        until(lambda: bool(_run("xdotool", "key", key)) or len(self.windows()) < 2, "it is chosen")
+        until(closes, "it is chosen")
 
     def _opens_menu(self) -> bool:
         """Click as a person does, again after a while: while a menu closes, a click is lost."""
