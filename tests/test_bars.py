@@ -21,23 +21,23 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # comments, docstrings, layout and commas, and nine for each line of a text file that is a regular
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 7_152,
-    ("firewall",): 47_063,
-    ("detect",): 150_908,
+    (".", "terminal", "unicode"): 7_133,
+    ("firewall",): 46_945,
+    ("detect",): 150_904,
     ("rulebook",): 10_581,
     ("identity",): 7_299,
-    ("config", "state", "auth"): 81_264,
-    ("transports",): 50_217,
-    ("launch", "isolation"): 70_553,
-    ("runtime",): 18_237,
-    ("gateway",): 66_361,
-    ("clients", "assess", "doctor", "demo"): 57_243,
+    ("config", "state", "auth"): 80_385,
+    ("transports",): 49_827,
+    ("launch", "isolation"): 70_537,
+    ("runtime",): 17_629,
+    ("gateway",): 64_225,
+    ("clients", "assess", "doctor", "demo"): 57_239,
     ("ui",): 28_560,
-    ("cli",): 41_264,
+    ("cli",): 40_376,
 }
-TOKENS_CAP = 636_224  # of all rooms
+TOKENS_CAP = 631_640  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
-TESTS_CAP = 74_769
+TESTS_CAP = 74_597
 C_CAP = 4_700
 COMMENT_IN_C = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 LAYOUT = {
