@@ -29,7 +29,7 @@ class SharedPins:
         self._waiting: deque[Future[int]] = deque()
         self._number = 0  # of the changes with all that was stored
         self._seen: Mapping[tuple[str, str], Pin] | None = None
-        link.follow(server, lambda: None)
+        link.follow(server)
 
     def remember(self, changes: Iterable[tuple[Sequence[PinChange], str]]) -> None:
         """Store the pins of a session once the database answers, as `Store.remember`."""

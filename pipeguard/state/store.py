@@ -11,7 +11,7 @@ from pipeguard.state.database import connect
 from pipeguard.state.paths import existing_store, is_shared, store_file
 from pipeguard.state.pins import Store
 from pipeguard.state.replica import REPLICA
-from pipeguard.state.shared import SECRET_VARIABLE, read_keys, shared_address
+from pipeguard.state.shared import SECRET_VARIABLE, read_keys, shared_address, shared_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,13 +100,14 @@ def open_link(outage_seconds: float, tell: Callable[[str], None]) -> Link | None
         tell: takes a line about the database, for people.
 
     Raises:
+        InputError: the keys cannot be read.
         StateError: the database cannot be used.
     """
     if not (address := shared_address()):
         return None
     from pipeguard.state.postgres.link import Link
 
-    link = Link(address, read_keys(os.environ[SECRET_VARIABLE]), outage_seconds, tell)
+    link = Link(address, shared_keys(), outage_seconds, tell)
     link.begin()
     REPLICA.link = link
     return link

@@ -107,7 +107,7 @@ class Link:
         self.chores: list[Callable[[PostgresStore], object]] = []
         self.is_away = False
         self._address, self.outage_seconds, self._tell = address, outage_seconds, tell
-        self._servers: dict[str, Callable[[], object]] = {}
+        self._servers = set[str]()
         self._jobs: deque[_Job] = deque()
         self._length = 0  # of the texts in them
         self._lock, self._wake = threading.Lock(), threading.Event()
@@ -154,10 +154,10 @@ class Link:
             return ""
         return f"the shared store has not answered for {seconds:.0f} s"
 
-    def follow(self, server: str, changed: Callable[[], object]) -> None:
-        """Keep the pins of a server in `shared`; `changed` is called in the link's thread."""
+    def follow(self, server: str) -> None:
+        """Keep the pins of a server in `shared`."""
         with self._lock:
-            self._servers[server] = changed
+            self._servers.add(server)
 
     def read_tokens(self) -> SharedTokens:
         """The tokens as of the last look, whether clients need one, and the revoked subjects."""
@@ -302,10 +302,11 @@ class Link:
     def _poll(self, store: PostgresStore) -> None:
         """Read what is shared, if it has changed or a server has come."""
         with self._lock:
-            servers = dict(self._servers)
+            servers = frozenset(self._servers)
         number = store.change_counter()
-        if number != self.shared.number or servers.keys() != self.shared.pins.keys():
-            before = self.shared.pins
+        seconds = monotonic() - self._polled_at + SESSION_SECONDS
+        sessions = dict(store.read(_NEW_SESSIONS, seconds))
+        if number != self.shared.number or servers != self.shared.pins.keys():
             self.shared = SharedState(
                 number,
                 tuple(stored_tokens(store)),
@@ -322,16 +323,12 @@ class Link:
                         "SELECT key FROM dismissals WHERE made >= ?", parse_moment("1d")
                     )
                 ),
-                {},
+                sessions,
                 revoked_subjects(store),
                 {server: store.pins(server) for server in servers},
             )
-            for server, changed in servers.items():
-                if self.shared.pins[server] != before.get(server):
-                    changed()
-        seconds = monotonic() - self._polled_at + SESSION_SECONDS
-        ended = dict(store.read(_NEW_SESSIONS, seconds))
-        self.shared = self.shared._replace(sessions=ended)
+        else:
+            self.shared = self.shared._replace(sessions=sessions)
         for chore in self.chores:
             chore(store)
         self._polled_at = self._heard_at = monotonic()
