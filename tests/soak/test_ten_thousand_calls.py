@@ -1,4 +1,4 @@
-"""Ten thousand calls in one session leave the wrapper as it was: memory, answers, audit, pins."""
+"""After ten thousand calls, more leave the wrapper as it was: memory, answers, audit, pins."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from tests.commands import run_command
 from tests.parity.session import REPOSITORY, wrapper_command
 
 pytestmark = pytest.mark.needs("ps")
-CALLS = 10_000
-WARM = 5_000  # calls until caches and allocators have what they keep, and all is loaded
+CALLS = 15_000
+WARM = 10_000  # calls until all is loaded, and caches and SQLite's pages have what they keep
 IN_FLIGHT = 50  # their frames fit the pipes, so that writing all before reading cannot lock up
 GROWTH_KIB = 2048  # well above an allocator's swing, below half a KiB kept for each call
 SERVER = Path(__file__).with_name("echo_server.py")
