@@ -11,32 +11,22 @@ import os
 import select
 import sys
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Direction, Verdict, have_private, tells_private
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.terminal.colour import colour_is_unwanted
 
 if TYPE_CHECKING:
-    from queue import SimpleQueue
-
     from structlog.typing import EventDict, FilteringBoundLogger, Processor
-else:
-    from _queue import SimpleQueue  # without the half that is written in Python
 
-LEVELS = ("trace", "debug", "info", "warning", "error", "off")
+LEVELS = ("debug", "info", "warning", "error", "off")
 FORMATS = ("console", "json")
 LEVEL_CHARS = 9  # as structlog, whose longest level is "exception"
 _COLOURS = {"debug": 32, "info": 32, "warning": 33, "error": 31}  # ECMA-48, SGR
 STDERR = 2
-TRACED_FRAMES = 1000  # that may wait to be shown; further ones are only counted
-TRACED_BYTES = 4096  # shown of one frame
-MASKED_BYTES = 4096  # read beyond that, so that a secret across the cut is masked whole
-NOT_SHOWN = b"[not shown: it has a secret]"
 PATIENCE_SECONDS = 0.5  # for the reader of stderr to take a line
 PIECE_BYTES = 512  # PIPE_BUF in POSIX: a ready pipe accepts as much without blocking
 
@@ -45,7 +35,6 @@ class Log:
     """Lines on stderr, from a level up.
 
     Attributes:
-        traces: whether every frame is shown.
         server: the name of the server of all lines, for programs; or empty.
     """
 
@@ -66,7 +55,6 @@ class Log:
         self._lock = threading.Lock()
         self._sink = _Sink()
         self._logger: FilteringBoundLogger | None = None
-        self.traces = level == "trace"
 
     def __call__(self, level: str, event: str, **fields: object) -> None:
         """Write one line; secrets in `fields` are masked already."""
@@ -80,61 +68,7 @@ class Log:
                 shown.setdefault("server", self.server)
             if self._logger is None:
                 self._logger = _make_logger(self._sink, is_json=self._is_json)
-            getattr(self._logger, "debug" if level == "trace" else level)(event, **shown)
-
-
-# The way of a frame, its beginning, whether it has a secret, and more fields of its line.
-_Traced = tuple[str, bytes, bool, dict[str, object]]
-
-
-class Trace:
-    """Shows every frame, masked, in a thread of its own."""
-
-    def __init__(self, log: Log, mask: Callable[[bytes], bytes]) -> None:
-        self._log = log
-        self._mask = mask
-        self._frames: SimpleQueue[_Traced | None] = SimpleQueue()
-        self._missed = 0
-        self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
-        self._thread.start()
-
-    def show(self, verdict: Verdict) -> None:
-        """Queue a frame; never waits."""
-        if self._frames.qsize() >= TRACED_FRAMES:
-            self._missed += 1
-            return
-        beginning = b"" if _has_disguised(verdict) else verdict.frame[: TRACED_BYTES + MASKED_BYTES]
-        has_secret = have_private(verdict.findings)
-        way = "→ server" if verdict.direction is Direction.TO_SERVER else "← server"
-        fields: dict[str, object] = {
-            "event_id": verdict.event,
-            "action": verdict.action.name.lower(),
-            "length_bytes": len(verdict.frame),
-        }
-        self._frames.put((way, beginning, has_secret, fields))
-
-    def close(self) -> None:
-        """Show the queued frames, and end the thread."""
-        self._frames.put(None)
-        self._thread.join(5)
-
-    def _run(self) -> None:
-        while (traced := self._frames.get()) is not None:
-            way, beginning, has_secret, fields = traced
-            shown = self._mask(beginning)
-            if has_secret and shown == beginning:  # it was found, and not masked
-                shown = NOT_SHOWN
-            frame = shown[:TRACED_BYTES].decode("utf-8", "replace")
-            self._log("trace", way, **fields, frame=frame, missed_frames=self._missed or None)
-
-
-def _has_disguised(verdict: Verdict) -> bool:
-    """True if a frame has a secret in a form that no mask finds in its bytes."""
-    is_escaped = b"\\u" in verdict.frame
-    return any(
-        tells_private(finding.rule) and (is_escaped or finding.view != "text")
-        for finding in verdict.findings
-    )
+            getattr(self._logger, level)(event, **shown)
 
 
 _said_as_json = threading.Event()
@@ -158,7 +92,7 @@ def say(text: str, level: str = "info") -> None:
         level: the level of the line of JSON.
     """
     if _said_as_json.is_set():
-        Log("trace", "json")(level, text)
+        Log("debug", "json")(level, text)
         return
     from pipeguard.unicode.display import visible
 

@@ -3,14 +3,13 @@
 import json
 import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from pipeguard import log as module
 from pipeguard.errors import PolicyError
-from pipeguard.firewall.finding import Action, Direction, Finding, Verdict
-from pipeguard.log import LEVELS, TRACED_BYTES, TRACED_FRAMES, Log, Trace, make_say, say
+from pipeguard.firewall.finding import Direction
+from pipeguard.log import LEVELS, Log, make_say, say
 from tests.launch.processes import fill
 
 
@@ -36,19 +35,6 @@ def told(read_end: int) -> str:
     return b"".join(parts).decode()
 
 
-def verdict(frame: bytes, direction: Direction = Direction.TO_SERVER) -> Verdict:
-    return Verdict(direction, frame, Action.ALLOW, frame, None, (), "RUN.c1")
-
-
-def traced(read_end: int, *verdicts: Verdict) -> list[dict[str, Any]]:
-    """Return a trace's lines for verdicts, with `secret` masked."""
-    trace = Trace(Log("trace", "json"), lambda data: data.replace(b"secret", b"[masked]"))
-    for one in verdicts:
-        trace.show(one)
-    trace.close()
-    return [json.loads(line) for line in told(read_end).splitlines()]
-
-
 @pytest.mark.parametrize("level", LEVELS)
 def test_only_what_is_at_the_level_or_above_is_told(level: str, pipe: tuple[int, int]) -> None:
     log = Log(level, "json")
@@ -56,7 +42,6 @@ def test_only_what_is_at_the_level_or_above_is_told(level: str, pipe: tuple[int,
         log(each, f"of {each}")
     events = [json.loads(line)["event"] for line in told(pipe[0]).splitlines()]
     assert events == [f"of {each}" for each in LEVELS[LEVELS.index(level) : -1]]
-    assert log.traces is (level == "trace")
 
 
 def test_by_default_warnings_are_told_in_words(pipe: tuple[int, int]) -> None:
@@ -174,51 +159,3 @@ def test_a_line_for_programs_always_names_the_server(pipe: tuple[int, int]) -> N
     assert [json.loads(line)["server"] for line in lines[:2]] == ["weather", "mail"]
     assert "weather" not in lines[2]
     assert "server=mail" in lines[3]
-
-
-def test_a_trace_shows_each_frame_masked_with_its_way_and_length(pipe: tuple[int, int]) -> None:
-    frames = verdict(b'{"a":"secret \xc3\xbc"}'), verdict(b"\xff", Direction.TO_CLIENT)
-    first, second = traced(pipe[0], *frames)
-    assert first["frame"] == '{"a":"[masked] ü"}'
-    assert (first["event"], first["length_bytes"], first["action"]) == ("→ server", 17, "allow")
-    assert (second["event"], second["frame"]) == ("← server", "\ufffd")
-
-
-def test_a_secret_across_the_cut_is_masked_before_it_is_cut(pipe: tuple[int, int]) -> None:
-    long = b"x" * (TRACED_BYTES - 3) + b"secret" + b"x" * 100_000
-    (shown,) = traced(pipe[0], verdict(long))
-    assert "sec" not in shown["frame"]
-    assert len(shown["frame"]) <= TRACED_BYTES
-
-
-def test_more_frames_than_can_be_shown_are_counted(pipe: tuple[int, int]) -> None:
-    shown = []
-
-    class Late(Log):
-        def __call__(self, level: str, event: str, **fields: object) -> None:
-            shown.append(fields)
-
-    trace = Trace(Late("trace", "json"), bytes)
-    for _ in range(TRACED_FRAMES * 50):
-        trace.show(verdict(b"{}"))
-    trace.close()
-    missed = shown[-1]["missed_frames"] or 0
-    assert isinstance(missed, int)
-    assert len(shown) + missed == TRACED_FRAMES * 50
-
-
-@pytest.mark.parametrize(
-    ("frame", "view"),
-    [
-        (b'{"a":"c2VjcmV0"}', "base64"),
-        (b'{"a":"t e r c e s"}', "squeezed"),
-        (b'{"a":"secret \\u0073ecret"}', "text"),
-        (b'{"a":"masked by no rule"}', "text"),
-    ],
-)
-def test_a_frame_whose_secret_no_mask_finds_is_not_shown(
-    pipe: tuple[int, int], frame: bytes, view: str
-) -> None:
-    finding = Finding("secrets.github-token", "call.arguments", view=view)
-    (shown,) = traced(pipe[0], verdict(frame)._replace(findings=(finding,)))
-    assert shown["frame"] == "[not shown: it has a secret]"

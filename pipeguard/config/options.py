@@ -26,7 +26,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--policy", "FILE", "", "Use this policy instead of the user's own."),
     ("--trust", "HOW", "", "first-use pins clean definitions; review holds all until approved."),
     ("--observe", "", "", "Judge and record; no rule stops anything."),
-    ("--log-level", "LEVEL", "", "trace, debug, info, warning (default), error or off."),
+    ("--log-level", "LEVEL", "", "debug, info, warning (default), error or off."),
     ("--log-format", "FORMAT", "", "console (default) or json."),
     ("--grace", "SECONDS", "", "How long a server may take to exit before it is terminated (2)."),
     ("--no-audit", "", "", "Write no audit of this run; pins are stored anyway."),

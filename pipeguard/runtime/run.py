@@ -38,7 +38,7 @@ from pipeguard.firewall.session.remedies import is_held_verdict
 from pipeguard.firewall.session.session import Session
 from pipeguard.identity.server_name import Launched
 from pipeguard.identity.things import find_loading
-from pipeguard.log import Log, Trace, make_say
+from pipeguard.log import Log, make_say
 from pipeguard.rulebook.cache import open_engines
 from pipeguard.rulebook.compiled_file import CleanNames
 from pipeguard.runtime.numbers import name_variables
@@ -191,7 +191,6 @@ class Run:
             on_pins=lambda pins: changed(self._take(PinsChanged(pins, monotonic()))),
             needs_review=needs_review,
         )
-        self._trace = Trace(self.log, Mask(self.engines)) if self.log.traces else None
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # the names of clients' tokens, by the same
         self.over, self.notes = Event(), ClientNotes(self.notice, is_used=policy.follows_client)
@@ -289,8 +288,6 @@ class Run:
         if self._loads_late and (verdict.method not in HANDSHAKE or self.clean_names.new):
             self._loads_late = False
             start_thread("load", self._load_late)
-        if self._trace is not None:
-            self._trace.show(verdict)
         if verdict.findings and self._note_findings(verdict):
             return self._may_pass()
         conversation = verdict.event.rpartition(".")[0]
@@ -382,8 +379,6 @@ class Run:
         self._tally.tell(self.log_unless_gone)
         if self._pruning is not None:
             self._pruning.join(LAST_SECONDS)
-        if self._trace is not None:
-            self._trace.close()
 
     def _prune(self) -> None:
         """Remove the oldest rows of the audit, once the start is over."""

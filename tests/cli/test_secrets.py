@@ -141,7 +141,7 @@ def test_a_server_gets_the_value_and_nobody_else(tmp_path: Path, how: str) -> No
         more = ["--isolate", how, *(["--write", str(digest.parent)] if how == "bubblewrap" else [])]
     else:
         word = []
-    options = ["--name", "demo", "--log-level", "trace", *more]
+    options = ["--name", "demo", "--log-level", "debug", *more]
     entry = {"TOKEN": "keyring:demo-token"} if how == "entry" else {}
     command = [*PYTHON, "-c", NOTING, str(digest), *word, str(SERVER)]
     with Wrapped(tmp_path, options=options, command=command, environment=entry) as wrapped:
@@ -184,7 +184,7 @@ def test_what_a_server_repeats_of_it_is_shown_nowhere(tmp_path: Path) -> None:
     """No rule would recognise this value as a secret."""
     value = "correct horse battery"
     assert run("set", "phrase", given=f"{value}\n").returncode == 0
-    options = ["--name", "odd", "--log-level", "trace", "--env", "TOKEN=keyring:phrase"]
+    options = ["--name", "odd", "--log-level", "debug", "--env", "TOKEN=keyring:phrase"]
     with Wrapped(tmp_path, options=options, command=[sys.executable, "-c", REPEATING]) as wrapped:
         told = [wrapped.initialize(), wrapped.ask("do/it"), wrapped.ask("do/error")]
         wrapped.hang_up()

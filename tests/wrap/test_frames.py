@@ -158,7 +158,7 @@ def test_what_a_server_notifies_before_it_is_asked_never_reaches_the_client(tmp_
 
 
 def test_nothing_that_is_no_frame_ever_reaches_the_client(tmp_path: Path) -> None:
-    options = ("--name", "demo", "--log-level", "trace", "--log-format", "json")
+    options = ("--name", "demo", "--log-level", "debug", "--log-format", "json")
     with Wrapped(tmp_path, "say=hello", "banner=hello\\n", options=options).opened() as wrapped:
         wrapped.ask("do/say", text="on stderr\n")
         wrapped.send(b"not json\n")
