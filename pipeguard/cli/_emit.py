@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import click
 from click.decorators import FC
 
-from pipeguard.unicode.display import visible
+from pipeguard.unicode.display import pluralize, visible
 
 _CHUNK = 500  # rows whose widths are known before the first is shown
 _MOST_CHARS = 40  # of a column; a longer cell moves its row's others
@@ -101,6 +101,21 @@ def columns(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
             padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
             yield "  ".join(padded).rstrip()
         is_first = False
+
+
+def render(name: str, fields: Fields, **filters: Callable[..., str]) -> str:
+    """Fill in a template of a screen for people, with more filters of the screen's own."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    screens = Environment(
+        loader=PackageLoader("pipeguard.cli"),
+        autoescape=False,  # noqa: S701  a terminal: names are made visible
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    screens.filters.update(visible=visible, plural=pluralize, style=click.style, **filters)
+    return screens.get_template(f"{name}.jinja").render(fields).rstrip("\n")
 
 
 def colour_change(line: str) -> str:

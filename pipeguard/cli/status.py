@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from functools import partial
 from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import click
 
-from pipeguard.cli._emit import Fields, emit, json_option
+from pipeguard.cli._emit import Fields, emit, json_option, render
 from pipeguard.errors import PolicyError
-from pipeguard.unicode.display import pluralize, show, visible
+from pipeguard.unicode.display import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from pipeguard.state.pins import Store
 
@@ -38,7 +39,7 @@ def command() -> None:
       pipeguard status
       pipeguard status --json
     """  # noqa: D301  click reads the mark
-    emit(_find_status(), _screen)
+    emit(_find_status(), partial(render, "status", table=_table))
 
 
 def _find_status() -> Fields:
@@ -145,111 +146,16 @@ def _read_store(store: Store) -> Fields:
     }
 
 
-def _screen(status: Fields) -> Iterator[str]:
-    if status["loosened"]:
-        yield f"Since {status['loosened']}, your policy stops less than before."
-        yield "  See what changed it:  pipeguard audit list --rule audit.loosened"
-    yield _policy_line(status)
-    if following := status["following"]:
-        yield visible(following["line"])
-    yield from _client_lines(status)
-    servers: list[Fields] = status["servers"]
-    if not servers:
-        is_guarded = any(client["guarded"] for client in status["clients"])
-        yield "No guarded server has run yet." if is_guarded else "No server was guarded yet."
-    else:
-        today, week = (
-            [(each["server"], *each[days].values(), each["waits"]) for each in servers]
-            for days in ("today", "week")
-        )
-        tables = [("Today", today), ("Last 7 days", week)]
-        if today == week:
-            tables = [("Today, as in the last 7 days", today)]
-        for title, rows in tables:
-            yield from ("", click.style(title, bold=True), *_table(rows))
-        yield from (f"{visible(why)}." for why in status["renamed"])
-    yield ""
-    yield from _list_waiting(status) or ["Nothing waits for you."]
-    if status["noted"]:
-        yield f"{pluralize(status['noted'], 'warning')} noted in 7 days:  pipeguard ui"
-
-
-def _policy_line(status: Fields) -> str:
-    if status["policy_problem"]:
-        return f"The policy is invalid, so nothing starts:\n{status['policy_problem']}"
-    if status["mode"] == "observe":
-        return "Your policy only observes: it records what it finds, and stops nothing."
-    clients = status["clients"]
-    if clients and not status["gateways"] and not any(each["guarded"] for each in clients):
-        return "No server of your clients is guarded, so nothing of theirs is stopped."
-    return "Your policy is enforced: what it blocks is stopped."
-
-
-def _client_lines(status: Fields) -> Iterator[str]:
-    clients = status["clients"]
-    if clients:
-        guarded, is_open, unfit = (
-            sum(each[column] for each in clients) for column in ("guarded", "open", "cannot")
-        )
-        names = ", ".join(
-            f"{each['client']} {each['guarded']}/{each['guarded'] + each['open'] + each['cannot']}"
-            for each in clients
-        )
-        cannot = f"; {unfit} cannot be" if unfit else ""
-        total = guarded + is_open + unfit
-        yield f"{guarded} of {total} servers in clients guarded{cannot} ({visible(names)})."
-    elif not status["behind_gateway"]:
-        yield "No client on this machine has an MCP server yet."
-    yield from (f"Not read: {visible(file)}" for file in status["unread"])
-    yield from (f"A gateway runs ({visible(gateway)})." for gateway in status["gateways"])
-    if behind := status["behind_gateway"]:
-        yield f"{pluralize(behind, 'server')} in the gateway's file, all guarded."
-
-
-def _table(rows: Iterable[tuple[object, ...]]) -> list[str]:
+def _table(servers: Iterable[Fields], days: str) -> str:
+    rows = [(each["server"], *each[days].values(), each["waits"]) for each in servers]
     numbers = sum(map(len, COLUMNS[1:])) + 2 * len(COLUMNS)
     room = max(LEAST_CHARS, get_terminal_size().columns - numbers)
     cells = [COLUMNS, *([show(str(cell), room) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
+    return "\n".join(
         "  ".join(
             [row[0].ljust(widths[0])]
             + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
         )
         for row in cells
-    ]
-
-
-def _list_waiting(status: Fields) -> list[str]:
-    """List pending decisions and blocked calls, and the commands that show them."""
-    asking: list[dict[str, str]] = status["asking"]
-    blocked: dict[str, str] | None = status["blocked"]
-    waits = pluralize(status["waits"], "decision")
-    steps = [f"{waits} for you:  pipeguard ui"] if status["waits"] else []
-    steps += [
-        f"A call of {visible(call['tool'])} of {visible(call['server'])} waits for you: "
-        f" pipeguard allow {call['event']}"
-        for call in asking
-    ]
-    steps += [
-        f"{visible(login['server'])} asks for a login since {login['since'][:16]}Z: "
-        f" {login['command'] or 'pipeguard wrap --bearer-env VARIABLE'}"
-        for login in status["logins"]
-    ]
-    if any(server["waiting"] for server in status["servers"]):
-        steps.append("New and changed definitions wait:  pipeguard diff")
-    if status["proposed"]:
-        steps.append("Proposed servers wait:  pipeguard servers list")
-    if blocked:
-        what = visible(" of ".join(filter(None, (blocked["tool"], blocked["server"]))))
-        steps.append(
-            f"The newest block ({what}, {blocked['rule']}):  pipeguard explain {blocked['event']}"
-        )
-    if status["gaps"]:
-        steps.append(f"{pluralize(status['gaps'], 'gap')} of the audit in 7 days")
-    if status["unshared"]:
-        steps.append(
-            f"{pluralize(status['unshared'], 'run')} in 7 days did not learn what other servers"
-            " returned:  pipeguard audit list --rule audit.unshared"
-        )
-    return steps
+    )
