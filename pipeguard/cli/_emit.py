@@ -103,7 +103,7 @@ def columns(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[st
         is_first = False
 
 
-def render(name: str, fields: Fields, **filters: Callable[..., str]) -> str:
+def render(name: str, fields: Fields, **filters: Callable[..., object]) -> str:
     """Fill in a template of a screen for people, with more filters of the screen's own."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

@@ -3,7 +3,6 @@
 import os
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 from glob import glob
@@ -13,7 +12,16 @@ from time import monotonic
 
 import click
 
-from pipeguard.cli._emit import Fields, choice, columns, emit, flag, json_option, value_option
+from pipeguard.cli._emit import (
+    Fields,
+    choice,
+    columns,
+    emit,
+    flag,
+    json_option,
+    render,
+    value_option,
+)
 from pipeguard.cli._setup_request import must_have_effect
 from pipeguard.config.options import WrapOptions
 from pipeguard.errors import InputError
@@ -27,7 +35,6 @@ KEY_BYTES = 32
 MEBIBYTE = 2**20
 STDIN = "-"
 MOST_LISTED = 20  # skipped files, or matches that were not found
-MOST_RULES = 3  # of one file among several
 MOST_WORDS = 10_000  # of a text, looked up among the documented credentials
 _SHOWN_CHARS = 80  # of a word that names no file
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_/+.-]{14,400}={0,2}")
@@ -149,10 +156,10 @@ def command(  # noqa: PLR0913  one for each option
     code = int(any(file["action"] in stopping for file in files))
     if len(paths) == 1 and named:
         examples = _published_words(named[paths[0]])
-        emit(files[0], lambda file: [*_page(file), *examples], code=code)
+        emit(files[0], lambda _: [_screen(files, (), is_single=True), *examples], code=code)
     value = {"files": files, "skipped": skipped}
     code = code or (0 if is_all_read else InputError.exit_code)
-    emit(value, lambda value: _pages(**value), code=code)
+    emit(value, lambda _: _screen(files, skipped, is_single=False), code=code)
 
 
 class _NotTextError(InputError):
@@ -187,61 +194,31 @@ def _finding_fields(located: LocatedFinding) -> Fields:
     }
 
 
-def _page(file: Fields) -> Iterator[str]:
-    """Report all findings in one file; to somebody who asks why, with their steps."""
-    head = f"{visible(_name(file['file']))}, read as {file['read_as']}: {_WOULD[file['action']]}."
-    if not file["findings"]:
-        yield f"{head} Nothing was found."
-        yield from _list_dropped(file)
-        return
-    yield f"{head}{_if_kept(file, chr(10))}\n"
+def _screen(files: Sequence[Fields], skipped: Sequence[Fields], *, is_single: bool) -> str:
+    """Report all findings of a single file; else each file in a line, or with its reasons."""
+    fields: Fields = {
+        "is_single": is_single,
+        "files": files,
+        "found": [file for file in files if file["findings"] or file.get("dropped")],
+        "skipped": skipped,
+        "would": _WOULD,
+        "stopped": _STOPPED,
+        "most": MOST_LISTED,
+    }
+    return render("scan", fields, table=_table, where=_where)
+
+
+def _table(findings: Sequence[Fields]) -> Iterator[str]:
     titles = ("action", "rule", "severity", "confidence", "where", "view")
-    rows = [
-        (*(each[title] for title in titles[:4]), _where(each), each["view"])
-        for each in file["findings"]
-    ]
-    lines = columns(titles, rows)
-    yield next(lines)
-    for finding, line in zip(file["findings"], lines, strict=True):
-        action = finding["action"]
-        color = "red" if action in _STOPPED else "yellow"
-        yield click.style(action, fg=color) + line.removeprefix(action)
-        if words := finding["excerpt"] or finding["note"]:
-            yield f"        {visible(words)}"
-        if "dropped" in file:
-            yield from (f"        {visible(step)}" for step in finding["steps"])
-    yield from _list_dropped(file)
-    yield "\nWhat a rule is for, and what to do:"
-    yield from dict.fromkeys(f"  pipeguard explain {row[1]}" for row in rows)
-
-
-def _list_dropped(file: Fields) -> Iterator[str]:
-    """List the matches that do not count, each with its steps, if somebody asks why."""
-    dropped = file.get("dropped")
-    if dropped is None:
-        return
-    yield "\nNot found:"
-    for match in dropped[:MOST_LISTED]:
-        yield f"  {match['rule']}  {_where(match)}  {visible(match['excerpt'])}"
-        yield f"    {visible('; '.join(match['steps']))}"
-    if len(dropped) > MOST_LISTED:
-        yield "  … (all of them: --json)"
-    if not dropped:
-        yield "  No other pattern matches any of it, and no classifier reads more of it."
+    return columns(
+        titles, [[{**each, "where": _where(each)}[t] for t in titles] for each in findings]
+    )
 
 
 def _where(finding: Fields) -> str:
     """Format the position as editors show it: line and column, from 1."""
     spots = filter(None, (finding["start"], finding["end"]))
     return "-".join(f"{spot['line']}:{spot['column']}" for spot in spots) or finding["place"]
-
-
-def _if_kept(file: Fields, joint: str) -> str:
-    """Describe the other outcome if the tool keeps its arguments on this machine."""
-    if file["action_if_kept"] == file["action"]:
-        return ""
-    would = _WOULD[file["action_if_kept"]]
-    return f"{joint}If no tool of the server sends anything away, it {would}."
 
 
 def _published_words(text: str) -> list[str]:
@@ -254,36 +231,6 @@ def _published_words(text: str) -> list[str]:
         for word in dict.fromkeys(words)
         if is_published(word.encode())
     ]
-
-
-def _line(file: Fields) -> str:
-    """Report a file with its verdict and rules."""
-    rules = list(dict.fromkeys(finding["rule"] for finding in file["findings"]))
-    more = len(rules) - MOST_RULES
-    shown = ", ".join(rules[:MOST_RULES]) + (f" and {more} more" if more > 0 else "")
-    color = "red" if file["action"] in _STOPPED else None
-    words = click.style(_WOULD[file["action"]], fg=color)
-    return f"{visible(file['file'])}: {words}: {shown}{_if_kept(file, '. ')}"
-
-
-def _pages(files: Sequence[Fields], skipped: Sequence[Fields]) -> Iterator[str]:
-    """Report each file with a finding in a line, or with all reasons; and a total."""
-    found = [file for file in files if file["findings"] or file.get("dropped")]
-    for file in found:
-        if "dropped" in file:
-            yield from (*_page(file), "")
-        else:
-            yield _line(file)
-    yield f"{chr(10) * bool(found)}{pluralize(len(files), 'file')}:"
-    counts = Counter(file["action"] for file in files)
-    yield from (f"  {counts[action]} {_WOULD[action]}" for action in _WOULD if counts[action])
-    if skipped:
-        yield f"  {len(skipped)} skipped:"
-        yield from (f"    {each['why'].splitlines()[0]}" for each in skipped[:MOST_LISTED])
-        if len(skipped) > MOST_LISTED:
-            yield "    …"
-    if found:
-        yield "\nThe passages of one file, and what to do:  pipeguard scan FILE"
 
 
 # --- files ----------------------------------------------------------------------------------
