@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from pipeguard.cli import _completions as completions
-from pipeguard.cli._emit import Fields, emit, flag, json_option
+from pipeguard.cli._emit import Fields, emit, flag, json_option, render
 from pipeguard.detect.rules.rule import Leaving, Rule
 from pipeguard.errors import PipeGuardError, Refusal
 from pipeguard.firewall.finding import Action
@@ -83,7 +83,7 @@ def command(what: str, *, full: bool, redacted: bool) -> None:
         event = exceptions.find_event(paths.store_path(), what, with_demo=True)
         page = partial(_event_page, event, is_full=full)
         if redacted:
-            emit(_redacted_fields(event), _redacted_page)
+            emit(_redacted_fields(event), partial(render, "redacted"))
         else:
             emit(_event_fields(event, rules), page)
 
@@ -219,20 +219,6 @@ def _scripts(text: str) -> list[str]:
         unicodedata.name(letter, "").partition(" ")[0] for letter in text if letter.isalpha()
     }
     return sorted(name.capitalize() for name in letters if name)
-
-
-def _redacted_page(fields: dict[str, Any]) -> str:
-    about = ", ".join(filter(None, (fields["message"], fields["method"])))
-    lines = [f"pipeguard {fields['version']}: {fields['action']}, {about}, {fields['bytes']} bytes"]
-    for finding in fields["findings"]:
-        texts = (
-            f"confidence {finding['confidence']}" if finding["confidence"] else "",
-            f"in {finding['place']}, read as {finding['view']}",
-            pluralize(finding["characters"], "character") if finding["characters"] else "",
-            f"{' and '.join(finding['letters'])} letters" if finding["letters"] else "",
-        )
-        lines.append(f"- {finding['rule']}: {finding['action']}, {', '.join(filter(None, texts))}")
-    return "\n".join(lines)
 
 
 def _passage_lines(finding: dict[str, str], event: AuditedEvent, *, is_full: bool) -> Iterator[str]:
