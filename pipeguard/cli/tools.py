@@ -218,9 +218,7 @@ def _run(
 
     async def inspecting() -> int:
         prepare_threads(asyncio.get_running_loop())
-        opened = (
-            ask_gateway(url, token) if sources is None else inspect_tools(sources, "error", only)
-        )
+        opened = ask_gateway(url, token) if sources is None else inspect_tools(sources, only)
         async with opened as inspector:
             return await work(inspector)
 

@@ -399,25 +399,23 @@ async def _fetch_tools(remote: Remote, http: ClientSession) -> bytes:
 
 @asynccontextmanager
 async def inspect_tools(
-    sources: Sources, log_level: str, only: Callable[[str], bool] = lambda _: True
+    sources: Sources, only: Callable[[str], bool] = lambda _: True
 ) -> AsyncIterator[Inspector]:
     """Start the servers for a while, and talk to them.
 
     Args:
         sources: of the servers.
-        log_level: of the servers' log.
         only: True for the name of a server that is needed; if none is, all are started.
 
     Raises:
         PipeGuardError: a file is wrong, or rules, policy or store do not load.
     """
-    options = WrapOptions(values={"--log-level": log_level})
-    load_wrap_policy(options)  # errors in it are reported once, not for each server
+    load_wrap_policy(WrapOptions())  # errors in it are reported once, not for each server
     file = sources.read(os.environ)
     for note in file.notes:
         say(note)
     engines = wait_for_engines()
-    gateway = Gateway(engines, ToolMode.DIRECT, {"--log-level": log_level})
+    gateway = Gateway(engines, ToolMode.DIRECT, {"--log-level": "error"})
     needed = [server for server in file.servers if only(server.name)]
     await gateway.apply(needed or file.servers)
     channel = await dial(gateway)

@@ -81,7 +81,7 @@ async def test_a_person_waits_longer_than_a_client_for_a_server_to_start(
     """The first start of a package fetches it; otherwise its tools would be silently missing."""
     monkeypatch.setattr(gateways, "SETTLING_SECONDS", 0.0)
     path = write_servers(tmp_path, {"one": actor()})
-    async with inspect_tools(Sources(str(path)), "warning") as inspector:
+    async with inspect_tools(Sources(str(path))) as inspector:
         assert "one__echo" in [tool.public for tool in inspector.catalog]
 
 
