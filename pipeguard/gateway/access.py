@@ -4,7 +4,6 @@ Tools that may not be called cannot be found either. A token that is limited to 
 use their servers' other parts. Knows no HTTP.
 """
 
-from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from time import monotonic
 
@@ -12,9 +11,9 @@ from pipeguard.firewall.policy import fits_any
 from pipeguard.firewall.protocol.peers import CAPABILITIES
 from pipeguard.gateway.catalog import Catalog, may_be_tool, tool_globs
 from pipeguard.gateway.tools import CatalogTool, Filter
+from pipeguard.runtime.rate_limit import RateLimit
 from pipeguard.state.tokens import EFFECTS, TokenScope
 
-MINUTE_SECONDS = 60.0
 # The methods that belong to calls of tools, in either direction. Any other one, known or not, is
 # for clients that may use all of a server.
 OF_TOOLS = frozenset(
@@ -30,24 +29,6 @@ OF_TOOLS = frozenset(
         *(*CAPABILITIES, "notifications/elicitation/complete"),
     ]
 )
-
-
-class RateLimit:
-    """Counts the calls of one client in all its conversations."""
-
-    def __init__(self) -> None:
-        self._calls: deque[float] = deque()
-
-    def seconds_to_wait(self, per_minute: int, now: float) -> float:
-        """Count a call; if there were too many in a minute, return the wait instead."""
-        calls = self._calls
-        while calls and calls[0] <= now - MINUTE_SECONDS:
-            calls.popleft()
-        if per_minute and len(calls) >= per_minute:
-            return calls[-per_minute] + MINUTE_SECONDS - now
-        if per_minute:
-            calls.append(now)
-        return 0.0
 
 
 class RateLimits(dict[TokenScope, RateLimit]):
@@ -151,8 +132,8 @@ class ScopedAccess:
         return min(waits, default=0.0)
 
     async def _count_call(self, scope: TokenScope) -> float:
-        limit = self._limits.setdefault(scope, RateLimit())
-        wait_seconds = limit.seconds_to_wait(scope.per_minute, monotonic())
+        limit = self._limits.setdefault(scope, RateLimit(scope.per_minute))
+        wait_seconds = limit.seconds_to_wait(monotonic())
         if wait_seconds or not scope.per_minute or self._ask_others is None:
             return wait_seconds
         return await self._ask_others(scope)

@@ -9,9 +9,9 @@ from time import monotonic
 
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, serialise, walk_texts
-from pipeguard.gateway.access import RateLimit
 from pipeguard.gateway.servers_file import ServerSettings, parse_server, runs_gateway
 from pipeguard.log import say
+from pipeguard.runtime.rate_limit import RateLimit
 from pipeguard.state.proposals import MOST_BYTES, Proposal, proposals, propose, withdraw
 from pipeguard.state.store import open_store
 
@@ -119,8 +119,8 @@ class ServerManagement:
 
     def seconds_to_wait(self, who: str) -> float:
         """Count a change by a token; if there were too many, return the wait instead."""
-        limit = self._limits.setdefault(who, RateLimit())
-        return limit.seconds_to_wait(PER_MINUTE, monotonic())
+        limit = self._limits.setdefault(who, RateLimit(PER_MINUTE))
+        return limit.seconds_to_wait(monotonic())
 
     def propose(self, who: str, arguments: JsonObject) -> str:
         """Store a proposal of a token; return the answer to the agent.

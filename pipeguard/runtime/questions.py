@@ -15,7 +15,6 @@ basic/patterns/mrtr.
 
 import json
 import os
-from collections import deque
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from threading import Lock
@@ -36,6 +35,7 @@ from pipeguard.firewall.session.own_frames import QuestionClosed
 from pipeguard.firewall.session.remedies import Way, decisive_rule, find_remedy
 from pipeguard.firewall.session.replies import STATE
 from pipeguard.firewall.session.session import Event, Session
+from pipeguard.runtime.rate_limit import RateLimit
 from pipeguard.runtime.run import Run, remember, start_thread
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.grants import CallGrant, make_grant
@@ -65,20 +65,9 @@ _SCHEMA: JsonObject = {
 }
 
 
-class HourlyLimit:
-    """A limit on the questions or notices to a person within an hour."""
-
-    def __init__(self) -> None:
-        self._times = deque[float]()
-
-    def take(self, now: float) -> bool:
-        """Count one more; False if the limit is reached (on a clock that only goes forward)."""
-        while self._times and now - self._times[0] > HOUR_SECONDS:
-            self._times.popleft()
-        has_room = len(self._times) < QUESTIONS_PER_HOUR
-        if has_room:
-            self._times.append(now)
-        return has_room
+def make_hourly_limit() -> RateLimit:
+    """Limit the questions or notices to a person within an hour."""
+    return RateLimit(QUESTIONS_PER_HOUR, HOUR_SECONDS)
 
 
 class _AskedCall(NamedTuple):
@@ -128,7 +117,7 @@ class Questions:
         self._run = run
         run.on_answer = self.take_answer
         self._lock = Lock()
-        self._limit = HourlyLimit()
+        self._limit = make_hourly_limit()
         self._topics: dict[str, None] = {}
         self._open: dict[str, _OpenQuestion] = {}  # by the event
         self._asked_calls: dict[str, _AskedCall] = {}  # by the state that their clients repeat
@@ -240,7 +229,7 @@ class Questions:
 
     def _may_ask(self, topic: str, now: float) -> bool:
         with self._lock:
-            if topic in self._topics or not self._limit.take(now):
+            if topic in self._topics or self._limit.seconds_to_wait(now):
                 return False
             remember(self._topics, topic, None, MOST_REMEMBERED)
         return True

@@ -18,7 +18,7 @@ from time import monotonic
 
 from pipeguard.errors import InputError, StateError
 from pipeguard.installation import require_extra
-from pipeguard.runtime.questions import HourlyLimit
+from pipeguard.runtime.questions import make_hourly_limit
 from pipeguard.state.store import open_store
 from pipeguard.ui.card import Card
 from pipeguard.ui.cards import find_waiting
@@ -55,7 +55,10 @@ class Desktop:
         from desktop_notifier import DesktopNotifier
 
         self._store, self._say, self._with_tray = store, say, with_tray
-        self._notifier, self._limit = DesktopNotifier("PipeGuard", None), HourlyLimit()
+        self._notifier, self._limit = (
+            DesktopNotifier("PipeGuard", None),
+            make_hourly_limit(),
+        )
         logging.getLogger("desktop_notifier.backends.base").addFilter(self._complain)
         self._told = set[str]()
         self._count: int | None = None
@@ -124,8 +127,8 @@ class Desktop:
         known = [card for card in waiting if _keys(card) & self._told]
         new = [card for card in waiting if card not in known]
         self._told = set[str]().union(*map(_keys, known))
-        if new and not self._is_paused and self._limit.take(monotonic()):
-            self._told = self._told.union(*map(_keys, new))
+        if new and not self._is_paused and not self._limit.seconds_to_wait(monotonic()):
+            self._told.update(*map(_keys, new))
             await self._send(new)
 
     async def _send(self, cards: Sequence[Card]) -> None:

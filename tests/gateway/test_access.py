@@ -9,10 +9,11 @@ import pytest
 
 from pipeguard.detect.flows.tool_labels import Label, Tool
 from pipeguard.firewall.protocol.json_values import JsonValue
-from pipeguard.gateway.access import RateLimit, ScopedAccess, may_use_alone
+from pipeguard.gateway.access import ScopedAccess, may_use_alone
 from pipeguard.gateway.catalog import Catalog, Listing
 from pipeguard.gateway.eras import REVISIONS, STATELESS
 from pipeguard.gateway.tools import CatalogTool
+from pipeguard.runtime.rate_limit import RateLimit
 from pipeguard.state.store import open_store
 from pipeguard.state.tokens import TokenScope, create_token
 from tests.gateway.served import ServedAt, write_servers
@@ -88,12 +89,13 @@ def test_a_server_is_for_the_methods_that_a_scope_includes(
 
 
 def test_calls_are_counted_over_a_minute_that_moves() -> None:
-    limit = RateLimit()
-    assert [limit.seconds_to_wait(2, now) for now in (0.0, 30.0)] == [0.0, 0.0]
-    assert limit.seconds_to_wait(2, 50.0) == 10.0
-    assert limit.seconds_to_wait(2, 60.0) == 0.0
-    assert limit.seconds_to_wait(2, 61.0) == 29.0
-    assert limit.seconds_to_wait(0, 61.0) == 0.0
+    limit = RateLimit(2)
+    assert [limit.seconds_to_wait(now) for now in (0.0, 30.0)] == [0.0, 0.0]
+    assert limit.seconds_to_wait(50.0) == 10.0
+    assert limit.seconds_to_wait(60.0) == 0.0
+    assert limit.seconds_to_wait(61.0) == 29.0
+    free = RateLimit(0)
+    assert [free.seconds_to_wait(61.0) for _ in range(3)] == [0.0] * 3
 
 
 @pytest.mark.parametrize(
