@@ -14,35 +14,25 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli._emit import Fields, emit, flag, json_option, render
-from pipeguard.detect.rules.rule import Leaving, Rule
+from pipeguard.detect.rules.rule import Rule
 from pipeguard.errors import PipeGuardError, Refusal
-from pipeguard.firewall.finding import Action
 from pipeguard.firewall.protocol.json_values import JsonValue, as_object, serialise
 from pipeguard.firewall.protocol.methods import METHODS
-from pipeguard.firewall.protocol.places import Surface, known_places
+from pipeguard.firewall.protocol.places import known_places
 from pipeguard.firewall.protocol.strict_json import parse_json
 from pipeguard.firewall.session.remedies import Way, find_remedy
 from pipeguard.rulebook import actions, proof
 from pipeguard.rulebook.packs import load_rules, sources
 from pipeguard.rulebook.rule_texts import code_rules, find_text
-from pipeguard.rulebook.samples import texts
 from pipeguard.state import exceptions, explanation, paths, row_filter
 from pipeguard.state.exceptions import AuditedEvent
 from pipeguard.unicode.display import cut, pluralize, suggestion, visible, visible_lines
 from pipeguard.version import VERSION
 
 WIDTH = 88  # characters of a line
-SAMPLE_CHARS = 160  # shown of an example: two lines
 SHOWN_PASSAGES = 3  # of the rule that decided, without --full
 _REPORT = "To report a false alarm, without private text:"
 _MESSAGES = {"result": "the result of ", "error": "the error of ", "notification": "notification "}
-
-_CHECKED = {
-    Surface.DEFINITIONS: "the definitions of tools, prompts and resources",
-    Surface.TO_CLIENT: "what servers send to the client",
-    Surface.TO_SERVER: "what the client sends to servers",
-}
-_USUAL = {Action.BLOCK: "blocked", Action.CUT: "cut out of a result"}
 
 
 @click.command("explain", short_help="Explain a rule or an event.")
@@ -90,36 +80,14 @@ def command(what: str, *, full: bool, redacted: bool) -> None:
 
 def _rule_page(rule: Rule) -> str:
     surface = min(rule.surfaces, key=lambda surface: surface.value)
-    outcome = _USUAL.get(actions.usual_action(rule), "noted as a warning")
-    outcome += ", unless your policy says otherwise." + "".join(_describe_exceptions(rule))
-    level = f"severity {rule.severity.name.lower()}, confidence {rule.confidence.name.lower()}"
-    surfaces = ", and ".join(words for each, words in _CHECKED.items() if each in rule.surfaces)
-    places = f" ({', '.join(rule.places)})" if rule.places else ""
-    return "\n".join(
-        [
-            f"{click.style(rule.id, bold=True)}: {rule.title}",
-            _wrap(f"{level}: what it finds is {outcome}"),
-            _wrap(f"Checks {surfaces}{places}."),
-            "",
-            _label("Why", rule.why),
-            _label("Do", rule.fix),
-            _label("Allow", find_remedy(rule.id).advice),
-            "",
-            _label("Finds", cut(visible(explanation.find_example(rule)), SAMPLE_CHARS)),
-            _label("Passes", cut(visible(texts(rule.passes[0])[0]), SAMPLE_CHARS)),
-            _label("Place", f"as in {proof.sample_place(rule, surface)}; the text is made up"),
-            *([_label("OWASP", rule.owasp)] if rule.owasp else []),
-        ]
-    )
-
-
-def _describe_exceptions(rule: Rule) -> Iterator[str]:
-    """Describe the cases in which a match gets another action than usual."""
-    sure = actions.find_sure_action(rule)
-    if sure is not actions.usual_action(rule):
-        yield f" It is {_USUAL[sure]} if {' or '.join(actions.list_raises(rule))}."
-    if rule.leaving is Leaving.LOWER and sure is Action.BLOCK:
-        yield " In data that a call keeps on this machine, it is a warning."
+    fields: Fields = {
+        **explanation.rule_fields(rule),
+        "leaving": rule.leaving.value,
+        "raises": actions.list_raises(rule),
+        "advice": find_remedy(rule.id).advice,
+        "place": proof.sample_place(rule, surface),
+    }
+    return render("rule", fields, wrap=_wrap, cut=cut, label=lambda text, name: _label(name, text))
 
 
 def _event_fields(event: AuditedEvent, rules: dict[str, Rule]) -> Fields:
