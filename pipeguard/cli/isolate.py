@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from pipeguard.assess.isolated_servers import ServerHere, servers_here, unread_files
-from pipeguard.cli._emit import columns, emit, flag, json_option, value_option
+from pipeguard.cli._emit import Fields, columns, emit, flag, json_option, render, value_option
 from pipeguard.cli._groups import group
 from pipeguard.config.effective_policy import wrap_isolation
 from pipeguard.config.isolate_key import IsolateEntry, find_entries
@@ -41,9 +41,7 @@ NOT_DONE = 1
 WRONG = 2
 NOTHING_THERE = 3
 MEBIBYTE = 1024 * 1024
-WIDTH = 10  # of a kind: keep_home is the longest
 UNLIMITED = "everything that you can"
-NOTHING = "no host and no home"
 _LISTS = ("read", "write", "hosts", "loopback", "limits")
 
 
@@ -102,19 +100,13 @@ def list_() -> None:
         "packages": [_package_fields(each) for each in kept.packages],
         "homes": kept.owners,
     }
-    emit(value, lambda _: _section_lines(sections), empty="Nothing is isolated.")
+    screen = {"sections": sections}
+    emit(value, lambda _: render("isolate", screen), empty="Nothing is isolated.")
     problems = unread_files()
     for problem in problems:
         click.echo(problem, err=True)
     if problems:
         raise SystemExit(WRONG)
-
-
-def _section_lines(sections: dict[str, Iterable[str]]) -> Iterator[str]:
-    for title, lines in sections.items():
-        if listed := list(lines):
-            yield click.style(title, bold=True)
-            yield from (f"  {line}" for line in listed)
 
 
 def _server_lines(servers: Iterable[ServerHere]) -> Iterable[str]:
@@ -181,7 +173,7 @@ def show(name: str, words: tuple[str, ...]) -> None:
         emit(preview.fields(), lambda _: lines, code=code)
     found = _find(name)
     is_known = any(found[:2]) or any(found[2]) or name in stored_names()
-    shown = _show_lines(name, *found) if is_known else ()
+    shown = _page(name, *found) if is_known else ""
     emit(_fields(name, *found), lambda _: shown)
     if not is_known:
         click.echo("\n".join((*describe_unknown(name), *unread_files())), err=True)
@@ -224,36 +216,33 @@ def _fields(
     return fields
 
 
-def _show_lines(
+def _page(
     name: str, entries: Sequence[IsolateEntry], servers: Sequence[ServerHere], facts: ServerFacts
-) -> Iterator[str]:
-    state = "isolated" if _is_isolated(entries, servers) else "NOT isolated"
-    yield f"{click.style(visible(name), bold=True)}: {state}"
-    for each in servers:
-        where = visible(short_path(str(each.server.file)))
-        yield f"  {visible(each.server.name)} in {where}, isolation: {_state(each)}"
-        rows = extent_rows(each.touches) or {"can touch": [(UNLIMITED, "")]}
-        if variables := sorted({*each.server.env, *each.server.env_names}):
-            rows["variables"] = [(visible(", ".join(variables)), "its entry")]
-        yield from row_lines(rows)
-    for entry in entries:
-        yield from wrap_text(f"Your policy: {format_entry(entry)}", "  ")
-    observed, proposal, shipped = facts
-    if shipped is not None:
-        given = "; ".join(shipped.grants) or NOTHING
-        yield from wrap_text(f"Its package is known; isolation gives it {given}.", "  ")
-        yield from wrap_text(shipped.needs, "  ")
-    if proposal is None or observed is None:
-        return
-    yield f"  Learned on {format_day(observed.last)}, beyond what every isolated server has:"
-    for mark, colour, grants in (("+", "green", proposal.added), (" ", None, proposal.present)):
-        for kind, what, why in grants:
-            text = f"    {mark} {kind:<{WIDTH}}{visible(short_path(what))}"
-            yield f"{click.style(text, fg=colour)}  ({visible(why)})"
-    if observed.is_cut:
-        yield "  It used more than PipeGuard has room to record."
-    for what, why, _ in proposal.withheld:
-        yield f"    not given: {visible(what)}: {visible(why)}"
+) -> str:
+    fields: Fields = {
+        "name": name,
+        "is_isolated": _is_isolated(entries, servers),
+        "entries": entries,
+        "servers": servers,
+        "facts": facts,
+    }
+    return render(
+        "isolated",
+        fields,
+        short=short_path,
+        state=_state,
+        rows=_rows,
+        entry=format_entry,
+        wrap=lambda text: "\n".join(wrap_text(text, "  ")),
+        day=format_day,
+    )
+
+
+def _rows(here: ServerHere) -> Iterator[str]:
+    rows = extent_rows(here.touches) or {"can touch": [(UNLIMITED, "")]}
+    if variables := sorted({*here.server.env, *here.server.env_names}):
+        rows["variables"] = [(visible(", ".join(variables)), "its entry")]
+    return row_lines(rows)
 
 
 @command.command("accept", short_help="Grant a server what was learned about it, and isolate it.")
@@ -303,7 +292,7 @@ def accept(name: str, *, path: str | None, dry_run: bool) -> None:
     person = None if dry_run else Person.here()
     entry = proposal.make_entry(escape(name))
     text = with_entry(path, entry, today())
-    click.echo("\n".join(_show_lines(name, entries, servers, facts)))
+    click.echo(_page(name, entries, servers, facts))
     if person is not None:
         given = "what is marked +" if proposal.added else "nothing beyond what all have"
         added = [each.value for each in proposal.added if each.kind == "write"]
