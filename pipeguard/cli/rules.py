@@ -1,8 +1,7 @@
 """`pipeguard rules`: lists the rules, shows one, and tests them by their samples."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 
@@ -10,14 +9,13 @@ import click
 
 from pipeguard.cli import _completions as completions
 from pipeguard.cli import _groups
-from pipeguard.cli._emit import Fields, choice, emit, json_option, value_option
+from pipeguard.cli._emit import Fields, choice, emit, json_option, render, value_option
 from pipeguard.config.directories import read
 from pipeguard.detect.rules.rule import Rule
 from pipeguard.detect.scanning.engine import Engine, compile_engine
 from pipeguard.errors import EngineError, RuleError
-from pipeguard.firewall.finding import Action, Severity
+from pipeguard.firewall.finding import Severity
 from pipeguard.firewall.protocol.places import Surface
-from pipeguard.rulebook.actions import find_sure_action, usual_action
 from pipeguard.rulebook.packs import (
     MAX_PACK_BYTES,
     PackFile,
@@ -31,9 +29,8 @@ from pipeguard.rulebook.rule_texts import code_rules
 from pipeguard.rulebook.samples import texts
 from pipeguard.runtime.progress import say_if_slow, wait_for_engines
 from pipeguard.state.explanation import rule_fields
-from pipeguard.unicode.display import cut, pluralize, suggestion, visible
+from pipeguard.unicode.display import cut, pluralize, suggestion
 
-SAMPLE_CHARS = 100  # shown of a sample
 _LIST_THEM = "\n  List them:  pipeguard rules list"
 
 
@@ -70,17 +67,7 @@ def list_rules(*, pack: str | None, surface: str | None, severity: str | None) -
         and (severity is None or rule.severity >= Severity[severity.upper()])
     ]
     value = [rule_fields(rule) for rule in chosen]
-    emit(value, lambda _: _lines(chosen), empty="No rule matches.")
-
-
-def _lines(rules: Sequence[Rule]) -> Iterator[str]:
-    width = max((len(rule.id) for rule in rules), default=0)
-    for rule in rules:
-        action = usual_action(rule)
-        words = dict.fromkeys(each.name.lower() for each in (action, find_sure_action(rule)))
-        word = click.style(f"{'/'.join(words):<10}", fg="red" if action is Action.BLOCK else None)
-        level = f"{rule.severity.name.lower()}/{rule.confidence.name.lower()}"
-        yield f"{rule.id:<{width}}  {word}  {level:<15}  {rule.title}"
+    emit(value, lambda _: render("rules", {"rules": value}), empty="No rule matches.")
 
 
 @command.command("show")
@@ -101,15 +88,7 @@ def show(name: str) -> None:
     classified = {"model": rule.model, "sha256": rule.sha256}
     fields = {**rule_fields(rule), **matched, **classified, **samples}
     hidden = {"example", "near_miss", *(matched if rule.model else ())}
-    emit(fields, partial(_page, hidden))
-
-
-def _page(hidden: Collection[str], fields: Fields) -> Iterator[str]:
-    for key, value in fields.items():
-        if key not in hidden and value not in ("", []):
-            for index, item in enumerate(value if isinstance(value, list) else [value]):
-                text = item["gen"] if isinstance(item, dict) else str(item)
-                yield f"{key if index == 0 else '':<15} {visible(text)}"
+    emit(fields, lambda _: render("pattern", {"fields": fields, "hidden": hidden}))
 
 
 def _describe_match(rule: Rule) -> dict[str, object]:
@@ -182,14 +161,8 @@ def test(*, file: str | None, glob: str) -> None:
     emit(value, _outcome, code=1 if failures else 0)
 
 
-def _outcome(value: Fields) -> Iterator[str]:
-    for failure in value["failures"]:
-        yield f"{click.style(failure['rule'], fg='red')} ({failure['surface']}): {failure['what']}"
-        yield f"  {cut(visible(failure['sample']), SAMPLE_CHARS)}"
-    rules = pluralize(value["rules"], "rule")
-    samples = pluralize(value["samples"], "sample")
-    failures = pluralize(len(value["failures"]), "failure")
-    yield f"{rules}, {samples}, {failures}, {value['seconds']:.1f} s"
+def _outcome(value: Fields) -> str:
+    return render("proof", value, cut=cut)
 
 
 def _alone(rules: Sequence[Rule], packs: Sequence[PackFile]) -> list[Engine]:

@@ -114,5 +114,5 @@ def test_what_fails_is_listed(snapshot: Snapshot, tmp_path: Path) -> None:
     )
     done = snapshot.run(f"rules test --json {file}")
     assert done.code == 1
-    text = "\n".join([done.out, *_outcome(json.loads(done.out))])
+    text = "\n".join([done.out, _outcome(json.loads(done.out))])
     snapshot.text("rules-failures", unstyle(text))
