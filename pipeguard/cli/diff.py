@@ -11,7 +11,7 @@ from time import monotonic
 import click
 
 from pipeguard.cli._decide import kind_option, match_definitions, target_argument, tell_nothing
-from pipeguard.cli._emit import Fields, colour_change, emit, json_option, wants_json
+from pipeguard.cli._emit import Fields, colour_change, emit, json_option, render, wants_json
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.detector import Engines
 from pipeguard.errors import EngineError
@@ -73,24 +73,12 @@ def command(target: str | None, kind: str | None) -> None:
 
 
 def _pages(waiting: list[StoredDefinition], fields: list[Fields]) -> str:
-    pages = []
-    for entry, shown in zip(waiting, fields, strict=True):
-        found = (click.style(f"  {note}\n", fg="yellow") for note in shown["search"])
-        pages.append(f"{page(entry)}\n{''.join(found)}{_next_steps(entry)}")
-    return "\n\n".join(pages)
-
-
-def _next_steps(entry: StoredDefinition) -> str:
-    """List the commands that decide; if a finding is severe, the one that rejects comes first."""
-    accept = entry.spell_command("approve")
-    reject = entry.spell_command("reject")
-    if not entry.pin.held_at:
-        return f"  Nothing waits: it is trusted.  Say that you saw it:  {accept}"
-    if entry.pin.is_rejected:
-        return f"  You rejected it.  Accept it all the same:  {accept}"
-    if not is_severe(definition_findings(entry)):
-        return f"  Accept it:  {accept}\n  Reject it:  {reject}"
-    return f"  Reject it:  {reject}\n  Accept it all the same:  {accept}"
+    """Show each definition, and the commands that decide; the safer one comes first."""
+    pages = [
+        (entry, page(entry), is_severe(definition_findings(entry)), shown["search"])
+        for entry, shown in zip(waiting, fields, strict=True)
+    ]
+    return render("diff", {"pages": pages})
 
 
 def _stuffing(entry: StoredDefinition, servers: Iterable[str]) -> list[str]:
@@ -137,21 +125,9 @@ def as_fields(entry: StoredDefinition) -> dict[str, object]:
 def page(entry: StoredDefinition) -> str:
     """Render a held definition for people: its changes, and the diff."""
     pin = entry.pin
-    if entry.trusted_version is not None:
-        state = f"{pin.kind}, changed since it was {entry.since}"
-    else:
-        state = ", ".join(filter(None, (pin.kind, "never approved", entry.since)))
-    lines = [click.style(entry.target, bold=True) + f"  {state}"]
-    lines += [f"  {entry.name_note}"] if entry.name_note else []
-    if pin.is_withdrawn:
-        back = f"the version {entry.since} is back since {pin.held_at[:10]}; nothing waits"
-        lines += [f"  withdrawn: {back}"]
-    elif pin.reason:
-        lines += [f"  held: {visible(pin.reason)}"]
-    lines += [click.style(f"  {change}", fg="yellow") for change in entry.changes]
-    lines += finding_lines(definition_findings(entry))
+    head = {"entry": entry, "pin": pin, "findings": definition_findings(entry)}
     compared = unified_diff(entry.trusted_version, pin.held_definition or "null", pin.origin)
-    return "\n".join([*lines, "", *map(colour_change, compared), ""])
+    return "\n".join([render("definition", head), "", *map(colour_change, compared), ""])
 
 
 def list_pages(
@@ -249,16 +225,6 @@ def definition_findings(entry: StoredDefinition) -> tuple[Finding, ...]:
     trial_input = TrialInput(text, TextRole.DEFINITION, server=entry.server)
     trial = judge(engines, policy, trial_input, os.urandom(32), monotonic())
     return tuple(located.finding for located in trial.findings)
-
-
-def finding_lines(findings: Sequence[Finding]) -> list[str]:
-    """Format findings for people, one line each."""
-    lines = []
-    for finding in dict.fromkeys(findings):
-        words = visible(finding.excerpt or finding.note)
-        line = f"  {finding.severity.name.lower()}: {finding.rule} in {finding.place}: {words}"
-        lines.append(click.style(line, fg="red" if is_severe([finding]) else "yellow"))
-    return lines
 
 
 def finding_fields(findings: Sequence[Finding]) -> list[dict[str, object]]:
