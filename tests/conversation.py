@@ -46,11 +46,12 @@ from pipeguard.firewall.protocol.framing import LineFrames
 from pipeguard.firewall.protocol.ids import write_id
 from pipeguard.firewall.protocol.json_values import Number
 from pipeguard.firewall.protocol.message import parse
-from pipeguard.firewall.session.events import Frame
+from pipeguard.firewall.session.events import Frame, PinsChanged
 from pipeguard.firewall.session.guard import Guard, PinKey
 from pipeguard.firewall.session.own_frames import ListsChanged, ServerGone, Tick
 from pipeguard.firewall.session.session import Event
 from pipeguard.rulebook.samples import expand
+from pipeguard.transports.pump import take_event
 from tests.fuzz.rulebook import engines
 
 FOLDER = Path(__file__).parent / "conversations"
@@ -147,8 +148,15 @@ def load(path: Path) -> Conversation:
 @cache
 def play(path: Path) -> Played:
     """Play a conversation, and check its file's expectations and the invariants."""
-    conversation = load(path)
+    return play_conversation(load(path))
+
+
+def play_conversation(
+    conversation: Conversation, prepare: Callable[[Session], object] = lambda _: None
+) -> Played:
+    """Play it as `play` does, with a session that is prepared first."""
     played = _Play(conversation)
+    prepare(played.session)
     played.run()
     played.end()
     return Played(conversation, played.verdicts)
@@ -207,7 +215,7 @@ class _Play:
         frames = list(self._split(direction, spec))
         verdicts = []
         for frame in frames:
-            verdict = self.session.take(Frame(direction, frame, self.now))
+            verdict = take_event(self.session, Frame(direction, frame, self.now))
             assert verdict.frame is frame, "the verdict is of another frame"
             self.ledger.note(verdict)
             verdicts.append(verdict)
@@ -330,10 +338,10 @@ class _Play:
                 pins[key] = Pin(*key, pin.held_definition, pin.held_fingerprint, None, None, "")
                 names = [name for name in names if name != pin.name]
         assert names == [], f"nobody knows {names}"
-        self.guard.repin(pins)
+        take_event(self.session, PinsChanged(pins, self.now))
 
     def _own(self, event: Event) -> list[bytes]:
-        return [own.frame for own in self.session.take(event).own]
+        return [own.frame for own in take_event(self.session, event).own]
 
     def _ours(self, step: Object) -> None:
         """Check the messages that PipeGuard sends of its own accord."""

@@ -8,8 +8,8 @@ another size. The first one waits until everything is loaded that a text may nee
 in a thread as well.
 
 Order: a notification, such as a cancellation, waits for the frames that came before it in its
-conversation and direction. Other frames never wait: of two requests that came at once, the small
-one goes first.
+conversation and direction. Other frames never wait, unless they are recorded: of two requests that
+came at once, the small one goes first.
 """
 
 import asyncio
@@ -54,8 +54,9 @@ _LANES = (
     (HUGE_BYTES, Allowance(2, 2 * HUGE_BYTES)),
 )
 _LAST_LANE = Allowance(1)
-# By conversation and direction: the frames that are judged in threads, or wait for one.
-_under_way: dict[tuple[str, Direction], set[asyncio.Future[None]]] = {}
+# Frames that are judged in threads, or wait for one, by conversation and direction; or by record:
+# they are judged one after the other, because a replay has its order, and no other.
+_under_way: dict[object, set[asyncio.Future[None]]] = {}
 _judged = WeakSet[Session]()  # all that judged a frame here, while they last
 
 
@@ -274,9 +275,10 @@ async def _judge_frame(
     if guard.inspects and not guard.source.is_loaded:
         with suppress(PipeGuardError):  # the Session refuses each frame for it
             await asyncio.to_thread(guard.source.load_all)
-    before = _under_way.get((session.run, direction))
-    if before and await _is_notification(frame):
+    before = _under_way.get(key := session.tape or (session.run, direction))
+    while before and (session.tape is not None or await _is_notification(frame)):
         await asyncio.wait(before)
+        before = _under_way.get(key) if session.tape else None
     most = SMALL_BYTES if guard.inspects else LARGE_BYTES
     if len(frame) < most:
         return take_frame(session, direction, frame)
@@ -342,7 +344,7 @@ async def _judge_in_thread(
     session: Session, direction: Direction, frame: bytes, unheard: Record
 ) -> Verdict:
     """Wait for a thread, and judge a frame there; once begun, it is judged to its end."""
-    key, over = (session.run, direction), asyncio.get_running_loop().create_future()
+    key, over = session.tape or (session.run, direction), asyncio.get_running_loop().create_future()
     _under_way.setdefault(key, set()).add(over)  # until it is done
     over.add_done_callback(partial(_leave, key))
     size = len(frame)
@@ -372,7 +374,7 @@ def _read_and_judge(session: Session, direction: Direction, frame: bytes) -> Ver
     return take_frame(session, direction, frame, is_aside=True)
 
 
-def _leave(key: tuple[str, Direction], over: asyncio.Future[None]) -> None:
+def _leave(key: object, over: asyncio.Future[None]) -> None:
     _under_way[key].discard(over)
     if not _under_way[key]:
         del _under_way[key]

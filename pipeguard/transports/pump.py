@@ -112,7 +112,8 @@ def take_event(session: Session, event: Event, record: Record = lambda _: None) 
     if client is not None and isinstance(event, Frame) and event.direction is TO_SERVER:
         for note in client.read_new():
             take_event(session, Learned(note, event.now), record)
-    verdict = session.take(event)
+    tape = session.tape
+    verdict = session.take(event) if tape is None else tape.take(session, event)
     if client is not None and (notes := ledger.take_notes()):
         client.put(notes)
     if verdict.own:

@@ -68,7 +68,11 @@ def make_frame(dice: Random) -> tuple[Direction, bytes]:
 
 
 def make_event(dice: Random, now: float, stopped: list[Verdict]) -> Event:
-    pins = {("tool", "echo"): talk.pinned(talk.tool("echo", dice.choice(["Adds.", "More."])))}
+    pins = {
+        ("tool", "echo"): talk.pinned(
+            talk.tool("echo", dice.choice(["Adds.", "More."])), name="echo"
+        )
+    }
     makers: list[Callable[[], Event]] = [
         *[lambda: Frame(*make_frame(dice), now, dice.random() < 0.2)] * 12,
         lambda: shared.HiddenTool(talk.call(7, "hello", "hidden"), "7", now),
@@ -99,7 +103,8 @@ def play(seed: int) -> tuple[Policy, list[Event], list[Verdict]]:
     verdicts = [session.take(event) for event in events]
     for _ in range(EVENTS):
         now += dice.choice([0.0, 0.5, 30.0])
-        stopped = [verdict for verdict in verdicts if verdict.mark]
+        latest = {verdict.event: verdict for verdict in verdicts}
+        stopped = [verdict for verdict in latest.values() if verdict.mark]
         events.append(make_event(dice, now, stopped))
         verdicts.append(session.take(events[-1]))
     return policy, events, verdicts

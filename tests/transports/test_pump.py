@@ -40,6 +40,7 @@ class Listed:
 class Judge:
     """A Session that judges by the frame's first letter."""
 
+    tape = None
     guard = SimpleNamespace(
         shared=SimpleNamespace(obstacles=None),
         detector=SimpleNamespace(ledger=SimpleNamespace(client=None)),

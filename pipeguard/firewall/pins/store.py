@@ -47,6 +47,7 @@ class Pins:
     Attributes:
         names: the names of the pins, by how they look.
         full: the kinds of which there was no room for a definition.
+        stored: the pins of the store that replaced them last; None before.
     """
 
     def __init__(self, pins: PinsByKey) -> None:
@@ -61,6 +62,7 @@ class Pins:
         self._restored: set[PinKey] = set()  # stored since the trusted version changed
         self._bytes = sum(map(_size, pins.values()))
         self.full: frozenset[str] = frozenset()
+        self.stored: PinsByKey | None = None
         self._shown: PinsByKey | None = None
 
     def of(self, kind: str, name: str) -> Pin | None:
@@ -160,7 +162,7 @@ class Pins:
                     new[key] = settled
             self._now = new
             self._learned = learned
-            self._shown = None
+            self._shown, self.stored = None, stored
             self.names = Names(new.values())
             self._bytes = sum(map(_size, new.values()))
             unstored = new.keys() & self._unstored

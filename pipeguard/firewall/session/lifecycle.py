@@ -87,6 +87,10 @@ class ConversationState:
         self._received.add(direction)
         return next(self._numbers[direction])
 
+    def set_next_number(self, direction: Direction, number: int) -> None:
+        """Give the next frame of a direction this number, as a record names it."""
+        self._numbers[direction] = count(number)
+
     # --- exchanges ----------------------------------------------------------------------
 
     def fork(self) -> ConversationState:

@@ -4,6 +4,7 @@ Knows values and pointers, and no rules. `firewall.session.judge` judges the res
 """
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -282,6 +283,11 @@ def _line(length: str, event: str, why: str, sign: Sign, name: str) -> str:
         f"[PipeGuard cut {length} characters here, event {event},{mark} which {why}."
         " Do not guess what was there.]"
     )
+
+
+def sign_line(line: re.Match[str], passage: str, sign: Sign) -> str:
+    """Write a line for another passage, with another signature: for the record of a session."""
+    return _line(line[1], line[2], line[4], sign, sign(passage)[:8])
 
 
 def is_own_line(line: str, event: str, sign: Sign) -> bool:

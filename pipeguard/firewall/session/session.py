@@ -24,6 +24,7 @@ tests/soak/test_threads.py does all of this at once.
 from __future__ import annotations
 
 from copy import copy
+from itertools import count
 from typing import Protocol
 
 from pipeguard.errors import Refusal
@@ -46,6 +47,9 @@ from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.judge import BYTE_ORDER_MARK, judge, parse_frame
 from pipeguard.firewall.session.look import CALL, look
 from pipeguard.firewall.session.refuse import as_refusal, refuse
+from pipeguard.records import NamedTuple
+
+_EXCHANGES = count(1)
 
 
 class Event(Protocol):
@@ -59,6 +63,28 @@ class Event(Protocol):
         """Let it happen in the session that takes it."""
 
 
+class SessionTape(Protocol):
+    """Takes down all that Sessions of a client take, in its order (state.record.tape)."""
+
+    def take(self, session: Session, event: Event) -> Verdict:
+        """Let a session take an event, and take it down."""
+
+    def end(self) -> None:
+        """End the record with its conversation."""
+
+
+class Left(NamedTuple):
+    """An exchange ended; `is_sent` as for `Session.leave`."""
+
+    is_sent: bool
+    now: float = 0.0
+
+    def happen(self, session: Session) -> Verdict:
+        """End it."""
+        session.state.leave(is_sent=self.is_sent)
+        return NOTHING
+
+
 class Session:
     """One conversation between a client and a guarded server.
 
@@ -69,7 +95,12 @@ class Session:
         waiting_room: holds calls until a person decides; None if the transport lets no call wait
             (transports.pump.wait_for_decision).
         keeps_values: True if a large frame of the server keeps its parsed value once it is judged.
+        tape: of the client, on which its sessions are recorded; None if they are not.
+        exchange: the number of the exchange; 0 for the whole conversation.
     """
+
+    tape: SessionTape | None = None
+    exchange = 0
 
     def __init__(
         self,
@@ -145,6 +176,7 @@ class Session:
         """
         twin = Session.__new__(type(self))  # a sixth of the time of `copy.copy`
         twin.__dict__ |= self.__dict__ | {"state": self.state.fork()}
+        twin.exchange = next(_EXCHANGES)
         return twin
 
     def leave(self, *, is_sent: bool = True) -> None:
@@ -153,7 +185,10 @@ class Session:
         Args:
             is_sent: False if its requests are not sent after all.
         """
-        self.state.leave(is_sent=is_sent)
+        if self.tape is None or self.state.pending[TO_SERVER].is_over:
+            self.state.leave(is_sent=is_sent)
+        else:
+            self.tape.take(self, Left(is_sent))
 
     # --- one frame ----------------------------------------------------------------------
 
