@@ -18,6 +18,7 @@ from pipeguard.config.policy_file import (
     UNADMINISTERED,
     PolicyFile,
     PolicyScope,
+    RecordSettings,
     find_beginning,
     parse_policy,
     policy_text,
@@ -176,6 +177,19 @@ def wrap_egress_proxy(options: WrapOptions) -> str | None:
         PolicyError: the file is invalid.
     """
     return _read(options, "egress").egress_proxy
+
+
+def wrap_record(options: WrapOptions) -> RecordSettings | None:
+    """The folder in which a run records its sessions; None if it records none.
+
+    `--record` names another folder than the policy file, which says how much is kept there.
+
+    Raises:
+        PolicyError: the file is invalid.
+    """
+    settings = _read(options, "folder").record  # a word that other policies do not have
+    path = options.values.get("--record")
+    return settings if path is None else (settings or RecordSettings(path))._replace(path=path)
 
 
 def _read(options: WrapOptions, key: str) -> PolicyFile:

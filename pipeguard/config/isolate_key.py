@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
-from pipeguard.config.policy_globs import parse_choice, parse_glob, read_keys
+from pipeguard.config.policy_values import parse_choice, parse_glob, read_keys
 from pipeguard.records import NamedTuple
 
 if TYPE_CHECKING:

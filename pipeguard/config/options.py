@@ -30,6 +30,7 @@ TABLE: tuple[tuple[str, str, str, str], ...] = (
     ("--log-format", "FORMAT", "", "console (default) or json."),
     ("--grace", "SECONDS", "", "How long a server may take to exit before it is terminated (2)."),
     ("--no-audit", "", "", "Write no audit of this run; pins are stored anyway."),
+    ("--record", "DIR", "", "Record the sessions in DIR, without their secrets."),
     ("--upstream", "URL", "", "Guard the server at URL instead of starting one."),
     ("--transport", "HOW", "", "The transport to URL: {transports}."),
     ("--header", "'NAME: VALUE'", "+", "Send this header to the server at URL."),
@@ -72,8 +73,9 @@ _STARTED_SERVER = frozenset({"--env", "--inherit-env", "--cwd", "--isolate", "--
 ISOLATED = frozenset(
     {"--read", "--write", "--roots", "--connect", "--loopback", "--limit", "--keep-home"}
 )
-# Without a value, as of a variable that is not set, they give more or hold less than is meant.
-NEVER_EMPTY = ISOLATED | {"--isolate"}
+# Without a value, as of a variable that is not set, they give more, or hold or take down less, than
+# is meant.
+NEVER_EMPTY = ISOLATED | {"--isolate", "--record"}
 
 
 class WrapOptions:

@@ -5,14 +5,17 @@ Decides on no message, and knows only one file. docs/policy.md explains each key
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.config.directories import Trusted, read, read_own
 from pipeguard.config.isolate_key import IsolateEntries, egress_proxy, isolate_entries
-from pipeguard.config.policy_globs import (
+from pipeguard.config.policy_values import (
+    SIZES,
+    in_largest_unit,
     parse_choice,
     parse_content,
     parse_each,
@@ -23,11 +26,13 @@ from pipeguard.config.policy_globs import (
     parse_path,
     parse_place,
     parse_rule,
+    read_count,
     read_keys,
+    read_seconds,
+    read_size,
 )
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.finding import Action, Confidence, Drift, Severity
-from pipeguard.firewall.lazy_regex import lazy_regex
 from pipeguard.firewall.policy import (
     DEFAULT_NOTIFICATIONS,
     DEFAULT_PENDING,
@@ -57,7 +62,7 @@ FRAME_BYTES = (4 * 1024, 2**30)
 PENDING = (1, 100 * DEFAULT_PENDING)
 NOTIFICATIONS = (1, 100 * DEFAULT_NOTIFICATIONS)
 KEEP_DAYS = (1, 36_500)
-TIMEOUT_SECONDS = (1.0, float(DAY_SECONDS))
+RECORD_BYTES = (64 * 1024, 2**39)  # of one record and of all
 
 # Drift that a policy may let through: it asks nothing new of the model, and the new text is scanned
 # like any other definition. The others are refused, with the reason.
@@ -91,6 +96,22 @@ ADMINISTERED = frozenset({PolicyScope.MACHINE, PolicyScope.ORGANISATION})
 UNADMINISTERED = frozenset(PolicyScope) - ADMINISTERED
 
 
+class RecordSettings(NamedTuple):
+    """The folder of recorded sessions, and how much of them is kept.
+
+    Attributes:
+        path: of the folder.
+        file_bytes: of one record.
+        total_bytes: of all; the oldest are removed when a server starts.
+        keep_days: after which a record is removed; 0 for ever.
+    """
+
+    path: str
+    file_bytes: int = 2**26
+    total_bytes: int = 2**30
+    keep_days: int = 30
+
+
 class PolicyFile(NamedTuple):
     """The settings of one file; None for a missing key.
 
@@ -106,6 +127,7 @@ class PolicyFile(NamedTuple):
         follows_client: as in Policy.
         isolate: the isolated servers, and the grants of each.
         egress_proxy: the proxy of the user's network: a URL, a reference to one, or `none`.
+        record: of sessions.
         approved: as in Policy.
         has_ended: True at a time, in seconds since 1970, at which no server may run any more.
         notes: for a person, as an exception that has expired.
@@ -122,6 +144,7 @@ class PolicyFile(NamedTuple):
     follows_client: bool | None = None
     isolate: IsolateEntries = ()
     egress_proxy: str | None = None
+    record: RecordSettings | None = None
     approved: frozenset[str] = frozenset()
     has_ended: Callable[[float], bool] = lambda _: False
     notes: tuple[str, ...] = ()
@@ -245,7 +268,7 @@ def written_exceptions(
 
 POLICY_KEYS = (
     *("mode", "trust", "drift", "actions", "tools", "servers", "exceptions", "limits", "audit"),
-    *("isolate", "egress", "ask_in_client", "flows"),
+    *("isolate", "egress", "ask_in_client", "flows", "record"),
 )
 _ELSEWHERE = dict.fromkeys(
     ("mcpServers", "management"), "pipeguard.yaml, the file of `pipeguard serve`"
@@ -256,6 +279,7 @@ _OWN = {
     " EVENT` writes them.",
     "isolate": "and `isolate` grants files and hosts. It belongs in your own policy file.",
     "egress": "and a proxy sees where servers connect. It belongs in your own policy file.",
+    "record": "and a record takes down whole sessions. It belongs in your own policy file.",
     "keep": "and all your projects share one audit. Set it in your own policy file.",
 }
 _LIMITS = ("frame", "pending", "notifications", "timeout", "ask")
@@ -263,12 +287,7 @@ _ACTION = ("rule", "pack", "place", "server", "tool", "severity", "confidence", 
 _EXCEPTION = ("rule", "server", "tool", "place", "content", "path", "host", "until", "why")
 _SEVERITIES = {level.name.lower(): level for level in Severity}
 _CONFIDENCES = {level.name.lower(): level for level in Confidence}
-_NUMBER = lazy_regex(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
-_SIZES = {
-    "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
-}  # fmt: skip
 _DAYS = {"d": 1, "w": 7}
-_TIMES = {"": 1, "s": 1, "min": 60, "h": 3600}
 _PARTS_OF_SELECTOR = {
     "rule": parse_rule,
     "place": parse_place,
@@ -312,14 +331,9 @@ class _PolicyReader:
             servers_block=parse_globs(servers.get("block"), parse_launch),
         )
         read = {
-            "frame_bytes": _count(
-                limits.get("frame"),
-                FRAME_BYTES,
-                _SIZES,
-                "a size such as 16 MiB or 512 KiB, or a number of bytes",
-            ),
-            "pending": _count(limits.get("pending"), PENDING),
-            "notifications": _count(limits.get("notifications"), NOTIFICATIONS),
+            "frame_bytes": read_size(limits.get("frame"), FRAME_BYTES),
+            "pending": read_count(limits.get("pending"), PENDING),
+            "notifications": read_count(limits.get("notifications"), NOTIFICATIONS),
             "timeout_seconds": read_seconds(limits.get("timeout")),
             "ask_seconds": read_seconds(limits.get("ask")),
         }
@@ -341,6 +355,7 @@ class _PolicyReader:
             ),
             isolate=isolate_entries(self._own(keys.get("isolate"))),
             egress_proxy=egress_proxy(self._own(keys.get("egress"))),
+            record=self._record(self._own(keys.get("record"))),
             notes=tuple(self.notes),
         )
 
@@ -420,11 +435,27 @@ class _PolicyReader:
             - find_beginning(self.today)
         )
 
+    def _record(self, entry: YamlEntry | None) -> RecordSettings | None:
+        """Read the key `record`; its folder is relative to the file's."""
+        known = ("folder", "file", "total", "keep")
+        keys = {} if entry is None else entry.fields(known, required=("folder",))
+        if "folder" not in keys:
+            return None
+        folder = keys["folder"]
+        beside = os.path.dirname(folder.document.source)
+        read: dict[str, Any] = {
+            "path": os.path.join(beside, os.path.expanduser(folder.text() or "")),
+            "file_bytes": read_size(keys.get("file"), RECORD_BYTES),
+            "total_bytes": read_size(keys.get("total"), RECORD_BYTES),
+            "keep_days": self._keep_days(keys.get("keep")),
+        }
+        return RecordSettings(**{name: value for name, value in read.items() if value is not None})
+
     def _keep_days(self, entry: YamlEntry | None) -> int | None:
         entry = self._own(entry)
         if entry and entry.text() == "forever":
             return 0
-        return _count(entry, KEEP_DAYS, _DAYS, "a time such as 90 d or 12 w, or forever")
+        return read_count(entry, KEEP_DAYS, _DAYS, "a time such as 90 d or 12 w, or forever")
 
 
 def _words(kind: type[_E]) -> dict[str, _E]:
@@ -450,48 +481,6 @@ def _drift(entry: YamlEntry) -> Drift | None:
     return drift
 
 
-def _count(
-    entry: YamlEntry | None,
-    bounds: tuple[int, int],
-    units: Mapping[str, int] = {"": 1},
-    expected: str = "a whole number, as 10000",
-) -> int | None:
-    number = _measure(entry, bounds, units, expected)
-    return None if number is None else int(number)
-
-
-def read_seconds(
-    entry: YamlEntry | None, bounds: tuple[float, float] = TIMEOUT_SECONDS
-) -> float | None:
-    """Read a time between two bounds, in seconds; None, and noted at its entry, if it is wrong."""
-    expected = "a time such as 300 s, 5 min or 1 h, or a number of seconds"
-    return _measure(entry, bounds, _TIMES, expected)
-
-
-def _measure(
-    entry: YamlEntry | None, bounds: tuple[float, float], units: Mapping[str, int], expected: str
-) -> float | None:
-    """A number between two bounds in the smallest of several units; other values are wrong."""
-    text = entry.text() if entry else None
-    if entry is None or text is None:
-        return None
-    match = _NUMBER.fullmatch(text)
-    number = float(match[1]) * units.get(match[2], 0) if match else 0
-    if not number or (units is not _TIMES and number != int(number)):
-        entry.wrong(f"expected {expected}")
-        return None
-    if not bounds[0] <= number <= bounds[1]:
-        least, most = (_in_largest_unit(bound, units) for bound in bounds)
-        entry.wrong(f"expected at least {least} and at most {most}")
-    return number
-
-
 def show_size(count_bytes: int) -> str:
     """Write a size as a policy can have it."""
-    return _in_largest_unit(count_bytes, _SIZES)
-
-
-def _in_largest_unit(number: float, units: Mapping[str, int]) -> str:
-    whole = [(size, unit) for unit, size in units.items() if number % size == 0]
-    size, unit = max(whole, default=(1, "s"))
-    return f"{int(number // size) if whole else number} {unit}".rstrip()
+    return in_largest_unit(count_bytes, SIZES)

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from pipeguard.auth.identity_key import Identity, read_identity
 from pipeguard.config.isolate_key import IsolateEntry, read_isolate_entry
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.policy_file import POLICY_KEYS, read_seconds
-from pipeguard.config.policy_globs import parse_choice
+from pipeguard.config.policy_file import POLICY_KEYS
+from pipeguard.config.policy_values import parse_choice, read_seconds
 from pipeguard.config.strict_yaml import Document, YamlEntry
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Layer, Policy

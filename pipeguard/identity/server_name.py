@@ -80,9 +80,9 @@ def identify_server(command: Sequence[str], folder: str | None = None) -> Launch
     things = Things()
     target = _Reader(list(command), folder, things).target()
     parts = [part for part in target.parts if part]
-    name = _clean(target.stem)
+    name = clean_name(target.stem)
     if name == GENERIC and target.kind == "npm" and parts[0].startswith("@"):
-        name = _clean(parts[0].partition("/")[0])
+        name = clean_name(parts[0].partition("/")[0])
     if not target.is_unique:
         from hashlib import sha256
 
@@ -120,7 +120,8 @@ def _current_folder() -> str:
         return "/"
 
 
-def _clean(name: str) -> str:
+def clean_name(name: str) -> str:
+    """A name of letters, digits and `._-`, which is also a safe name of a file."""
     plain = "".join(c if c.isalnum() or c in "._-" else "-" for c in name).strip("-._")
     return plain[:LONGEST].rstrip("-._") or "server"
 

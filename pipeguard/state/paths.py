@@ -119,7 +119,7 @@ def note_own_paths(options: WrapOptions) -> None:
 
     Also their names in each folder that the server is started in, or with.
     """
-    from pipeguard.config.effective_policy import wrap_policy_paths
+    from pipeguard.config.effective_policy import wrap_policy_paths, wrap_record
     from pipeguard.detect.commands import OWN_NAMES
 
     roots = [options.values.get("--cwd") or os.curdir, *options.command]
@@ -127,7 +127,8 @@ def note_own_paths(options: WrapOptions) -> None:
     program = os.path.join(sys.prefix, "bin", "pipeguard")
     own = config_folder(), cache_folder(), _folder_path(), clients_folder(), program
     secret = map(os.path.abspath, list_secret_files())
-    for path in chain(own, secret, *wrap_policy_paths(options).values()):
+    record = [] if (settings := wrap_record(options)) is None else [os.path.abspath(settings.path)]
+    for path in chain(own, secret, record, *wrap_policy_paths(options).values()):
         names = {path, path.replace(os.path.expanduser("~"), "~", 1)}
         names.update(f"\n{path.removeprefix(f)}" for f in folders if path.startswith(f))
         OWN_NAMES.update(names)

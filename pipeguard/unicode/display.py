@@ -114,7 +114,7 @@ def those_there_are(names: Iterable[str]) -> str:
     return f"Available: {listed}." if listed else "There are none."
 
 
-MAX_LISTED = 13  # valid words in one error: they fill a line
+MAX_LISTED = 14  # valid words in one error: they fill a line
 _MOST_SUGGESTED = 3
 _LONGEST_WORD = 60  # characters that are compared
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeguard.cli.policy import EXAMPLE
-from pipeguard.config.effective_policy import combine_sources
+from pipeguard.config.effective_policy import combine_sources, wrap_record
 from pipeguard.config.options import WrapOptions
-from pipeguard.config.policy_file import PolicyScope
+from pipeguard.config.policy_file import PolicyScope, RecordSettings
 from pipeguard.config.user_policy import project_policy_path, user_policy_path, usual_policy_path
 from pipeguard.errors import PolicyError
 from pipeguard.firewall.policy import Mode, Policy, Trust
@@ -148,3 +148,21 @@ def test_wrap_takes_an_exception_to_end_at_midnight(home: Path) -> None:
 
 
 # --- what the documents say ------------------------------------------------------------------
+
+
+def test_sessions_are_recorded_where_an_option_or_the_users_file_says(home: Path) -> None:
+    policy = str(home / "p.yaml")
+    Path(policy).write_text("record: {folder: r, file: 1 MiB, total: 3 MiB, keep: 2 w}")
+    limits = 2**20, 3 * 2**20, 14
+    for asked, settings in (
+        (options(), None),
+        (options(record="x"), RecordSettings("x", 2**26, 2**30, 30)),
+        (options(policy=policy), RecordSettings(f"{home}/r", *limits)),
+        (options(policy=policy, record="x"), RecordSettings("x", *limits)),
+    ):
+        assert wrap_record(asked) == settings
+    Path(policy).write_text("record: {folder: ~/r, keep: forever}")
+    assert wrap_record(options(policy=policy)) == RecordSettings(f"{home}/r", keep_days=0)
+    for text in ("{}", "{folder: r, keep: 0 d}", "{folder: r, file: 1 KiB}", "{folder: []}"):
+        with pytest.raises(PolicyError, match="has one error"):
+            parse(f"record: {text}")

@@ -295,6 +295,7 @@ def test_harmful_drift_is_refused_with_the_reason(drift: Drift) -> None:
         "actions: [{rule: secrets.*, action: allow}]",
         "exceptions: [{rule: secrets.jwt, server: docs, why: w}]",
         "isolate: [{server: files, read: [~/a]}]",
+        "record: {folder: r}",
     ],
 )
 def test_a_projects_file_may_not_loosen(text: str) -> None:
@@ -389,7 +390,7 @@ def test_the_page_has_every_key_and_every_drift() -> None:
     keys = ["mode", "trust", "drift.allow", "actions", "tools.allow", "tools.block", "exceptions"]
     keys += [f"limits.{name}" for name in ("frame", "pending", "notifications", "timeout")]
     keys += ["audit.on_failure", "audit.keep", "isolate", "egress.proxy", "ask_in_client", "flows"]
-    keys += ["servers.allow", "servers.block"]
+    keys += ["servers.allow", "servers.block", "record"]
     assert {key.partition(".")[0] for key in keys} == set(policy_file.POLICY_KEYS)
     rows = [f"\n| `{key}` |" for key in keys]
     rows += [f"\n| `{drift.value}` |" for drift in HARMLESS]

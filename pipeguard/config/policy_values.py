@@ -1,8 +1,12 @@
-"""The globs of a policy's entries, each checked: a glob for nothing, or everything, is wrong."""
+"""The values of a policy's entries, each checked: globs, counts, sizes and times.
+
+A glob for nothing, or everything, is wrong.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeguard.firewall.lazy_regex import lazy_regex
@@ -16,6 +20,12 @@ _T = TypeVar("_T")
 _RULE_GLOB = lazy_regex(r"[a-z0-9.*?\[\]!-]+")
 _CONTENT = lazy_regex(r"[0-9a-f]{32}(?: [0-9a-f]{32})*")  # one of each rule
 _HOST_GLOB = lazy_regex(r"[^\sA-Z/@#%]{1,253}")
+TIMEOUT_SECONDS = (1.0, 86_400.0)
+_NUMBER = lazy_regex(r"(\d{1,12}(?:\.\d{1,6})?)\s*([A-Za-z]*)")
+SIZES = {
+    "": 1, "B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "KB": 10**3, "MB": 10**6, "GB": 10**9,
+}  # fmt: skip
+_TIMES = {"": 1, "s": 1, "min": 60, "h": 3600}
 
 
 def parse_choice(entry: YamlEntry | None, words: Mapping[str, _T]) -> _T | None:
@@ -126,3 +136,54 @@ def parse_globs(entry: YamlEntry | None, parse: Callable[[YamlEntry], str]) -> t
         what = entry.key.partition(".")[0]
         entry.wrong(f"an empty list would allow all {what}. To block all: `block: ['*']`.")
     return globs
+
+
+def read_count(
+    entry: YamlEntry | None,
+    bounds: tuple[int, int],
+    units: Mapping[str, int] = {"": 1},
+    expected: str = "a whole number, as 10000",
+) -> int | None:
+    """Read a number between two bounds; None, and noted at its entry, if it is wrong."""
+    number = _measure(entry, bounds, units, expected)
+    return None if number is None else int(number)
+
+
+read_size = partial(
+    read_count,
+    units=SIZES,
+    expected="a size such as 16 MiB or 512 KiB, or a number of bytes",
+)
+
+
+def read_seconds(
+    entry: YamlEntry | None, bounds: tuple[float, float] = TIMEOUT_SECONDS
+) -> float | None:
+    """Read a time between two bounds, in seconds; None, and noted at its entry, if it is wrong."""
+    expected = "a time such as 300 s, 5 min or 1 h, or a number of seconds"
+    return _measure(entry, bounds, _TIMES, expected)
+
+
+def _measure(
+    entry: YamlEntry | None, bounds: tuple[float, float], units: Mapping[str, int], expected: str
+) -> float | None:
+    """A number between two bounds in the smallest of several units; other values are wrong."""
+    text = entry.text() if entry else None
+    if entry is None or text is None:
+        return None
+    match = _NUMBER.fullmatch(text)
+    number = float(match[1]) * units.get(match[2], 0) if match else 0
+    if not number or (units is not _TIMES and number != int(number)):
+        entry.wrong(f"expected {expected}")
+        return None
+    if not bounds[0] <= number <= bounds[1]:
+        least, most = (in_largest_unit(bound, units) for bound in bounds)
+        entry.wrong(f"expected at least {least} and at most {most}")
+    return number
+
+
+def in_largest_unit(number: float, units: Mapping[str, int]) -> str:
+    """Write a number as a file can have it."""
+    whole = [(size, unit) for unit, size in units.items() if number % size == 0]
+    size, unit = max(whole, default=(1, "s"))
+    return f"{int(number // size) if whole else number} {unit}".rstrip()

@@ -1,0 +1,1 @@
+"""Records of whole sessions: their format, their files, and what is kept out of them."""
