@@ -141,8 +141,8 @@ class _Draft:
         return text, at
 
     def _make(self, spec: str, before: str) -> str:
-        if spec in _CHECKSUMS:
-            return _CHECKSUMS[spec](before.encode()).decode()
+        if spec in CHECKSUMS:
+            return CHECKSUMS[spec](before.encode()).decode()
         name, _, argument = spec.partition(" ")
         if name in _TOKENS:
             try:
@@ -152,7 +152,7 @@ class _Draft:
                 raise RuleError(why) from None
         charset, _, count = spec.rpartition(":")
         if not charset or not count.isdigit():
-            near = suggestion(name, (*_TOKENS, *_CHECKSUMS, *_ENCODINGS, "start"))
+            near = suggestion(name, (*_TOKENS, *CHECKSUMS, *_ENCODINGS, "start"))
             raise RuleError(f"no generator is called {spec!r}, in {self._recipe!r}.{near}")
         if charset == "bytes":
             return _base64(self._random.randbytes(int(count)))
@@ -290,12 +290,12 @@ _ENCODINGS: Mapping[str, Callable[[str], str]] = {
     "base64url": lambda text: _base64url(text.encode()),
     "upper": str.upper,
 }
-_CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
+CHECKSUMS: Mapping[str, Callable[[bytes], bytes]] = {
     "atlassian-crc": atlassian_crc,
     "cloudflare-crc": lambda before: cloudflare_crc(before[-40:]),
     "github-crc": lambda before: github_crc(before[-30:]),
     "gitlab-crc": _gitlab,
-    "grafana-crc": grafana_crc,
+    "grafana-crc": lambda before: grafana_crc(before.removesuffix(b"_")),
     "luhn": luhn_digit,
 }
 

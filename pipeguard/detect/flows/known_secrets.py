@@ -42,6 +42,11 @@ class KnownSecrets:
     def __bool__(self) -> bool:
         return bool(self._forms)
 
+    @property
+    def forms(self) -> tuple[str, ...]:
+        """All forms of the secrets, the longest first."""
+        return self._forms
+
     def add(self, values: Iterable[str]) -> None:
         """Add secrets; those shorter than `MIN_CHARS` are left out."""
         forms = {*self._forms}
