@@ -71,6 +71,7 @@ LAYERS = (
     "rulebook",
     "launch",
     "state",
+    "state.record",
     "auth",
     "isolation.egress",
     "isolation",

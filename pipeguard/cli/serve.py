@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FROM_WRAP = (
     *("--listen", "--token-env", "--token-file", "--allow-host", "--allow-origin"),
     *("--max-sessions", "--idle-timeout", "--tls-cert", "--tls-key"),
-    *("--policy", "--log-level", "--log-format", "--grace"),
+    *("--policy", "--record", "--log-level", "--log-format", "--grace"),
 )
 MODES = ("search", "direct", "auto")
 PAGE = "/ui"

@@ -12,6 +12,7 @@ from pipeguard.firewall.protocol.ids import read_id
 from pipeguard.firewall.protocol.json_values import JsonObject, JsonValue, Number
 from pipeguard.firewall.protocol.message import Message, readdress
 from pipeguard.firewall.protocol.strict_json import ParsedFrame
+from pipeguard.firewall.session.session import SessionTape
 from pipeguard.gateway.eras import LOG_LEVEL, Opening, find_meta, find_opening
 from pipeguard.gateway.leg import Leg
 from pipeguard.transports.http.client.task_owners import SharingClient
@@ -119,8 +120,10 @@ class ServedClient(NamedTuple):
         flows: recent data flows of the client, through all servers.
         token: the name of its token, for the audit; may be empty.
         sharing: its own part of a server; the gateway has no tasks, and wants no log.
+        tape: of its record; None if there is none.
     """
 
     flows: Flows
     token: str = ""
     sharing: SharingClient = SharingClient("", is_listening=False)
+    tape: SessionTape | None = None

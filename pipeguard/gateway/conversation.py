@@ -86,6 +86,7 @@ class GatewayClient(ABC):
         access: of the client.
         owner: identifies the client: its token, or this conversation.
         opening: the client's description of itself.
+        tape: of its record; None if there is none.
     """
 
     def __init__(self, gateway: Gateway, token: str, session_id: str = "") -> None:
@@ -93,6 +94,7 @@ class GatewayClient(ABC):
         self.token, self.session_id = token, session_id
         self.owner: Hashable = token or object()
         self.opening = Opening({}, UNKNOWN)
+        self.tape = gateway.begin_tape()
         self._inbox = Outbox(INBOX_BYTES)
         self._tasks = Tasks()
         self._under_way: dict[str, ClientRequest] = {}
@@ -171,6 +173,8 @@ class GatewayClient(ABC):
         for task in self._legs.values():
             if not task.cancelled() and task.exception() is None:
                 await task.result().close()
+        if self.tape is not None:
+            self.tape.end()
 
     def may_hear(self, leg: Leg, message: Message) -> bool:
         """True if the client may use the part of a server that a message is about."""

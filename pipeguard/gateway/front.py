@@ -87,13 +87,14 @@ class FrontJudge(Judge):
 
     Attributes:
         run: the name of this run in the audit.
+        recorder: writes it.
     """
 
     def __init__(self, log: Log) -> None:
         super().__init__(self._record)
         self.record_own = self._record_any
         self.run = make_run_id()
-        self._recorder = Recorder(store_file(), "", self.run, log=log)
+        self.recorder = Recorder(store_file(), "", self.run, log=log)
         self._refused = 0
         self._judged = 0  # in this pass
 
@@ -117,7 +118,7 @@ class FrontJudge(Judge):
             self._record_any(verdict)
 
     def _record_any(self, verdict: Verdict) -> None:
-        self._recorder.record(mask_verdict(verdict))
+        self.recorder.record(mask_verdict(verdict))
 
     def record_refusal(self, finding: Finding, client: str) -> None:
         """Record refused HTTP requests.
@@ -127,15 +128,15 @@ class FrontJudge(Judge):
             client: the address of the first one's client.
         """
         self._refused += 1
-        self._recorder.refuse(finding, client, f"{self.run}.e{self._refused}")
+        self.recorder.refuse(finding, client, f"{self.run}.e{self._refused}")
 
     def notice(self, finding: Finding) -> None:
         """Record a finding that concerns no single message."""
-        self._recorder.notice(finding, f"{self.run}.n1")
+        self.recorder.notice(finding, f"{self.run}.n1")
 
     def close(self) -> None:
         """Write the pending records."""
-        self._recorder.close()
+        self.recorder.close()
 
 
 # --- clients at a server's own endpoint, which shows its tools as the user configured ----

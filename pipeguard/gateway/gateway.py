@@ -178,7 +178,8 @@ class Gateway(Hub):
             return any(map(access.may_call, tools))
 
         sharing = SharingClient(conversation.owner, may_use)
-        client = ServedClient(self.conversations[conversation], conversation.token, sharing)
+        flows = self.conversations[conversation]
+        client = ServedClient(flows, conversation.token, sharing, conversation.tape)
         return await member.open(listener, opening, client)
 
     def find_definition(self, public: str, who: str) -> JsonObject | None:

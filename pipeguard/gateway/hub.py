@@ -14,6 +14,7 @@ from pipeguard.detect.flows.ledger_memory import LedgerMemory
 from pipeguard.firewall.protocol.json_values import JsonObject
 from pipeguard.firewall.session.lifecycle import WaitingRoom
 from pipeguard.firewall.session.memory import ClientMemory
+from pipeguard.firewall.session.session import SessionTape
 from pipeguard.gateway.catalog import Catalog
 from pipeguard.gateway.eras import Opening
 from pipeguard.gateway.leg import Leg
@@ -37,12 +38,14 @@ class ClientConversation(Protocol):
         session_id: of the client's session, or empty.
         owner: identifies the client.
         opening: the client's description of itself.
+        tape: of its record; None if there is none.
     """
 
     token: str
     session_id: str
     owner: Hashable
     opening: Opening
+    tape: SessionTape | None
 
     def announce_lists(self, kinds: frozenset[str], *servers: str) -> None:
         """Announce changed lists of these servers, or of the gateway if none are named."""
@@ -68,6 +71,7 @@ class Hub:
         telemetry: gets traces and metrics.
         server_names: of all servers.
         link: to the store that replicas share; None if this is the only one.
+        begin_tape: begins the record of a client, if one is wanted.
         conversations: of the clients, with their flows.
         find_memory: finds the memory of a client, by its token's name and its session's id.
         silences: until when servers are not asked for a list, by server and method.
@@ -84,6 +88,7 @@ class Hub:
         self.link: Link | None = None
         self.conversations: dict[ClientConversation, Flows] = {}
         self._shared = WeakValueDictionary[tuple[str, str], Flows]()
+        self.begin_tape: Callable[[], SessionTape | None] = lambda: None
         self.find_memory: FindMemory = lambda _token, _session: None
         self._has_lost_rows = False
         self.silences: dict[tuple[str, str], float] = {}  # until when, by server and method

@@ -177,6 +177,7 @@ class GatewayListener:
         sessions.name_token = run.name_token
         sessions.record = member.judge.record
         sessions.find_memory = lambda who: self._gateway.find_memory(who, "")
+        sessions.find_tape = partial(run.recording.find_tape, run.guard.name)
         sessions.waiting_room = self._gateway.waiting_room
         sessions.shown = member.settings.shown_tools(partial(has_tool, run.guard))
         member.relist_own = sessions.relist

@@ -323,6 +323,7 @@ class GatewayServer(ServerLife):
         use_flows(guard, client.flows)
         name = f"{self.run.name}.{self._count}"
         session = Session(guard, name, waiting_room=self._hub.waiting_room)
+        session.tape = client.tape
         if client.token:
             self.run.name_token(session.run, client.token)
         try:

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from shutil import which
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ from pipeguard.runtime.endpoints import is_own_address
 from pipeguard.runtime.loop import ending_on_signals, new_loop, prepare_threads, tune_process
 from pipeguard.runtime.policy_watch import Stamp
 from pipeguard.runtime.progress import wait_for_engines
+from pipeguard.runtime.recording import Recording
 from pipeguard.runtime.run import start_thread
 from pipeguard.state.client_notes import ClientNotes
 from pipeguard.state.paths import existing_store, store_file
@@ -82,7 +84,7 @@ class ServeOptions:
 
     def common(self) -> dict[str, str]:
         """The options that apply to each server."""
-        names = ("--policy", "--log-level", "--log-format", "--grace")
+        names = ("--policy", "--log-level", "--log-format", "--grace", "--record")
         return {name: self.wrap.values[name] for name in names if name in self.wrap.values}
 
     def must_allow(self, identity: Identity | None) -> None:
@@ -162,15 +164,15 @@ class _Serving:
             self._tokens = TokenReader(open_store() if link is None else link.read_tokens, say)
         mode = options.mode or file.mode
         self._gateway = gateway = Gateway(engines, mode, options.common(), self._find_scopes)
-        gateway.is_read_only = options.is_read_only
-        gateway.limits = file.limits
+        gateway.is_read_only, gateway.limits = options.is_read_only, file.limits
         gateway.link = link
+        record = Recording(options.wrap, engines.definitions.key, judge.recorder).begin
+        gateway.begin_tape = partial(record, "gateway", judge.run)
         notes = ClientNotes(judge.notice, is_used=policy.follows_client)
         find = _share_notes(link, notes) if client_fd is None else notes.of_process
         gateway.find_memory = lambda who, session_id: find(find_owner(who), session_id)
-        gateway.telemetry = open_telemetry(
-            os.environ, self._log, "tcp" if client_fd is None else "pipe"
-        )
+        transport = "tcp" if client_fd is None else "pipe"
+        gateway.telemetry = open_telemetry(os.environ, self._log, transport)
         gateway.telemetry.watch(gateway.figures)
         sessions = FrontSessions(front_guard(engines, policy), judge.run, gateway.find_definition)
         if self._tokens is not None:

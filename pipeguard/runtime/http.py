@@ -7,6 +7,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 from pipeguard.config.options import WrapOptions
 from pipeguard.detect.checks.addresses import is_loopback
@@ -75,6 +76,7 @@ class _ListeningServer:
         self._sessions = Sessions(run.guard, run.name, place.most, place.idle_seconds)
         self._sessions.name_token, self._sessions.record = run.name_token, self._record
         self._sessions.find_memory = run.notes.of_token
+        self._sessions.find_tape = partial(run.recording.find_tape, run.guard.name)
         run.on_loss = lambda: loop.call_soon_threadsafe(self._tell_loss)
         run.on_stop = lambda: loop.call_soon_threadsafe(self._fail, PolicyError(f"{run.stopped}."))
         self._questions = questions = Questions(run)

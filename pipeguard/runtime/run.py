@@ -44,6 +44,7 @@ from pipeguard.rulebook.compiled_file import CleanNames
 from pipeguard.runtime.numbers import name_variables
 from pipeguard.runtime.policy_watch import PolicyWatch, loosens
 from pipeguard.runtime.progress import COMPILING, say_if_slow
+from pipeguard.runtime.recording import Recording
 from pipeguard.secrets_in_use import IN_USE
 from pipeguard.state.audit import LOOSENED
 from pipeguard.state.client_notes import ClientNotes
@@ -126,6 +127,7 @@ class Run:
         on_loss: called once, by the recorder, when rows of the audit are lost.
         stopped: why the policy no longer allows the server; empty if it does.
         on_stop: called once, in another thread, when it no longer does.
+        recording: of its clients' sessions.
     """
 
     on_loss: Callable[[], object] | None = None
@@ -194,6 +196,7 @@ class Run:
         self._clients: dict[str, str] = {}  # by the conversation that an event's name begins with
         self._tokens: dict[str, str] = {}  # the names of clients' tokens, by the same
         self.over, self.notes = Event(), ClientNotes(self.notice, is_used=policy.follows_client)
+        self.recording = Recording(options, key, self._recorder)
         self._tally, self.asked_in_results, self._loads_late = _RunTally(), dict[str, None](), False
         self.on_policy, self._changed = list[Callable[[], None]](), changed
 

@@ -139,6 +139,7 @@ class GuardedServer:
         self._questions: Questions | None = None
         self._questions_lock = threading.Lock()
         self._run.guard.questions = self._load_questions
+        self._session.tape = self._run.recording.begin(self._run.guard.name, self._run.name)
         limit = self._run.guard.policy.limits.frame_bytes
         self._client = open_client(limit)
         self._server = _SendingChannel(server.channel(limit))

@@ -1,4 +1,4 @@
-"""Takes verdicts from the pump and writes them behind it: audit, pins, log.
+"""Takes verdicts from the pump and writes them behind it: audit, pins, log; and records.
 
 Knows when and in which order they are written, not their meaning, nor how the pump runs.
 """
@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 from weakref import WeakValueDictionary
 
 from pipeguard.errors import StateError
@@ -22,20 +22,14 @@ from pipeguard.state.paths import outbox_file
 from pipeguard.state.replica import REPLICA
 from pipeguard.state.schema import MAX_NAME_CHARS
 from pipeguard.state.timestamps import exact_now_text
-from pipeguard.state.verdict_writer import (
-    CONNECTION,
-    EndedConnection,
-    OpenStore,
-    PendingVerdict,
-    VerdictWriter,
-)
+from pipeguard.state.verdict_writer import CONNECTION, OpenStore, PendingVerdict, VerdictWriter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from pipeguard.state.finding_log import FindingLog
-    from pipeguard.state.verdict_writer import Pins
+    from pipeguard.state.verdict_writer import EndedConnection, Pins
 
 BATCH_SECONDS = 0.05  # between two writes: +1 us on a round trip; a write for each costs +12
 WATCH_SECONDS = 0.5  # between two looks for approvals, which take effect within a second
@@ -45,6 +39,15 @@ BATCH_ROWS = 1000  # in one transaction: about 20 ms
 BACKLOG_ROWS = 10_000  # waiting to be written, a few MB; then `record` waits
 BACKLOG_CHARS = 32 * 2**20  # of waiting definitions and findings: two of the largest frames
 CLOSE_SECONDS = 10.0  # for the last write; a locked store answers after 5
+
+
+class _Tape(Protocol):  # state.record.tape
+    name: str
+    end_reason: str
+    is_over: bool
+
+    def write(self) -> None: ...
+    def fail(self) -> None: ...
 
 
 class Recorder:
@@ -107,6 +110,7 @@ class Recorder:
         )
         self._queue: deque[PendingVerdict] = deque()
         self._batch: list[PendingVerdict] = []
+        self._tapes: list[_Tape] = []
         self._due = 0  # of the queue, in this round
         self._chars = 0
         self._lost = 0
@@ -195,6 +199,13 @@ class Recorder:
         if self._has_begun:
             self._ended.wait(CLOSE_SECONDS)
 
+    def attach(self, tape: _Tape) -> None:
+        """Write a record in the same thread until it is over, and now."""
+        if tape not in self._tapes:
+            self._tapes.append(tape)
+            self.start()
+        self._thread.wake.set()
+
     def start(self) -> None:
         """Begin before the first verdict, to hear of approvals; may be called again."""
         with self._room:
@@ -252,6 +263,19 @@ class Recorder:
         with self._room:
             self._room.notify_all()
         return written
+
+    def write_tapes(self) -> None:
+        """Write all records; they end with this recorder."""
+        for tape in tuple(self._tapes):
+            if self.is_closing:
+                tape.end_reason = tape.end_reason or "closed"
+            error = _describe_failure(tape.write)
+            if error is not None:
+                why = getattr(error, "strerror", None) or type(error).__name__
+                self._log_line("error", "a record cannot be written", record=tape.name, why=why)
+                tape.fail()
+            if tape.is_over:
+                self._tapes.remove(tape)
 
     def watch(self, failure: Exception | None) -> None:
         """Look for changes by other processes, unless the store cannot be read."""
@@ -398,6 +422,8 @@ class _RecordingThread:
                 busy = [recorder for recorder in recorders if recorder.begin_round()]
                 quiet_rounds = 0 if busy else quiet_rounds + 1
                 self._write_all(recorders)
+                for recorder in recorders:
+                    recorder.write_tapes()
                 if time.monotonic() - watched >= WATCH_SECONDS:
                     self._watch_all(recorders)
                     watched = time.monotonic()
@@ -430,9 +456,7 @@ class _RecordingThread:
             ]
 
     def _watch_all(self, recorders: Sequence[Recorder]) -> None:
-        failure = _describe_failure(
-            lambda: self.opened.open().change_counter()
-        )  # takes 5 s if it is locked
+        failure = _describe_failure(lambda: self.opened.open().change_counter())  # up to 5 s
         for recorder in recorders:
             recorder.watch(failure)
 

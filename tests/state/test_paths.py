@@ -52,12 +52,15 @@ def test_the_lines_of_a_call_name_its_files_wherever_they_are(
     monkeypatch.setenv(STATE_DIR_VARIABLE, str(tmp_path / "my state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "a"))
     before = set(OWN_NAMES)
-    note_own_paths(WrapOptions(["npx", str(tmp_path / "a")], {"--policy": "/p/my.yaml"}, {}, []))
+    (policy := tmp_path / "my.yaml").touch()
+    given = {"--policy": str(policy), "--record": "/p/r"}
+    note_own_paths(WrapOptions(["npx", str(tmp_path / "a")], given, {}, []))
     for path, is_own in (
         (f"{tmp_path}/my state/pipeguard.db", True),
         (f"{tmp_path}/a/pipeguard/rules", True),
         ("pipeguard/rules", True),  # where the server was started
-        ("/p/my.yaml", True),
+        (f"{tmp_path}/my.yaml", True),
+        ("/p/r/a-R1.jsonl", True),
         (f"{sys.prefix}/bin/pipeguard", True),
         ("src/pipeguard/rules", False),
         (f"{tmp_path}/my state", True),

@@ -17,7 +17,7 @@ NOT_NEEDED = {
     *("asyncio", "anyio", "http", "httpx", "urllib.request", "ssl", "socket", "selectors"),
     *("click", "logging", "yaml", "rich", "platformdirs", "subprocess", "pathlib"),
     *("importlib.metadata", "hypothesis", "pytest", "unittest", "dataclasses", "inspect"),
-    "typing-before-the-server",
+    *("typing-before-the-server", "pipeguard.state.record"),
 }
 # Tells what is loaded once everything is over, in the words of the interpreter itself.
 TELLS = """

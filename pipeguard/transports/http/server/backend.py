@@ -139,6 +139,7 @@ class Backend:
                 await converse(session, client, server, self.judge)
         finally:
             self.servers.discard(server)
+            self.sessions.end_conversation(session)
 
     async def close(self) -> None:
         """End all conversations; open requests are answered."""

@@ -18,7 +18,7 @@ from pipeguard.firewall.protocol import json_values, methods, strict_json
 from pipeguard.firewall.session import memory, own_frames, replies
 from pipeguard.firewall.session.guard import Guard
 from pipeguard.firewall.session.lifecycle import NEVER_OVERDUE, WaitingRoom
-from pipeguard.firewall.session.session import Session
+from pipeguard.firewall.session.session import Session, SessionTape
 from pipeguard.transports.channel import ChannelClosed
 from pipeguard.transports.http.headers import is_session_id
 from pipeguard.transports.http.request_headers import Mirrored, find_mirrored
@@ -102,10 +102,13 @@ class Sessions:
         name_token: called with the name of a Session's run and that of its client's token, if any.
         record: takes the verdicts on frames that no client or server sent.
         find_memory: finds the memory of a token's client.
+        find_tape: finds the tape of a Session, by its run, the name of its client's token, and the
+            version: a message that has one begins no conversation.
     """
 
     name_token: Callable[[str, str], None] | None = None
     find_memory: Callable[[str], memory.ClientMemory | None] = staticmethod(lambda _: None)
+    find_tape: Callable[[str, str, str | None], SessionTape | None] = staticmethod(lambda *_: None)
     record: Callable[[Verdict], object] = staticmethod(lambda _: None)
 
     def __init__(
@@ -139,8 +142,9 @@ class Sessions:
         """
         self._count += 1
         guard = self._guards.find(who, lambda: self._part_guard(who)) if who else self.guard
-        run, version = f"{self._run}.{self._count}", version or DEFAULT_REVISION
-        session = Session(guard, run, version, self.waiting_room)
+        run = f"{self._run}.{self._count}"
+        session = Session(guard, run, version or DEFAULT_REVISION, self.waiting_room)
+        session.tape = self.find_tape(run, who, version)
         if who and self.name_token is not None:
             self.name_token(session.run, who)
         return session
@@ -257,9 +261,11 @@ class Sessions:
         return session in self._holds.values()
 
     def end_conversation(self, session: Session) -> None:
-        """End all waits for a person in a finished conversation, including later ones."""
+        """End a finished conversation's record, and its waits for a person, also later ones."""
         self._over.add(session)
         self.end_holds(session)
+        if session.tape is not None:
+            session.tape.end()
 
     def end_holds(self, session: Session | None = None) -> None:
         """End all waits for a person, of one finished conversation or of all."""
