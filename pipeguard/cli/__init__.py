@@ -16,10 +16,10 @@ from pipeguard.version import VERSION
 # The order in which somebody meets them; a test holds that each command stands in one of them.
 SECTIONS = {
     "Guard": ("setup", "status", "wrap", "serve"),
-    "When something was stopped": ("explain", "allow", "audit"),
+    "When something was stopped": ("explain", "allow", "audit", "record"),
     "What servers may reach": ("isolate",),
     "Definitions that wait for you": ("ui", "diff", "approve", "reject", "forget"),
-    "Check": ("assess", "doctor", "scan", "rules", "policy"),
+    "Check": ("assess", "doctor", "scan", "rules", "policy", "replay"),
     "The gateway of `serve`": ("tools", "servers", "tokens", "store", "logs", "top"),
     "Logins and secrets": ("auth", "secrets"),
     "More": ("demo", "completion", "uninstall", "help"),
