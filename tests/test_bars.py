@@ -29,6 +29,7 @@ CAPS = {
     ("config", "state", "auth"): 89_850,
     ("transports",): 49_927,
     ("launch", "isolation"): 70_537,
+    ("replay",): 2_700,
     ("runtime",): 18_044,
     ("gateway",): 64_270,
     ("clients", "assess", "doctor", "demo"): 57_239,

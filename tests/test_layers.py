@@ -73,6 +73,7 @@ LAYERS = (
     "state",
     "state.record",
     "auth",
+    "replay",
     "isolation.egress",
     "isolation",
     "isolation.learning",

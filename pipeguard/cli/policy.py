@@ -1,23 +1,23 @@
 """`pipeguard policy`: creates the policy file, prints its path, and validates it."""
 
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 import click
 
-from pipeguard.cli import _groups, _policy_bundle, _policy_follow
-from pipeguard.cli._emit import Fields, emit, flag, json_option, wants_json
+from pipeguard.cli import _emit, _groups, _policy_bundle, _policy_follow
+from pipeguard.cli._emit import Fields, emit, flag, json_option, value_option, wants_json
+from pipeguard.cli.replay import compare_paths
 from pipeguard.config.effective_policy import find_policies
 from pipeguard.config.policy_file import PolicyScope
 from pipeguard.config.user_policy import PROJECT_FILE, own_policy_path, usual_policy_path
 from pipeguard.doctor.policies import describe_policy, read_policies, word_setting
 from pipeguard.errors import InputError, PolicyError
 from pipeguard.launch.person import Person, new_token, token_path
+from pipeguard.replay.comparison import KINDS, render
 from pipeguard.rulebook.packs import load_rules
 from pipeguard.runtime.progress import wait_for_engines
 from pipeguard.state.exceptions import save
-from pipeguard.unicode.display import visible
 
 EXAMPLE = resources.files("pipeguard.config").joinpath("example.yaml").read_text("utf-8")
 
@@ -96,8 +96,15 @@ def ci_token(*, revoke: bool) -> None:
 @command.command("check")
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
 @flag("--project", "Read FILE as a project's, which can only tighten.")
+@value_option(
+    "--replay",
+    "PATH",
+    "Judge this record again, or a folder of them, as `pipeguard replay` does.",
+    "records",
+    multiple=True,
+)
 @json_option
-def check(file: str | None, *, project: bool) -> None:
+def check(file: str | None, *, project: bool, records: tuple[str, ...]) -> None:
     """Check FILE, or by default the policies that apply in this folder.
 
     A file named .pipeguard.yaml is read as a project's. What isolated servers are given, and your
@@ -110,11 +117,13 @@ def check(file: str | None, *, project: bool) -> None:
     Examples:
       pipeguard policy check
       pipeguard policy check draft.yaml
+      pipeguard policy check draft.yaml --replay records
 
     \b
     Exit codes:
       0  valid; there may be notes
-      2  invalid, and each error is listed, in `errors` of --json; or a rule pack is
+      1  a recorded frame would have another fate
+      2  invalid, and each error is listed, in `errors` of --json; or a rule pack or a record is
     """  # noqa: D301  click reads the mark
     load_rules()  # without its rules no server starts, whatever the policy says
     wait_for_engines()
@@ -129,18 +138,13 @@ def check(file: str | None, *, project: bool) -> None:
     isolated = [entry.server for read in report.files.values() for entry in read.isolate]
     settings = {**describe_policy(report.policy), "isolate": isolated}
     files = [{"path": path, "notes": noted} for path, noted in report.notes.items()]
-    emit({"files": files, "policy": settings}, _lines)
+    value: Fields = {"files": files, "policy": settings}
+    if records:
+        value["replay"] = compare_paths(records, report.policy)
+    code = any(value["replay"][kind] for kind in KINDS) if records else None
+    emit(value, _screen, code=code)
 
 
-def _lines(fields: Fields) -> Iterator[str]:
-    for file in fields["files"]:
-        yield f"{file['path']}: {click.style('valid', fg='green')}"
-        yield from (f"  note: {note}" for note in file["notes"])
-    if not fields["files"]:
-        yield (
-            f"There is no policy file; `pipeguard policy init` starts {usual_policy_path()}."
-            " The defaults apply:"
-        )
-    for key, value in fields["policy"].items():
-        more = "; behind `serve` as each server's entry says, else review" * (key == "trust")
-        yield f"  {key.replace('_', ' '):<16} {visible(word_setting(key, value))}{more}"
+def _screen(fields: Fields) -> str:
+    screen = {**fields, "usual": usual_policy_path()}
+    return _emit.render("policy", screen, word=word_setting, compare=render)

@@ -1,0 +1,1 @@
+"""Plays recorded sessions again: under another policy, as a server, or to learn a policy."""
