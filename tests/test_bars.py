@@ -21,7 +21,7 @@ BARS = PROJECT["mcp-pipeguard"]["bars"]
 # comments, docstrings, layout and commas, and nine for each line of a text file that is a regular
 # expression. Nobody raises one: a commit that needs room deletes something in the same room.
 CAPS = {
-    (".", "terminal", "unicode"): 7_133,
+    (".", "terminal", "unicode"): 6_727,
     ("firewall",): 47_164,
     ("detect",): 150_922,
     ("rulebook",): 10_592,
@@ -29,16 +29,16 @@ CAPS = {
     ("config", "state", "auth"): 89_850,
     ("transports",): 49_927,
     ("launch", "isolation"): 70_537,
-    ("replay",): 2_700,
+    ("replay",): 2_634,
     ("runtime",): 18_044,
     ("gateway",): 64_270,
     ("clients", "assess", "doctor", "demo"): 57_239,
-    ("ui",): 28_560,
-    ("cli",): 40_376,
+    ("ui",): 28_559,
+    ("cli",): 39_478,
 }
-TOKENS_CAP = 643_277  # of all rooms
+TOKENS_CAP = 643_242  # of all rooms
 # Of code lines: without comments, docstrings and blank lines.
-TESTS_CAP = 75_897
+TESTS_CAP = 75_755
 C_CAP = 4_700
 COMMENT_IN_C = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 LAYOUT = {
